@@ -1,0 +1,1 @@
+"""Remote video APIs: RunComfy and WaveSpeed. Async, without torch and without ComfyUI."""

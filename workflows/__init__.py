@@ -1,0 +1,5 @@
+"""The shipped workflows: UI graphs for the template browser here, API graphs and their public fields in ``api/``."""
+
+from .bindings import Bindings, Field, FieldError, available_bindings
+
+__all__ = ["Bindings", "Field", "FieldError", "available_bindings"]

@@ -1,0 +1,247 @@
+"""The public fields of a shipped workflow: read from ``api/<name>.bindings.json``, checked, and put into the graph.
+
+One file per workflow says for every public field which node inputs it sets. The command line, the gateway and the
+remote nodes all read that file through this module; nothing parses a field's name. Standard library only.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+API_FOLDER = Path(__file__).parent / "api"
+Value = str | int | float
+
+
+class FieldError(ValueError):
+    """A field that is unknown, missing, of the wrong type or out of range. ``field`` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class Target:
+    """One node input that a field sets; ``constant`` targets set ``value`` whenever the field is given."""
+
+    node: str
+    input: str
+    transform: Literal["value", "image", "constant"]
+    value: Value | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One public field. ``limits`` are the published ones, ``accepts`` what the nodes themselves can do."""
+
+    name: str
+    title: str
+    description: str
+    type: Literal["string", "integer", "float"]
+    default: Value | None
+    required: bool
+    format: str | None
+    enum: tuple[Value, ...] | None
+    limits: Mapping[str, float]
+    accepts: Mapping[str, float]
+    bind: tuple[Target, ...]
+    together_with: str | None
+    public: bool
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the value names a picture."""
+        return self.format == "image"
+
+    def schema(self) -> dict[str, Any]:
+        """The field as RunComfy's input schema shows it."""
+        schema: dict[str, Any] = {"title": self.title, "description": self.description, "type": self.type}
+        if self.enum is not None:
+            schema["enum"] = list(self.enum)
+        if self.default is not None:
+            schema["default"] = self.default
+        return schema | {key: self.limits[key] for key in ("minimum", "maximum") if key in self.limits}
+
+    def check(self, value: object, *, free: bool = False) -> Value:
+        """The value, typed as the workflow needs it.
+
+        ``free`` keeps to what the nodes accept instead of the narrower published enum and range.
+        Raises FieldError.
+        """
+        typed = self._typed(value)
+        if self.enum is not None and typed not in self.enum and not (free and self.accepts):
+            raise self._error(f"must be one of {', '.join(json.dumps(option) for option in self.enum)}", value)
+        if not isinstance(typed, str):
+            self._check_range(typed, self.accepts if free else {**self.accepts, **self.limits})
+        return typed
+
+    def _typed(self, value: object) -> Value:
+        if self.type == "string":
+            if not isinstance(value, str):
+                raise self._error("must be a text", value)
+            return value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
+            raise self._error(f"must be {'a whole number' if self.type == 'integer' else 'a number'}", value)
+        if self.type == "integer":
+            if isinstance(value, float) and not value.is_integer():
+                raise self._error("must be a whole number", value)
+            return int(value)
+        return value
+
+    def _check_range(self, value: int | float, limits: Mapping[str, float]) -> None:
+        low, high = limits.get("minimum"), limits.get("maximum")
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise self._error(f"must be between {low} and {high}", value)
+        step = int(limits.get("step", 0))
+        if step:
+            offset = int(limits.get("offset", 0))
+            below = int((value - offset) // step * step + offset)
+            if below != value:
+                rule = f"{step}n + {offset}" if offset else f"a multiple of {step}"
+                raise self._error(f"must be {rule}: use {below} or {below + step}", value)
+
+    def _error(self, what: str, value: object) -> FieldError:
+        given = json.dumps(value, default=str)
+        return FieldError(self.name, f"{self.name} ({self.title}) {what}; got {given[:80]}.")
+
+
+@dataclass(frozen=True)
+class Bindings:
+    """A workflow's public fields and how they reach its nodes."""
+
+    name: str
+    model: str
+    title: str
+    description: str
+    fields: Mapping[str, Field]
+    extra: Mapping[str, Field]
+    output_node: str
+    first_image: str
+    last_image: str
+    graph: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, name: str = "wan22_flf2v") -> Bindings:
+        """The bindings of one shipped workflow, by file name without ending. Raises KeyError for an unknown one."""
+        if name not in available_bindings():
+            raise KeyError(f"no workflow named {name!r}; there are {', '.join(available_bindings())}")
+        return _load(name)
+
+    def check(self, values: Mapping[str, object], *, free: bool = False) -> dict[str, Value]:
+        """Every field's value: the given ones checked, the defaults for the rest.
+
+        ``free`` also accepts the pack's extra fields and the nodes' own ranges. Raises FieldError for the first field
+        that is unknown, missing or wrong.
+        """
+        known = {**self.fields, **self.extra} if free else self.fields
+        for name in values:
+            if name not in known:
+                raise FieldError(str(name), f"{name} is not a field of {self.model}. Fields: {', '.join(known)}.")
+        checked: dict[str, Value] = {}
+        for name, field in known.items():
+            if name in values:
+                checked[name] = field.check(values[name], free=free)
+                if field.is_image and not checked[name]:
+                    raise FieldError(name, f"{name} ({field.title}) must name a picture; got an empty text.")
+            elif field.required:
+                raise FieldError(name, f"{name} ({field.title}) is required.")
+            elif field.public and field.default is not None:
+                checked[name] = field.default
+        for name in checked:
+            partner = known[name].together_with
+            if partner is not None and partner not in checked:
+                raise FieldError(partner, f"{name} and {partner} go together; {partner} is missing.")
+        return checked
+
+    def overrides(self, values: Mapping[str, Value]) -> dict[str, dict[str, dict[str, Value]]]:
+        """The node inputs that these checked values set: ``{node id: {"inputs": {name: value}}}``."""
+        known = {**self.fields, **self.extra}
+        out: dict[str, dict[str, dict[str, Value]]] = {}
+        for name, field in known.items():  # in file order, so that an explicit size comes after the preset
+            if name not in values:
+                continue
+            for target in field.bind:
+                value = target.value if target.transform == "constant" else values[name]
+                if value is not None:
+                    out.setdefault(target.node, {"inputs": {}})["inputs"][target.input] = value
+        return out
+
+    def apply(self, values: Mapping[str, Value]) -> dict[str, Any]:
+        """A fresh API graph with these checked values in it; pictures are file names in ComfyUI's input folder."""
+        graph = copy.deepcopy(dict(self.graph))
+        for node, override in self.overrides(values).items():
+            graph[node]["inputs"].update(override["inputs"])
+        return graph
+
+    def input_schema(self) -> dict[str, Any]:
+        """The JSON schema of the public fields, in RunComfy's form."""
+        return {
+            "type": "object",
+            "title": "Input schema",
+            "required": [name for name, field in self.fields.items() if field.required],
+            "properties": {name: field.schema() for name, field in self.fields.items()},
+        }
+
+    def model_files(self) -> list[tuple[str, str]]:
+        """The (folder below ``models/``, file name) of every model file that the graph loads."""
+        files = []
+        for node in self.graph.values():
+            for name, folder in MODEL_INPUTS.get(node["class_type"], {}).items():
+                files.append((folder, str(node["inputs"][name])))
+        return files
+
+
+MODEL_INPUTS: Mapping[str, Mapping[str, str]] = {
+    "UNETLoader": {"unet_name": "diffusion_models"},
+    "CLIPLoader": {"clip_name": "text_encoders"},
+    "VAELoader": {"vae_name": "vae"},
+    "CLIPVisionLoader": {"clip_name": "clip_vision"},
+    "LoraLoaderModelOnly": {"lora_name": "loras"},
+}
+
+
+@lru_cache(maxsize=1)
+def available_bindings() -> tuple[str, ...]:
+    """The names of the workflows that have public fields."""
+    return tuple(sorted(path.name.removesuffix(".bindings.json") for path in API_FOLDER.glob("*.bindings.json")))
+
+
+def _field(name: str, data: Mapping[str, Any], *, public: bool) -> Field:
+    return Field(
+        name=name,
+        title=data["title"],
+        description=data["description"],
+        type=data["type"],
+        default=data["default"],
+        required=data.get("required", False),
+        format=data.get("format"),
+        enum=tuple(data["enum"]) if "enum" in data else None,
+        limits={key: data[key] for key in ("minimum", "maximum") if key in data},
+        accepts=data.get("accepts", {}),
+        bind=tuple(Target(**target) for target in data["bind"]),
+        together_with=data.get("together_with"),
+        public=public,
+    )
+
+
+@lru_cache
+def _load(name: str) -> Bindings:
+    data = json.loads((API_FOLDER / f"{name}.bindings.json").read_text(encoding="utf-8"))
+    return Bindings(
+        name=name,
+        model=data["model"],
+        title=data["title"],
+        description=data["description"],
+        fields={key: _field(key, value, public=True) for key, value in data["fields"].items()},
+        extra={key: _field(key, value, public=False) for key, value in data["extra"].items()},
+        output_node=data["output"]["node"],
+        first_image=data["images"]["first"],
+        last_image=data["images"]["last"],
+        graph=json.loads((API_FOLDER / data["workflow"]).read_text(encoding="utf-8")),
+    )
