@@ -1,1 +1,1 @@
-"""The real ComfyUI that the demo, the tests, the benchmarks and the gateway run: found or set up, started, talked to."""
+"""The real ComfyUI of the demo, the tests, the benchmarks and the gateway: found or set up, started, talked to."""

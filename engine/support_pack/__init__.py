@@ -1,44 +1,55 @@
-"""A custom node pack without nodes: lets ComfyUI's CLIPLoader read the tiny text encoder of the demo and the tests.
+"""A custom node pack without nodes: lets ComfyUI's core loaders read the tiny text and picture encoders.
 
-The sizes of umt5-xxl stand in a JSON file beside ComfyUI's code, not in the weights. A text encoder file that carries
-the entry below brings its own sizes; every other file is loaded as before. Loaded only where the tiny weights are.
+The sizes of umt5-xxl and of CLIP vision stand in JSON files beside ComfyUI's code, not in the weights. A file that
+carries the entry below brings its own sizes; every other file is loaded as before. Loaded only beside tiny weights.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-CONFIG_KEY = "wan_flf2v_text_config"
+CONFIG_KEY = "wan_flf2v_config"
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 
 
-def read_text_config(state_dict: dict[str, Any]) -> dict[str, Any] | None:
-    """The sizes stored with a tiny text encoder, taken out of its state dict; None for any other file."""
+def take_config(state_dict: dict[str, Any]) -> dict[str, Any] | None:
+    """The sizes stored with a tiny model, taken out of its state dict; None for any other file."""
     stored = state_dict.pop(CONFIG_KEY, None)
     return None if stored is None else json.loads(bytes(stored.tolist()))
 
 
 def install() -> None:
-    """Teach ``comfy.sd.load_text_encoder_state_dicts`` to pass a file's own sizes on."""
+    """Teach the two loaders to pass a file's own sizes on."""
+    import comfy.clip_vision
     import comfy.sd
 
-    load = comfy.sd.load_text_encoder_state_dicts
+    load_text = comfy.sd.load_text_encoder_state_dicts
+    load_vision = comfy.clip_vision.load_clipvision_from_sd
 
-    def load_with_own_sizes(state_dicts: Any = (), *args: Any, **kwargs: Any) -> Any:
-        configs = [config for state_dict in state_dicts if (config := read_text_config(state_dict))]
+    def load_text_with_own_sizes(state_dicts: Any = (), *args: Any, **kwargs: Any) -> Any:
+        configs = [config for state_dict in state_dicts if (config := take_config(state_dict))]
         if configs:
-            options = dict(kwargs.get("model_options") or {})
-            options["umt5xxl_model_config"] = configs[0]
-            kwargs["model_options"] = options
-        return load(state_dicts, *args, **kwargs)
+            kwargs["model_options"] = {**(kwargs.get("model_options") or {}), "umt5xxl_model_config": configs[0]}
+        return load_text(state_dicts, *args, **kwargs)
 
-    comfy.sd.load_text_encoder_state_dicts = load_with_own_sizes
+    def load_vision_with_own_sizes(sd: Any, *args: Any, **kwargs: Any) -> Any:
+        config = take_config(sd)
+        if config is None:
+            return load_vision(sd, *args, **kwargs)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "config.json"
+            path.write_text(json.dumps(config))
+            model = comfy.clip_vision.ClipVisionModel(str(path))
+        model.load_sd(sd)
+        return model
+
+    comfy.sd.load_text_encoder_state_dicts = load_text_with_own_sizes
+    comfy.clip_vision.load_clipvision_from_sd = load_vision_with_own_sizes
 
 
-try:
-    import comfy.sd  # noqa: F401
-except ImportError:
-    pass  # imported for CONFIG_KEY by the code that writes the weights
-else:
+if find_spec("comfy") is not None:  # the code that writes the weights imports this module for CONFIG_KEY alone
     install()

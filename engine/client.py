@@ -1,0 +1,176 @@
+"""An asynchronous client of one ComfyUI server: upload, queue, follow, interrupt, fetch.
+
+The HTTP answers are the truth; the websocket only tells progress, and may break without the job being lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+
+from .errors import EngineError, JobFailed, JobInterrupted, Refused, Unreachable
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file that a node left in ComfyUI's output or temp folder."""
+
+    node: str
+    filename: str
+    subfolder: str
+    type: str
+
+
+class ComfyClient:
+    """Calls one ComfyUI at ``url``; an async context manager. All methods raise EngineError's children."""
+
+    def __init__(self, url: str, *, timeout_s: float = 60) -> None:
+        self.url = url.rstrip("/")
+        self.client_id = uuid.uuid4().hex
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=10)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> ComfyClient:
+        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def _call(self, method: str, path: str, **kwargs: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("use ComfyClient as an async context manager")
+        try:
+            async with self._session.request(method, self.url + path, **kwargs) as response:
+                yield response
+        except (aiohttp.ClientConnectionError, asyncio.TimeoutError) as error:
+            raise Unreachable(
+                f"no ComfyUI answers at {self.url} ({type(error).__name__}). "
+                "Start ComfyUI there, or leave out --comfyui-url to have one started."
+            ) from None
+
+    async def _json(self, method: str, path: str, **kwargs: Any) -> Any:
+        async with self._call(method, path, **kwargs) as response:
+            if response.status != 200:
+                raise EngineError(f"{method} {path} of {self.url} answered HTTP {response.status}; is this a ComfyUI?")
+            try:
+                return await response.json(content_type=None)
+            except ValueError:
+                raise EngineError(f"{method} {path} of {self.url} answered no JSON; is this a ComfyUI?") from None
+
+    async def system_stats(self) -> dict[str, Any]:
+        """ComfyUI's version, Python and devices."""
+        stats: dict[str, Any] = await self._json("GET", "/system_stats")
+        return stats
+
+    async def object_info(self, node: str | None = None) -> dict[str, Any]:
+        """The node definitions, of all nodes or of one (``{}`` when there is no such node)."""
+        info: dict[str, Any] = await self._json("GET", f"/object_info/{node}" if node else "/object_info")
+        return info
+
+    async def upload_image(self, path: Path, *, name: str | None = None) -> str:
+        """Upload a picture into the input folder; returns the name to give to LoadImage.
+
+        ComfyUI keeps an equal file of that name and gives a different one a new name, so nothing is overwritten.
+        """
+        form = aiohttp.FormData()
+        form.add_field("image", path.read_bytes(), filename=name or path.name, content_type="application/octet-stream")
+        answer = await self._json("POST", "/upload/image", data=form)
+        return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
+
+    async def queue(
+        self, graph: Mapping[str, Any], *, prompt_id: str | None = None, workflow: Mapping[str, Any] | None = None
+    ) -> str:
+        """Queue an API graph; returns the prompt id. Raises Refused with ComfyUI's node errors."""
+        body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id}
+        if prompt_id is not None:
+            body["prompt_id"] = prompt_id
+        if workflow is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+        async with self._call("POST", "/prompt", json=body) as response:
+            answer = await response.json(content_type=None)
+            if response.status == 200:
+                return str(answer["prompt_id"])
+            error = answer.get("error", {}) if isinstance(answer, dict) else {}
+            reason = error.get("message", "") if isinstance(error, dict) else str(error)
+            raise Refused(f"ComfyUI refused the workflow: {reason}", answer.get("node_errors") or {})
+
+    async def history(self, prompt_id: str) -> dict[str, Any] | None:
+        """The record of a finished job, or None while it is not finished (or unknown)."""
+        records = await self._json("GET", f"/history/{prompt_id}")
+        record: dict[str, Any] | None = records.get(prompt_id)
+        return record
+
+    async def queue_state(self) -> tuple[list[str], list[str]]:
+        """The prompt ids that (run, wait) now."""
+        state = await self._json("GET", "/queue")
+        return [item[1] for item in state["queue_running"]], [item[1] for item in state["queue_pending"]]
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Stop this job wherever it is: taken out of the queue, or interrupted when it runs."""
+        for path, body in (("/queue", {"delete": [prompt_id]}), ("/interrupt", {"prompt_id": prompt_id})):
+            async with self._call("POST", path, json=body):
+                pass
+
+    async def fetch(self, file: OutputFile) -> bytes:
+        """The bytes of an output file."""
+        params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=60)
+        async with self._call("GET", "/view", params=params, timeout=timeout) as response:
+            if response.status != 200:
+                raise EngineError(f"the result {file.filename} could not be fetched: HTTP {response.status}")
+            return await response.read()
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """The websocket's JSON messages (``{"type": …, "data": …}``), until the connection ends."""
+        if self._session is None:
+            raise RuntimeError("use ComfyClient as an async context manager")
+        try:
+            async with self._session.ws_connect(
+                f"{self.url}/ws", params={"clientId": self.client_id}, heartbeat=30, max_msg_size=0
+            ) as socket:
+                async for message in socket:
+                    if message.type == aiohttp.WSMsgType.TEXT:
+                        yield json.loads(message.data)
+        except (aiohttp.ClientError, asyncio.TimeoutError):
+            return
+
+
+def outputs_of(record: Mapping[str, Any]) -> list[OutputFile]:
+    """Every file that a finished job's nodes left. Raises JobFailed or JobInterrupted where it did not succeed."""
+    raise_for_status(record)
+    files = []
+    for node, channels in record.get("outputs", {}).items():
+        for items in channels.values():
+            for item in items if isinstance(items, list) else []:
+                if isinstance(item, dict) and "filename" in item:
+                    files.append(
+                        OutputFile(node, item["filename"], item.get("subfolder", ""), item.get("type", "output"))
+                    )
+    return files
+
+
+def raise_for_status(record: Mapping[str, Any]) -> None:
+    """Raise what a job's history record says went wrong; return when it succeeded."""
+    status = record.get("status") or {}
+    for kind, data in status.get("messages", []):
+        if kind == "execution_interrupted":
+            raise JobInterrupted("the job was interrupted")
+        if kind == "execution_error":
+            message = str(data.get("exception_message", "")).strip() or str(data.get("exception_type", "error"))
+            raise JobFailed(message, node=str(data.get("node_id")), kind=str(data.get("exception_type", "")))
+    if status.get("status_str") == "error":
+        raise JobFailed("the job failed and ComfyUI gave no reason; see its log")

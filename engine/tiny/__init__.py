@@ -1,0 +1,1 @@
+"""Tiny models with seeded random weights, in the real file formats, under the real file names."""
