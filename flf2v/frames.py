@@ -1,0 +1,99 @@
+"""The clip, the mask and the empty latent behind first/last-frame conditioning.
+
+Shapes: pictures ``[F, H, W, C]`` with values in [0, 1], masks and latents ``[B, C, T, H/8, W/8]``; F pixel frames are
+T = (F - 1) / 4 + 1 latent frames in the Wan 2.1 VAE. Masks are ComfyUI's: 0 = given, 1 = to generate.
+Layout: Wan 2.1 ``first_last_frame2video.py``; ComfyUI stores 1 - mask and inverts it in ``concat_cond``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import interpolate, pad
+
+from .errors import FLF2VError
+from .sizes import Fit, place, render_size
+
+TEMPORAL_STRIDE = 4
+SPATIAL_STRIDE = 8
+MIN_LENGTH = 5
+GREY = 0.5  # becomes exactly 0 in the VAE's [-1, 1]
+
+
+def check_length(length: int) -> None:
+    """Raise FLF2VError unless ``length`` is 4n + 1 frames; any other length would lose the last frame in the VAE."""
+    if length >= MIN_LENGTH and (length - 1) % TEMPORAL_STRIDE == 0:
+        return
+    if length < MIN_LENGTH:
+        raise FLF2VError(f"length must be at least {MIN_LENGTH} frames and 4n + 1; got {length}. Use {MIN_LENGTH}.")
+    below = (length - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
+    raise FLF2VError(
+        f"length must be 4n + 1 frames, so that the last frame is not lost in the VAE; got {length}. "
+        f"Use {below} or {below + TEMPORAL_STRIDE}."
+    )
+
+
+def latent_length(length: int) -> int:
+    """The number of latent frames T of a clip of ``length`` = 4n + 1 pixel frames."""
+    return (length - 1) // TEMPORAL_STRIDE + 1
+
+
+def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit) -> torch.Tensor:
+    """``[F, H, W, C]`` pictures as RGB in the render size of ``width`` x ``height``: ``[F, render H, render W, 3]``.
+
+    Scaled bilinearly into the asked size; ``pad`` leaves black bars. Where the asked size is no multiple of 16, the
+    last row and column are repeated to the right and below; the saved video is cropped back to the top left.
+    """
+    if frames.ndim != 4 or frames.shape[-1] < 3:
+        raise FLF2VError(f"a picture must be [frames, height, width, 3 or more channels]; got {list(frames.shape)}.")
+    placement = place(frames.shape[2], frames.shape[1], width, height, fit)
+    x, y, source_width, source_height = placement.source
+    left, top, inner_width, inner_height = placement.target
+    pixels = frames[:, y : y + source_height, x : x + source_width, :3].movedim(-1, 1)
+    pixels = interpolate(pixels, size=(inner_height, inner_width), mode="bilinear")
+    if (inner_width, inner_height) != (width, height):
+        pixels = pad(pixels, (left, width - left - inner_width, top, height - top - inner_height))
+    render_width, render_height = render_size(width, height)
+    if (render_width, render_height) != (width, height):
+        pixels = pad(pixels, (0, render_width - width, 0, render_height - height), mode="replicate")
+    return pixels.movedim(1, -1)
+
+
+def build_clip(
+    length: int, width: int, height: int, start: torch.Tensor | None, end: torch.Tensor | None
+) -> torch.Tensor:
+    """The pixels to encode, ``[length, height, width, 3]``: the given frames at both ends, mid grey between.
+
+    ``start`` and ``end`` are already fitted to ``width`` x ``height``. Raises FLF2VError when they overlap.
+    """
+    count_start, count_end = _counts(length, start, end)
+    clip = torch.full((length, height, width, 3), GREY)
+    if start is not None:
+        clip[:count_start] = start
+    if end is not None:
+        clip[length - count_end :] = end
+    return clip
+
+
+def build_mask(
+    length: int, latent_height: int, latent_width: int, start: torch.Tensor | None, end: torch.Tensor | None
+) -> torch.Tensor:
+    """The mask ``[1, 4, T, H/8, W/8]``: per pixel frame 0 = given, 1 = to generate; frame 0 counts four times."""
+    count_start, count_end = _counts(length, start, end)
+    latents = latent_length(length)
+    mask = torch.ones((1, 1, latents * TEMPORAL_STRIDE, latent_height, latent_width))
+    if count_start:
+        mask[:, :, : count_start + TEMPORAL_STRIDE - 1] = 0.0
+    if count_end:
+        mask[:, :, -count_end:] = 0.0
+    return mask.view(1, latents, TEMPORAL_STRIDE, latent_height, latent_width).transpose(1, 2)
+
+
+def _counts(length: int, start: torch.Tensor | None, end: torch.Tensor | None) -> tuple[int, int]:
+    count_start = 0 if start is None else start.shape[0]
+    count_end = 0 if end is None else end.shape[0]
+    if count_start + count_end > length:
+        raise FLF2VError(
+            f"{count_start} start and {count_end} end frames do not fit into a length of {length} frames. "
+            "Give fewer frames or a longer length."
+        )
+    return count_start, count_end

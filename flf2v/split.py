@@ -1,0 +1,112 @@
+"""Which steps the high-noise expert takes: the official rule on the grid of sigmas that will really be run.
+
+Rule: a step belongs to the high-noise expert when its timestep is >= boundary x 1000; Wan 2.2 ``image2video.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .errors import FLF2VError
+from .shift import check_boundary
+
+BY_BOUNDARY = -1
+SHIFT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Split:
+    """A run of ``len(sigmas) - 1`` steps: the first ``high`` by the high-noise expert, the rest by the low-noise one.
+
+    ``sigmas`` falls to 0 and starts at the first step that is run (denoise < 1 leaves the earlier ones out).
+    """
+
+    sigmas: tuple[float, ...]
+    high: int
+    boundary: float
+
+    @property
+    def steps(self) -> int:
+        """The number of steps in all."""
+        return len(self.sigmas) - 1
+
+    @property
+    def low(self) -> int:
+        """The number of low-noise steps."""
+        return self.steps - self.high
+
+    def describe(self) -> str:
+        """The split in words: "10 high + 10 low"."""
+        return f"{self.high} high + {self.low} low"
+
+
+def steps_at_or_above(sigmas: Sequence[float], boundary: float) -> int:
+    """How many steps of a falling grid (last entry = end, not a step) start at or above the boundary."""
+    return sum(1 for sigma in sigmas[:-1] if sigma >= boundary)
+
+
+def split_steps(sigmas: Sequence[float], boundary: float, high_steps: int = BY_BOUNDARY) -> Split:
+    """The split of this grid: by the boundary, or ``high_steps`` high-noise steps when that is not -1.
+
+    Raises FLF2VError for a boundary outside (0, 1] or more high steps than steps.
+    """
+    check_boundary(boundary)
+    steps = len(sigmas) - 1
+    if steps < 1:
+        raise FLF2VError("there is nothing to sample: steps x denoise leaves no step. Raise steps or denoise.")
+    if high_steps == BY_BOUNDARY:
+        high_steps = steps_at_or_above(sigmas, boundary)
+    elif not 0 <= high_steps <= steps:
+        raise FLF2VError(
+            f"high_steps must be between 0 and {steps}, the number of steps that are run (-1 = by the boundary); "
+            f"got {high_steps}."
+        )
+    return Split(tuple(float(sigma) for sigma in sigmas), high_steps, boundary)
+
+
+def check_hand_over(high: Sequence[float], low: Sequence[float], at: int) -> None:
+    """Raise FLF2VError when the two models' grids differ at step ``at``, where the latent changes hands.
+
+    Each stage divides or multiplies by (1 - sigma), so a difference would scale the latent by (1 - s2) / (1 - s1).
+    """
+    if len(high) != len(low):
+        raise FLF2VError(
+            f"the two models run {len(high) - 1} and {len(low) - 1} steps. Send both through one Wan FLF2V Shift node."
+        )
+    first, second = float(high[at]), float(low[at])
+    if abs(first - second) > SHIFT_TOLERANCE:
+        factor = (1 - second) / (1 - first) if first < 1 else float("inf")
+        raise FLF2VError(
+            f"the two models have different shifts: at the hand-over after step {at} the high-noise model is at sigma "
+            f"{first:.4f} and the low-noise model at {second:.4f}, which would scale the latent by {factor:.3g}. "
+            "Send both models through one Wan FLF2V Shift node."
+        )
+
+
+def warnings_for(split: Split, *, forced: bool, cfg: float | None = None, distilled: bool = False) -> list[str]:
+    """What is likely wrong with a split that can be run, each with its cure; ``forced`` = high_steps set by hand."""
+    found = []
+    by_rule = steps_at_or_above(split.sigmas, split.boundary)
+    if split.high == 0:
+        found.append(
+            "The high-noise model takes no step, so motion and layout come from the low-noise model alone. "
+            "Raise shift, lower boundary, or set high_steps."
+        )
+    elif split.low == 0:
+        found.append(
+            "The low-noise model takes no step, so details stay unfinished. "
+            "Lower shift, raise steps or boundary, or set high_steps."
+        )
+    if forced and split.high != by_rule:
+        found.append(
+            f"high_steps is set to {split.high}, but {by_rule} steps lie at or above the boundary {split.boundary:g}. "
+            "Set high_steps to -1 to follow the boundary."
+        )
+    if distilled and split.steps <= 8 and abs(split.high - split.steps / 2) > 1:
+        found.append(
+            f"A 4-step LoRA is trained for half high-noise steps; this is {split.describe()}. Use shift 5 with 4 steps."
+        )
+    if distilled and cfg is not None and cfg > 1:
+        found.append(f"cfg is {cfg:g}, but a 4-step LoRA is distilled for cfg 1 and burns above it. Set cfg to 1.")
+    return found

@@ -1,0 +1,31 @@
+"""The pack's ComfyUI nodes: the one list of what exists."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
+from .resolution import WanFLF2VResolution
+from .sampler import WanFLF2VTwoStageSampler
+from .save_video import WanFLF2VSaveVideo
+from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
+
+NODES: list[type[io.ComfyNode]] = [
+    WanFLF2VResolution,
+    WanFLF2VConditioning,
+    WanFLF2VEncodeFrames,
+    WanFLF2VApplyFrames,
+    WanFLF2VShift,
+    WanFLF2VAutoShift,
+    WanFLF2VSchedule,
+    WanFLF2VTwoStageSampler,
+    WanFLF2VSaveVideo,
+]
+
+
+class WanFLF2VExtension(ComfyExtension):
+    """What ComfyUI's loader asks for the nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Every node of the pack."""
+        return NODES
