@@ -1,0 +1,208 @@
+"""The one entry point: ``python run.py COMMAND …`` makes ``.venv``, installs what the command needs, and runs it.
+
+``python run.py demo`` makes a video on the real ComfyUI without a GPU or downloaded weights; ``python run.py test`` runs
+the tests; ``python run.py check`` runs the linters, type checkers and JavaScript tests; every other command is passed to
+``wan-flf2v``. Standard library only: this file runs before anything is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "wan-flf2v-installed.json"
+TORCH, TORCHVISION = "torch==2.13.0", "torchvision==0.28.0"
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+# Imported by core node files and needing nothing else for what runs here.
+WITHOUT_DEPENDENCIES = ["spandrel", "kornia"]
+SERVER_COMMANDS = {"serve", "worker", "keys", "status"}
+DEVELOPER_COMMANDS = {"test", "check", "bench"}
+
+
+class SetupError(Exception):
+    """Something could not be installed; the message says what."""
+
+
+def main(arguments: list[str]) -> int:
+    """Set up what the command needs and run it; returns its exit status."""
+    if sys.version_info < (3, 10):
+        print(f"Python 3.10 or newer is needed; this is {platform.python_version()}.", file=sys.stderr)
+        return 1
+    command = arguments[0] if arguments else "--help"
+    try:
+        set_up(groups_for(command, arguments))
+    except SetupError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 1
+    if command == "test":
+        return run([str(BIN / "pytest"), *(arguments[1:] or ["tests"])])
+    if command == "check":
+        return check()
+    return run([str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *arguments])
+
+
+def groups_for(command: str, arguments: list[str]) -> list[str]:
+    """What has to be installed for this command."""
+    if command in DEVELOPER_COMMANDS:
+        return ["engine", "cli", "gateway", "dev"]
+    groups = ["cli"]
+    starts_comfyui = command == "demo" or (command in {"generate", "serve", "worker"} and not _has_url(arguments))
+    if starts_comfyui and _locate().find_engine(_option(arguments, "--comfyui")).own:
+        groups.insert(0, "engine")
+    if command in SERVER_COMMANDS:
+        groups.append("gateway")
+    return groups
+
+
+def _has_url(arguments: list[str]) -> bool:
+    return any(argument.split("=")[0] in {"--comfyui-url", "--remote"} for argument in arguments)
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    for index, argument in enumerate(arguments):
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(f"{name}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _locate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("wan_flf2v_locate", ROOT / "engine" / "locate.py")
+    if spec is None or spec.loader is None:
+        raise SetupError("engine/locate.py is missing; get the whole project.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def set_up(groups: list[str]) -> None:
+    """Install these groups into ``.venv`` unless exactly they are there already."""
+    wanted = {group: _fingerprint(group) for group in groups}
+    done = json.loads(STAMP.read_text()) if STAMP.exists() and PYTHON.exists() else {}
+    missing = [group for group in groups if done.get(group) != wanted[group]]
+    if not missing:
+        return
+    if not PYTHON.exists():
+        _step(f"Making {VENV.relative_to(ROOT)}", _make_venv)
+    if "engine" in missing:
+        _step("Installing torch (CPU build where there is one)", _install_torch)
+        _pip("ComfyUI's packages", "-r", str(ROOT / "engine" / "requirements.txt"))
+        _pip("spandrel and kornia", "--no-deps", *WITHOUT_DEPENDENCIES)
+    extras = ",".join(group for group in missing if group != "engine")
+    if extras:
+        _pip(f"wan-flf2v ({extras})", "-e", f"{ROOT}[{extras}]")
+    STAMP.write_text(json.dumps(done | wanted, indent=2))
+
+
+def _fingerprint(group: str) -> str:
+    sources = [ROOT / "engine" / "requirements.txt", Path(__file__)] if group == "engine" else [ROOT / "pyproject.toml"]
+    text = b"".join(path.read_bytes() for path in sources)
+    return hashlib.sha256(text + sys.version.encode()).hexdigest()
+
+
+def _make_venv() -> None:
+    try:
+        venv.create(VENV, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetupError(
+            f"the virtual environment {VENV} could not be made ({error}). "
+            "On Debian and Ubuntu install the package python3-venv."
+        ) from None
+
+
+def _install_torch() -> None:
+    """A CPU build: pip's own sources first, then PyTorch's, then whatever PyPI has (on Linux that one is for CUDA)."""
+    attempts: list[list[str]] = [[TORCH, TORCHVISION]]
+    if platform.system() == "Linux":
+        attempts = [
+            [f"{TORCH}+cpu"],
+            [TORCH, TORCHVISION, "--retries", "0", "--timeout", "15", "--extra-index-url", CPU_WHEELS],
+            [TORCH, TORCHVISION],
+        ]
+    for number, attempt in enumerate(attempts, 1):
+        error = _run_pip(attempt)
+        if error is None:
+            break
+        if number == len(attempts):
+            raise SetupError(f"{TORCH} could not be fetched: {error} Check the network and run the command again.")
+    error = _run_pip(["--no-deps", TORCHVISION])
+    if error is not None:
+        raise SetupError(f"{TORCHVISION} could not be fetched: {error} Check the network and run the command again.")
+
+
+def _pip(what: str, *arguments: str) -> None:
+    def install() -> None:
+        error = _run_pip(list(arguments))
+        if error is not None:
+            raise SetupError(f"{what} could not be fetched: {error} Check the network and run the command again.")
+
+    _step(f"Installing {what}", install)
+
+
+def _run_pip(arguments: list[str]) -> str | None:
+    """None when it worked, else pip's last error line."""
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return (errors or done.stderr.strip().splitlines() or ["pip gave no reason."])[-1]
+
+
+def _step(what: str, work: object) -> None:
+    print(f"{what} …", end=" ", file=sys.stderr, flush=True)
+    start = time.monotonic()
+    try:
+        work()  # type: ignore[operator]
+    except SetupError:
+        print("failed", file=sys.stderr)
+        raise
+    print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def run(command: list[str]) -> int:
+    """Run a command in the project's folder; a Ctrl-C is its to handle."""
+    # Our nodes/ folder must not shadow ComfyUI's nodes module, so the current folder stays off the import path.
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"})
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+def check() -> int:
+    """ruff, mypy, and the JavaScript checks where Node.js is installed."""
+    link = ROOT / ".engine" / "typecheck" / "wan_flf2v"
+    if not link.exists():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(ROOT, target_is_directory=True)
+    commands: list[tuple[list[str], Path]] = [
+        ([str(BIN / "ruff"), "check", "."], ROOT),
+        ([str(BIN / "ruff"), "format", "--check", "."], ROOT),
+        ([str(BIN / "mypy"), "--config-file", str(ROOT / "pyproject.toml"), "-p", "wan_flf2v"], link.parent),
+    ]
+    failed = 0
+    for command, folder in commands:
+        print("$", " ".join([Path(command[0]).name, *command[1:]]), flush=True)
+        failed |= subprocess.run(command, cwd=folder, check=False).returncode
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
