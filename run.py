@@ -38,7 +38,7 @@ class SetupError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Set up what the command needs and run it; returns its exit status."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - the Python that runs this file may be any
         print(f"Python 3.10 or newer is needed; this is {platform.python_version()}.", file=sys.stderr)
         return 1
     command = arguments[0] if arguments else "--help"

@@ -33,10 +33,16 @@ def declare_missing_torchvision_operators() -> None:
         pass  # ComfyUI reports a missing torchvision itself
 
 
+def put_first_on_path(comfyui: Path) -> None:
+    """Import from ComfyUI's folder first, as `python main.py` would, and not from this script's."""
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(comfyui), *(entry for entry in sys.path if not entry or Path(entry).resolve() != here)]
+
+
 def main() -> None:
     """Hand over to ComfyUI's main.py in this process."""
     comfyui = Path(sys.argv[1]).resolve()
-    sys.path[0] = str(comfyui)  # where `python main.py` would have put it
+    put_first_on_path(comfyui)
     declare_missing_torchvision_operators()
     sys.argv = [str(comfyui / "main.py"), *sys.argv[2:]]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from .errors import FLF2VError
-from .sizes import Fit, place, render_size
+from .sizes import Fit, check_picture_size, place, render_size
 
 TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
@@ -45,6 +45,7 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit) -> torch
     """
     if frames.ndim != 4 or frames.shape[-1] < 3:
         raise FLF2VError(f"a picture must be [frames, height, width, 3 or more channels]; got {list(frames.shape)}.")
+    check_picture_size(frames.shape[2], frames.shape[1])
     placement = place(frames.shape[2], frames.shape[1], width, height, fit)
     x, y, source_width, source_height = placement.source
     left, top, inner_width, inner_height = placement.target

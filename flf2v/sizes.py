@@ -44,6 +44,15 @@ def preset_size(preset: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def check_picture_size(width: int, height: int) -> None:
+    """Raise FLF2VError unless a picture of this size can be a frame: each side between 16 and 16384 pixels."""
+    if not (MIN_SIZE <= width <= MAX_SIZE and MIN_SIZE <= height <= MAX_SIZE):
+        raise FLF2VError(
+            f"a picture must be between {MIN_SIZE} and {MAX_SIZE} pixels on each side; got {width} x {height}. "
+            f"{'Give a larger one.' if min(width, height) < MIN_SIZE else 'Scale it down first.'}"
+        )
+
+
 def check_size(width: int, height: int) -> None:
     """Raise FLF2VError unless a video of this size can be made: even sides between 16 and 16384 pixels."""
     for name, value in (("width", width), ("height", height)):

@@ -19,7 +19,8 @@ import torch
 
 FILES: dict[str, Callable[[], dict[str, torch.Tensor]]] = {}
 DIM, LAYERS = 256, 2  # head size is fixed at 128 by ComfyUI's detection
-TEXT_CONFIG = {"d_ff": 8, "d_kv": 8, "num_heads": 1, "vocab_size": 400}  # the rest stays as in umt5-xxl
+VAE_DIM = 8
+TEXT_CONFIG = {"d_ff": 8, "d_kv": 8, "num_heads": 1, "num_layers": 1, "vocab_size": 400}  # the rest as in umt5-xxl
 CLIP_VISION_CONFIG = {
     "model_type": "clip_vision_model",
     "hidden_act": "gelu",
@@ -97,13 +98,13 @@ def vae() -> dict[str, torch.Tensor]:
     """The Wan 2.1 VAE layout with few channels."""
     import comfy.ldm.wan.vae
 
-    model = comfy.ldm.wan.vae.WanVAE(dim=16, z_dim=16, temperal_downsample=[False, True, True])
+    model = comfy.ldm.wan.vae.WanVAE(dim=VAE_DIM, z_dim=16, temperal_downsample=[False, True, True])
     return _seeded(model.state_dict(), 4)
 
 
 @_file("text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors")
 def text_encoder() -> dict[str, torch.Tensor]:
-    """umt5-xxl's layout (24 blocks, 4096 wide, as ComfyUI detects it) with heads and feed-forward almost nothing."""
+    """umt5-xxl's layout, 4096 wide, with one small block."""
     import comfy.ops
     import comfy.text_encoders.t5
     import comfy.text_encoders.wan
@@ -112,6 +113,8 @@ def text_encoder() -> dict[str, torch.Tensor]:
     config = {**json.loads(path.read_text()), **TEXT_CONFIG}
     model = comfy.text_encoders.t5.T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
     state_dict = _half(_seeded(model.state_dict(), 5))
+    # the entry that ComfyUI tells umt5-xxl by; no block of this number exists here, so it is not used
+    state_dict["encoder.block.23.layer.1.DenseReluDense.wi_1.weight"] = torch.zeros(1, 4096).half()
     state_dict["spiece_model"] = torch.frombuffer(bytearray(_sentencepiece_model()), dtype=torch.uint8)
     return _with_config(state_dict, TEXT_CONFIG)
 
@@ -195,11 +198,11 @@ def build(models: Path) -> None:
 def main() -> None:
     """Run as a script inside ComfyUI's environment."""
     comfyui, models = Path(sys.argv[1]).resolve(), Path(sys.argv[2])
-    engine = Path(__file__).resolve().parents[1]
-    sys.path[0] = str(comfyui)
-    sys.path.append(str(engine))
-    from launch import declare_missing_torchvision_operators
+    sys.path.append(str(Path(__file__).resolve().parents[1]))  # launch.py and support_pack
+    from launch import declare_missing_torchvision_operators, put_first_on_path
 
+    put_first_on_path(comfyui)
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
     declare_missing_torchvision_operators()
     import comfy.cli_args
 

@@ -1,0 +1,206 @@
+"""``wan-flf2v generate``: from two pictures and a prompt to a video file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..engine.process import ComfyServer
+from ..engine.setup import prepare, tiny_models
+from ..workflows import Bindings, FieldError, available_bindings
+from ..workflows.bindings import Value
+from ..workflows.models import missing_files
+from .errors import CliError
+from .job import Job, run_job
+from .pictures import check_picture
+from .video import describe_video
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "generate",
+        help="make a video from two pictures and a prompt",
+        description="Make a video from a first and a last frame and a prompt, on a ComfyUI of yours.",
+    )
+    add_job_arguments(parser)
+    parser.add_argument("--first", type=Path, metavar="PICTURE", help="the first frame")
+    parser.add_argument("--last", type=Path, metavar="PICTURE", help="the last frame")
+    parser.add_argument("--comfyui-url", metavar="URL", help="a running ComfyUI, such as http://127.0.0.1:8188")
+    parser.add_argument(
+        "--free", action="store_true", help="accept all that the nodes accept, beyond RunComfy's ranges"
+    )
+    parser.set_defaults(run=run)
+
+
+def add_job_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that ``generate`` and ``demo`` share."""
+    parser.add_argument("--prompt", help="what happens between the two frames")
+    parser.add_argument("--negative", help="what the video should not show")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the workflow, such as 57_steps=8 (repeat for more)",
+    )
+    parser.add_argument("--payload", type=Path, metavar="FILE", help="a JSON file with fields, as RunComfy takes them")
+    parser.add_argument("--workflow", default="wan22_flf2v", choices=available_bindings(), help="which workflow to run")
+    parser.add_argument(
+        "--out", type=Path, default=Path("wan_flf2v.mp4"), metavar="FILE", help="where to save the video"
+    )
+    parser.add_argument("--comfyui", metavar="PATH", help="the ComfyUI folder to start (else COMFYUI_PATH)")
+    parser.add_argument("--models", type=Path, metavar="DIR", help="ComfyUI's models folder, with the real weights")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check the request, run it and save the video. Raises CliError, EngineError or FieldError."""
+    bindings = Bindings.load(arguments.workflow)
+    fields = read_fields(arguments, bindings)
+    first, last = pictures(arguments, bindings, fields)
+    free = arguments.free or arguments.negative is not None
+    job = check_job(bindings, fields, first, last, free=free)
+    check_out(arguments.out)
+    if arguments.comfyui_url:
+        run_cancellable(run_job(arguments.comfyui_url, job, arguments.out))
+    else:
+        run_locally(arguments, job)
+    print(describe_video(arguments.out))
+
+
+def read_fields(arguments: argparse.Namespace, bindings: Bindings) -> dict[str, object]:
+    """The fields of --payload, --prompt, --negative and --set, unchecked; later ones win."""
+    fields: dict[str, object] = {}
+    if arguments.payload is not None:
+        try:
+            payload = json.loads(arguments.payload.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise CliError(f"--payload: {arguments.payload} cannot be read: {error.strerror}.") from None
+        except ValueError as error:
+            raise CliError(f"--payload: {arguments.payload} is no JSON: {error}.") from None
+        if not isinstance(payload, dict):
+            raise CliError(f"--payload: {arguments.payload} must hold a JSON object of fields.")
+        fields |= payload
+    if arguments.prompt is not None:
+        fields["6_text"] = arguments.prompt
+    if arguments.negative is not None:
+        fields["7_text"] = arguments.negative
+    for item in arguments.set:
+        name, found, text = item.partition("=")
+        if not found:
+            raise CliError(f"--set takes FIELD=VALUE, such as 57_steps=8; got {item!r}.")
+        field = {**bindings.fields, **bindings.extra}.get(name)
+        fields[name] = text if field is None or field.type == "string" else _number(text)
+    return fields
+
+
+def _number(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def pictures(arguments: argparse.Namespace, bindings: Bindings, fields: dict[str, object]) -> tuple[Path, Path]:
+    """The two picture files: --first and --last, else the payload's entries as paths."""
+    found = []
+    for option, name in (("first", bindings.first_image), ("last", bindings.last_image)):
+        given = getattr(arguments, option) or fields.get(name)
+        if given is None:
+            raise CliError(f"the {option} frame is missing. Give it with --{option} PICTURE.")
+        if not isinstance(given, (str, Path)):
+            raise CliError(f"{name} must be the path of a picture; got {json.dumps(given)[:80]}.")
+        check_picture(Path(given), f"{option} frame")
+        fields[name] = str(given)
+        found.append(Path(given))
+    return found[0], found[1]
+
+
+def check_job(bindings: Bindings, fields: dict[str, object], first: Path, last: Path, *, free: bool) -> Job:
+    """The checked job; a field that only --free accepts says so."""
+    try:
+        values: dict[str, Value] = bindings.check(fields, free=free)
+    except FieldError as error:
+        if not free and _fits_free(bindings, fields):
+            raise CliError(f"{error} With --free the workflow takes it.") from None
+        raise
+    return Job(bindings, values, first, last)
+
+
+def _fits_free(bindings: Bindings, fields: dict[str, object]) -> bool:
+    try:
+        bindings.check(fields, free=True)
+    except FieldError:
+        return False
+    return True
+
+
+def check_out(out: Path) -> None:
+    """Raise CliError when the video could not be saved there, before any work is done."""
+    if out.suffix.lower() != ".mp4":
+        raise CliError(f"--out must end in .mp4, which is what the workflow saves; got {out}.")
+    if out.is_dir():
+        raise CliError(f"--out: {out} is a folder; give a file name.")
+    folder = next(parent for parent in (out.absolute()).parents if parent.exists())
+    if not os.access(folder, os.W_OK):
+        raise CliError(f"--out: nothing can be written in {folder}.")
+
+
+def run_locally(arguments: argparse.Namespace, job: Job, *, tiny: bool = False) -> None:
+    """Start a ComfyUI, run the job on it and stop it again."""
+    engine = prepare(arguments.comfyui)
+    models = arguments.models
+    if models is None and tiny:
+        models = tiny_models(engine)
+    elif models is None:
+        if engine.own:
+            raise CliError(
+                "no model files are known. Give ComfyUI's models folder with --models DIR, a ComfyUI with --comfyui PATH, "
+                "or a running one with --comfyui-url URL. Without any weights, try `demo`."
+            )
+        models = engine.comfyui / "models"
+    elif not models.is_dir():
+        raise CliError(f"--models: there is no folder {models}.")
+    if not tiny and arguments.models is not None:
+        absent = missing_files(job.bindings.model_files(), models)
+        if absent:
+            raise CliError(f"{models} lacks model files. " + "; ".join(file.advice() for file in absent))
+    with tempfile.TemporaryDirectory(prefix="wan-flf2v-", ignore_cleanup_errors=True) as home:
+        print(f"Starting ComfyUI ({engine.comfyui.name}) …", file=sys.stderr, flush=True)
+        server = ComfyServer(engine, Path(home), models, tiny=tiny)
+        with _stopping(server):
+            server.start()
+            run_cancellable(run_job(server.url, job, arguments.out))
+
+
+@contextlib.contextmanager
+def _stopping(server: ComfyServer) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+def run_cancellable(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; a Ctrl-C cancels ``work``, which may clean up, and then raises KeyboardInterrupt."""
+
+    async def guarded() -> None:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError):  # Windows: asyncio.run itself cancels since Python 3.11
+            loop.add_signal_handler(signal.SIGINT, task.cancel)
+        await task
+
+    try:
+        asyncio.run(guarded())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
