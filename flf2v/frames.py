@@ -1,4 +1,4 @@
-"""The clip, the mask and the empty latent behind first/last-frame conditioning.
+"""The fitted frames and the mask behind first/last-frame conditioning.
 
 Shapes: pictures ``[F, H, W, C]`` with values in [0, 1], masks and latents ``[B, C, T, H/8, W/8]``; F pixel frames are
 T = (F - 1) / 4 + 1 latent frames in the Wan 2.1 VAE. Masks are ComfyUI's: 0 = given, 1 = to generate.
@@ -66,7 +66,7 @@ def build_clip(
 
     ``start`` and ``end`` are already fitted to ``width`` x ``height``. Raises FLF2VError when they overlap.
     """
-    count_start, count_end = _counts(length, start, end)
+    count_start, count_end = count_given(length, start, end)
     clip = torch.full((length, height, width, 3), GREY)
     if start is not None:
         clip[:count_start] = start
@@ -79,7 +79,7 @@ def build_mask(
     length: int, latent_height: int, latent_width: int, start: torch.Tensor | None, end: torch.Tensor | None
 ) -> torch.Tensor:
     """The mask ``[1, 4, T, H/8, W/8]``: per pixel frame 0 = given, 1 = to generate; frame 0 counts four times."""
-    count_start, count_end = _counts(length, start, end)
+    count_start, count_end = count_given(length, start, end)
     latents = latent_length(length)
     mask = torch.ones((1, 1, latents * TEMPORAL_STRIDE, latent_height, latent_width))
     if count_start:
@@ -89,7 +89,8 @@ def build_mask(
     return mask.view(1, latents, TEMPORAL_STRIDE, latent_height, latent_width).transpose(1, 2)
 
 
-def _counts(length: int, start: torch.Tensor | None, end: torch.Tensor | None) -> tuple[int, int]:
+def count_given(length: int, start: torch.Tensor | None, end: torch.Tensor | None) -> tuple[int, int]:
+    """The number of given frames at the start and at the end. Raises FLF2VError when they overlap."""
     count_start = 0 if start is None else start.shape[0]
     count_end = 0 if end is None else end.shape[0]
     if count_start + count_end > length:

@@ -9,10 +9,12 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
+from ..flf2v.clip import Clip
 from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import MIN_LENGTH, SPATIAL_STRIDE, build_clip, build_mask, check_length, fit_frames
+from ..flf2v.frames import MIN_LENGTH, SPATIAL_STRIDE, build_mask, check_length, fit_frames
 from ..flf2v.sizes import FITS, MAX_SIZE, MIN_SIZE, Fit, check_size, render_size
 from .host import check_vae
+from .vae_stream import encode_clip
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def encode_frames(
     end = None if end is None else fit_frames(end, width, height, fit)
     render_width, render_height = render_size(width, height)
     mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end)
-    return EncodedFrames(vae.encode(build_clip(length, render_width, render_height, start, end)), mask)
+    return EncodedFrames(encode_clip(vae, Clip(length, render_width, render_height, start, end)), mask)
 
 
 def empty_latent(frames: EncodedFrames, batch_size: int) -> dict[str, torch.Tensor]:
