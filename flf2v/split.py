@@ -1,6 +1,8 @@
 """Which steps the high-noise expert takes: the official rule on the grid of sigmas that will really be run.
 
 Rule: a step belongs to the high-noise expert when its timestep is >= boundary x 1000; Wan 2.2 ``image2video.py``.
+A sigma equal to the boundary up to rounding is a tie between platforms' float32; it goes to the low-noise expert, as in
+the official UniPC run, whose grid starts at 0.999 instead of 1.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from .shift import check_boundary
 
 BY_BOUNDARY = -1
 SHIFT_TOLERANCE = 1e-4
+TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class Split:
 
 
 def steps_at_or_above(sigmas: Sequence[float], boundary: float) -> int:
-    """How many steps of a falling grid (last entry = end, not a step) start at or above the boundary."""
-    return sum(1 for sigma in sigmas[:-1] if sigma >= boundary)
+    """How many steps of a falling grid (last entry = end, not a step) start at the boundary or above, ties left out."""
+    return sum(1 for sigma in sigmas[:-1] if sigma >= boundary + TIE)
 
 
 def split_steps(sigmas: Sequence[float], boundary: float, high_steps: int = BY_BOUNDARY) -> Split:

@@ -1,0 +1,83 @@
+"""Shift, its inverse and the automatic shift."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.shift import auto_shift, shift_interval, shift_sigma, unshift_sigma
+from wan_flf2v.flf2v.split import split_steps, steps_at_or_above
+
+shifts = st.floats(0.05, 100)
+times = st.floats(0, 1)
+
+
+def simple(steps: int) -> list[float]:
+    """The unshifted grid of the simple scheduler, one time per step."""
+    return [1 - k / steps for k in range(steps)]
+
+
+@given(times, shifts)
+def test_unshift_is_the_inverse_of_shift(time: float, shift: float) -> None:
+    assert unshift_sigma(shift_sigma(time, shift), shift) == pytest.approx(time, abs=1e-9)
+
+
+@given(shifts)
+def test_shift_keeps_both_ends(shift: float) -> None:
+    assert shift_sigma(0, shift) == 0
+    assert shift_sigma(1, shift) == pytest.approx(1)
+
+
+@given(st.floats(0.01, 0.99), shifts, st.floats(1.01, 3))
+def test_shift_is_monotone_in_time_and_in_shift(time: float, shift: float, factor: float) -> None:
+    assert shift_sigma(time, shift) < shift_sigma(min(time * factor, 1), shift) + 1e-15
+    assert shift_sigma(time, shift) < shift_sigma(time, shift * factor)
+
+
+# The intervals of the reference recipe, computed there from b (1 - x) / (x (1 - b)).
+@pytest.mark.parametrize(
+    ("steps", "high", "boundary", "low_end", "high_end"),
+    [
+        (4, 2, 0.9, 3, 9),
+        (4, 3, 0.9, 9, 27),
+        (6, 2, 0.9, 1.8, 4.5),
+        (8, 4, 0.9, 5.4, 9),
+        (20, 10, 0.9, 7.36, 9),
+        (40, 20, 0.9, 8.14, 9),
+        (4, 2, 0.875, 2.33, 7),
+        (20, 10, 0.875, 5.73, 7),
+    ],
+)
+def test_shift_intervals_are_those_of_the_closed_form(
+    steps: int, high: int, boundary: float, low_end: float, high_end: float
+) -> None:
+    assert shift_interval(simple(steps), high, boundary) == pytest.approx((low_end, high_end), abs=0.006)
+
+
+@given(st.integers(2, 60), st.data(), st.floats(0.5, 0.98))
+def test_auto_shift_gives_exactly_the_wanted_high_steps(steps: int, data: st.DataObject, boundary: float) -> None:
+    high = data.draw(st.integers(1, steps - 1))
+    try:
+        shift = auto_shift(simple(steps), high, boundary)
+    except FLF2VError as error:
+        assert "no shift up to 100" in str(error)
+        assert shift_interval(simple(steps), high, boundary)[0] >= 100
+        return
+    sigmas = [shift_sigma(time, shift) for time in simple(steps)] + [0.0]
+    assert split_steps(sigmas, boundary).high == high
+
+
+def test_auto_shift_keeps_away_from_the_float_tie_at_the_ends() -> None:
+    low, high = shift_interval(simple(4), 2, 0.9)
+    shift = auto_shift(simple(4), 2, 0.9)
+    assert shift == pytest.approx(math.sqrt(low * high), abs=0.01)
+    for nudge in (0.9, 1.1):
+        sigmas = [shift_sigma(time, shift * nudge) for time in simple(4)] + [0.0]
+        assert steps_at_or_above(sigmas, 0.9) == 2
+
+
+@pytest.mark.parametrize("high", [0, 4, 5, -1])
+def test_auto_shift_refuses_a_split_without_two_stages(high: int) -> None:
+    with pytest.raises(FLF2VError, match=rf"high_steps must be between 1 and 3 for 4 steps; got {high}"):
+        auto_shift(simple(4), high, 0.9)

@@ -1,0 +1,78 @@
+"""The official rule for the switch of experts, and its refusals and warnings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.shift import shift_sigma
+from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for
+
+
+def grid(steps: int, shift: float) -> list[float]:
+    """The simple scheduler's sigmas."""
+    return [shift_sigma(1 - k / steps, shift) for k in range(steps)] + [0.0]
+
+
+@given(st.integers(1, 80), st.floats(0.1, 50), st.floats(0.001, 1))
+def test_high_steps_lie_at_or_above_the_boundary_and_low_steps_below(steps: int, shift: float, boundary: float) -> None:
+    split = split_steps(grid(steps, shift), boundary)
+    assert split.high + split.low == steps
+    assert all(sigma > boundary for sigma in split.sigmas[: split.high])
+    assert all(sigma < boundary + 1e-5 for sigma in split.sigmas[split.high : -1])
+
+
+def test_a_sigma_on_the_boundary_is_a_low_noise_step() -> None:
+    # shift 16, 50 steps: step 32 is at 16 x 0.36 / 6.4 = 0.9 exactly; the reference recipe's table has 32 high steps.
+    assert split_steps(grid(50, 16), 0.9).high == 32
+
+
+@pytest.mark.parametrize("boundary", [0, -0.1, 1.0001, 50, 900])
+def test_a_boundary_outside_0_to_1_is_refused(boundary: float) -> None:
+    with pytest.raises(FLF2VError, match=r"boundary must be above 0 and at most 1 .* got"):
+        split_steps(grid(4, 5), boundary)
+
+
+def test_more_high_steps_than_steps_are_refused() -> None:
+    with pytest.raises(FLF2VError, match=r"high_steps must be between 0 and 4.*got 5"):
+        split_steps(grid(4, 5), 0.9, 5)
+
+
+def test_a_set_number_of_high_steps_is_taken() -> None:
+    assert split_steps(grid(4, 5), 0.9, 3).high == 3
+
+
+def test_equal_grids_pass_the_hand_over() -> None:
+    check_hand_over(grid(20, 8), grid(20, 8), 10)
+
+
+def test_different_shifts_are_refused_with_the_factor_on_the_latent() -> None:
+    # 8 -> 5 at the half split scales the latent by 1.50 (reference recipe, section 2.1).
+    with pytest.raises(FLF2VError, match=r"different shifts.*by 1\.5\. Send both models through one Wan FLF2V Shift"):
+        check_hand_over(grid(20, 8), grid(20, 5), 10)
+
+
+def warned(steps: int, shift: float, high: int = -1, **options: object) -> str:
+    split = split_steps(grid(steps, shift), 0.9, high)
+    return " ".join(warnings_for(split, forced=high != -1, **options))  # type: ignore[arg-type]
+
+
+def test_a_good_split_gives_no_warning() -> None:
+    assert warned(20, 8) == ""
+    assert warned(4, 5, cfg=1.0, distilled=True) == ""
+
+
+def test_stages_without_steps_are_warned_about() -> None:
+    assert "high-noise model takes no step" in warned(4, 5, 0)
+    assert "low-noise model takes no step" in warned(4, 5, 4)
+
+
+def test_high_steps_off_the_boundary_are_warned_about() -> None:
+    assert "high_steps is set to 3, but 2 steps" in warned(4, 5, 3)
+
+
+def test_guidance_with_a_distilled_lora_is_warned_about() -> None:
+    assert "distilled for cfg 1" in warned(4, 5, cfg=3.5, distilled=True)
+
+
+def test_an_uneven_split_with_a_distilled_lora_is_warned_about() -> None:
+    assert "Use shift 5 with 4 steps" in warned(4, 50, distilled=True)

@@ -1,0 +1,92 @@
+"""ComfyUI inside the test process: its modules, the pack as ComfyUI loads it, and the tiny models.
+
+Everything here is the real thing on the CPU; only composite nodes need the server, because ComfyUI's executor runs
+what they expand to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from wan_flf2v.engine.locate import Engine
+
+
+@pytest.fixture(scope="session")
+def comfy(engine: Engine) -> ModuleType:
+    """The module ``comfy`` of the real ComfyUI, set to the CPU."""
+    if str(engine.comfyui) not in sys.path:
+        sys.path.insert(0, str(engine.comfyui))
+        from wan_flf2v.engine.launch import declare_missing_torchvision_operators
+
+        declare_missing_torchvision_operators()
+        import comfy.cli_args
+
+        comfy.cli_args.args.cpu = True
+        import torch
+
+        torch.set_num_threads(1)  # tensors this small only wait for each other on more
+    import comfy.sd
+    import comfy.utils
+
+    return comfy
+
+
+@pytest.fixture(scope="session")
+def pack(comfy: ModuleType) -> dict[str, type]:
+    """The pack's node classes by id, asked for as ComfyUI's loader asks."""
+    import wan_flf2v
+
+    async def load() -> list[Any]:
+        extension = await wan_flf2v.comfy_entrypoint()
+        return await extension.get_node_list()
+
+    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(load())}
+
+
+@pytest.fixture(scope="session")
+def call(pack: dict[str, type]) -> Callable[..., tuple[Any, ...]]:
+    """Executes one of the pack's nodes by id and returns its outputs."""
+
+    def execute(node: str, **inputs: Any) -> tuple[Any, ...]:
+        return tuple(pack[node].execute(**inputs).result)  # type: ignore[attr-defined]
+
+    return execute
+
+
+@pytest.fixture(scope="session")
+def vae(comfy: ModuleType, models: Path) -> Any:
+    """The tiny VAE, loaded by ComfyUI."""
+    import torch
+
+    loaded = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(models / "vae/wan_2.1_vae.safetensors")))
+    loaded.first_stage_model.to(torch.float32)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def load_model(comfy: ModuleType, models: Path) -> Iterator[Callable[[str], Any]]:
+    """Loads one of the tiny diffusion models by a part of its file name."""
+    loaded: dict[Path, Any] = {}
+
+    def load(part: str) -> Any:
+        path = next(path for path in (models / "diffusion_models").iterdir() if part in path.name)
+        if path not in loaded:
+            loaded[path] = comfy.sd.load_diffusion_model(str(path))
+        return loaded[path]
+
+    yield load
+    loaded.clear()
+
+
+@pytest.fixture
+def conditioning() -> list[Any]:
+    """A prompt's conditioning, as CLIPTextEncode gives it."""
+    import torch
+
+    return [[torch.randn(1, 8, 4096, generator=torch.Generator().manual_seed(0)), {"pooled_output": None}]]

@@ -1,0 +1,133 @@
+"""Conditioning equals ComfyUI core's, bit for bit, and refuses what would silently go wrong there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+Call = Callable[..., tuple[Any, ...]]
+
+
+def frames(count: int, height: int = 40, width: int = 72, seed: int = 0) -> torch.Tensor:
+    return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def core_node(comfy: Any) -> Any:
+    import comfy_extras.nodes_wan
+
+    return comfy_extras.nodes_wan.WanFirstLastFrameToVideo
+
+
+def ours(call: Call, vae: Any, conditioning: Any, length: int, start: Any, end: Any, **more: Any) -> tuple[Any, ...]:
+    (encoded,) = call(
+        "WanFLF2VEncodeFrames",
+        vae=vae,
+        width=48,
+        height=32,
+        length=length,
+        fit="crop",
+        start_image=start,
+        end_image=end,
+    )
+    return call(
+        "WanFLF2VApplyFrames", positive=conditioning, negative=conditioning, frames=encoded, **{"batch_size": 2, **more}
+    )
+
+
+@pytest.mark.parametrize("length", [5, 17, 81])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [(1, 1), (1, 0), (0, 1), (3, 0), (0, 5), (3, 1), (3, 2)],
+    ids=["first+last", "first", "last", "3 start", "5 end", "3 start+last", "3 start+2 end"],
+)
+def test_latent_and_mask_equal_cores(
+    comfy: Any, call: Call, vae: Any, conditioning: Any, length: int, start: int, end: int
+) -> None:
+    first = frames(start, seed=1) if start else None
+    last = frames(end, 90, 50, seed=2) if end else None
+    positive, negative, latent = ours(call, vae, conditioning, length, first, last)
+    expected = core_node(comfy).execute(
+        conditioning, conditioning, vae, 48, 32, length, 2, start_image=first, end_image=last
+    )
+    for mine, cores in zip((positive, negative), expected.result[:2], strict=True):
+        for key in ("concat_latent_image", "concat_mask"):
+            assert torch.equal(mine[0][1][key], cores[0][1][key]), key
+        assert set(mine[0][1]) == set(cores[0][1])
+    assert torch.equal(latent["samples"], expected.result[2]["samples"])
+
+
+def test_clip_vision_of_both_pictures_equals_cores(
+    comfy: Any, call: Call, vae: Any, conditioning: Any, models: Any
+) -> None:
+    import comfy.clip_vision
+    import wan_flf2v.engine.support_pack  # noqa: F401 - lets the core loader read the tiny CLIP vision
+
+    weights = comfy.utils.load_torch_file(str(models / "clip_vision/clip_vision_h.safetensors"))
+    model = comfy.clip_vision.load_clipvision_from_sd(weights)
+    first, last = frames(1, seed=1), frames(1, seed=2)
+    seen = [model.encode_image(picture, crop=False) for picture in (first, last)]
+    expected = core_node(comfy).execute(
+        conditioning, conditioning, vae, 48, 32, 5, 1,
+        start_image=first, end_image=last, clip_vision_start_image=seen[0], clip_vision_end_image=seen[1],
+    )  # fmt: skip
+    positive, _, _ = ours(call, vae, conditioning, 5, first, last, clip_vision_start=seen[0], clip_vision_end=seen[1])
+    mine, cores = (
+        result[0][1]["clip_vision_output"].penultimate_hidden_states for result in (positive, expected.result[0])
+    )
+    assert mine.shape == (1, 514, 1280)
+    assert torch.equal(mine, cores)
+    (one, _, _) = ours(call, vae, conditioning, 5, None, last, clip_vision_end=seen[1])
+    assert one[0][1]["clip_vision_output"] is seen[1]
+
+
+def test_inputs_are_not_changed(call: Call, vae: Any, conditioning: Any) -> None:
+    first, last = frames(1, seed=1), frames(1, seed=2)
+    before = copy.deepcopy((conditioning, first, last))
+    ours(call, vae, conditioning, 5, first, last)
+    assert torch.equal(before[1], first)
+    assert torch.equal(before[2], last)
+    assert torch.equal(before[0][0][0], conditioning[0][0])
+    assert before[0][0][1] == conditioning[0][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"length": 140}, "Use 137 or 141"),
+        ({"length": 3}, "at least 5 frames"),
+        ({"width": 541}, "width must be even"),
+        ({"height": 8}, "height must be between 16 and 16384"),
+        ({"start_image": None, "end_image": None}, "Connect start_image, end_image or both"),
+        ({"start_image": torch.zeros(1, 1, 1, 3)}, "between 16 and 16384 pixels on each side"),
+    ],
+)
+def test_wrong_inputs_are_refused(call: Call, vae: Any, change: dict[str, Any], message: str) -> None:
+    inputs = {"width": 48, "height": 32, "length": 5, "fit": "crop", "start_image": frames(1), "end_image": frames(1)}
+    with pytest.raises(ValueError, match=message):
+        call("WanFLF2VEncodeFrames", vae=vae, **{**inputs, **change})
+
+
+def test_a_5b_vae_and_an_image_vae_are_refused(comfy: Any, call: Call) -> None:
+    class Other:
+        latent_channels = 48
+        latent_dim = 3
+
+    inputs = {"width": 48, "height": 32, "length": 5, "fit": "crop", "start_image": frames(1), "end_image": frames(1)}
+    with pytest.raises(ValueError, match=r"Wan 2\.2 VAE of the 5B model.*Load wan_2.1_vae.safetensors"):
+        call("WanFLF2VEncodeFrames", vae=Other(), **inputs)
+    Other.latent_channels, Other.latent_dim = 4, 2
+    with pytest.raises(ValueError, match="no video VAE of Wan"):
+        call("WanFLF2VEncodeFrames", vae=Other(), **inputs)
+
+
+def test_sizes_and_length_are_checked_before_a_prompt_is_queued(pack: dict[str, Any]) -> None:
+    for node in ("WanFLF2VConditioning", "WanFLF2VEncodeFrames"):
+        validate = pack[node].validate_inputs
+        assert validate(width=48, height=32, length=81) is True
+        assert validate(width=None, height=None, length=None) is True  # linked
+        assert "137 or 141" in validate(width=48, height=32, length=140)
+        assert "even" in validate(width=49, height=32, length=81)
