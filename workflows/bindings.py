@@ -43,7 +43,7 @@ class Field:
     name: str
     title: str
     description: str
-    type: Literal["string", "integer", "float"]
+    type: Literal["string", "integer", "float", "boolean"]
     default: Value | None
     required: bool
     format: str | None
@@ -53,6 +53,11 @@ class Field:
     bind: tuple[Target, ...]
     together_with: str | None
     public: bool
+
+    @classmethod
+    def listed(cls, name: str, data: Mapping[str, Any]) -> Field:
+        """A public field from its entry in a JSON file."""
+        return _field(name, data, public=True)
 
     @property
     def is_image(self) -> bool:
@@ -77,7 +82,7 @@ class Field:
         typed = self._typed(value)
         if self.enum is not None and typed not in self.enum and not (free and self.accepts):
             raise self._error(f"must be one of {', '.join(json.dumps(option) for option in self.enum)}", value)
-        if not isinstance(typed, str):
+        if not isinstance(typed, (str, bool)):
             self._check_range(typed, self.accepts if free else {**self.accepts, **self.limits})
         return typed
 
@@ -85,6 +90,10 @@ class Field:
         if self.type == "string":
             if not isinstance(value, str):
                 raise self._error("must be a text", value)
+            return value
+        if self.type == "boolean":
+            if not isinstance(value, bool):
+                raise self._error("must be true or false", value)
             return value
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
             raise self._error(f"must be {'a whole number' if self.type == 'integer' else 'a number'}", value)
@@ -218,13 +227,13 @@ def _field(name: str, data: Mapping[str, Any], *, public: bool) -> Field:
         title=data["title"],
         description=data["description"],
         type=data["type"],
-        default=data["default"],
+        default=data.get("default"),
         required=data.get("required", False),
         format=data.get("format"),
         enum=tuple(data["enum"]) if "enum" in data else None,
         limits={key: data[key] for key in ("minimum", "maximum") if key in data},
         accepts=data.get("accepts", {}),
-        bind=tuple(Target(**target) for target in data["bind"]),
+        bind=tuple(Target(**target) for target in data.get("bind", ())),
         together_with=data.get("together_with"),
         public=public,
     )
