@@ -10,6 +10,7 @@ from pathlib import Path
 from .calls import Json, Status
 from .journal import Row
 
+_USUAL = ("", "in_queue", "in_progress", "created", "processing", "completed")
 Report = Callable[[str], None]
 
 
@@ -57,9 +58,8 @@ class Outcome:
 
 def progress_text(title: str, status: Status, seconds: float, price: float | None) -> str:
     """One line about a running job: state, queue position, time, price."""
-    parts = [f"{title}: {'queued' if status.state == 'queued' else 'generating'}"]
-    if status.state not in ("queued", "running") or status.raw_state not in ("", "in_queue", "in_progress"):
-        parts = [f"{title}: {status.raw_state}"]
+    usual = {"queued": "queued", "running": "generating"}.get(status.state, status.raw_state)
+    parts = [f"{title}: {usual if status.raw_state in _USUAL else status.raw_state}"]
     if status.queue_position is not None:
         parts.append(f"position {status.queue_position} in the queue")
     parts.append(f"{seconds:.0f} s")

@@ -24,6 +24,7 @@ VENDOR = Vendor(
     credit_page="https://www.runcomfy.com (Usage)",
     jobs_page="the Generations page of runcomfy.com",
 )
+SUBMIT_TIMEOUT_S = 100.0
 _STATES: Mapping[str, State] = {
     "in_queue": "queued",
     "pending": "queued",
@@ -56,7 +57,9 @@ class RunComfy:
     def submit(self, model: str, inputs: Json) -> Flow[Ticket]:
         """Submit the job. Raises ServerTrouble for an answer without an id."""
         path = f"/prod/v1/deployments/{model}/inference" if self.serverless else f"/v1/models/{model}"
-        reply = yield Call("POST", path, json=inputs, about="submit", resend="if not received", timeout_s=100)
+        reply = yield Call(
+            "POST", path, json=inputs, about="submit", resend="if not received", timeout_s=SUBMIT_TIMEOUT_S
+        )
         body = reply.json if isinstance(reply.json, dict) else {}
         request_id = body.get("request_id")
         if not is_request_id(request_id):

@@ -1,0 +1,225 @@
+"""A submit that may have been received is never sent again."""
+
+from __future__ import annotations
+
+import socket
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from wan_flf2v.providers.errors import (
+    JournalError,
+    MaybeSubmitted,
+    NotSent,
+    ProviderError,
+    RateLimited,
+)
+from wan_flf2v.providers.journal import FILE_NAME
+from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
+from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, rows
+from wan_flf2v.tests.doubles.vendor import Fault, Script
+from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
+
+SLOW_ANSWER = 1.0
+LOST = {
+    "disconnect after the body": Fault(drop=True),
+    "502": Fault(status=502, body="<html>Bad Gateway</html>"),
+    "500 inside 200": Fault(status=200, body={"code": 500, "message": "internal", "data": None}),
+    "answer without an id": Fault(status=200, body={"code": 200, "data": {}}),
+    "504": Fault(status=504, body={"message": "timeout"}),
+}
+
+
+class Watch:
+    """A clock that notes the sleeps and does not sleep."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(sleep=self.sleep, random=lambda: 0.0)
+
+
+@pytest.mark.parametrize("service", ["runcomfy", "wavespeed"])
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST.keys())
+def test_one_post_and_a_clear_error_when_the_answer_is_lost_and_no_job_is_found(
+    fault, service, runcomfy, wavespeed, tmp_path
+) -> None:
+    double = wavespeed if service == "wavespeed" else runcomfy
+    double.fail_always("submit", fault)
+    for _ in range(2):  # and running again asks again, but does not submit again
+        with pytest.raises(MaybeSubmitted, match=r"may have been created.*not resubmitted.*jobs adopt 1.*forget 1"):
+            generate(double, tmp_path, service)
+    assert double.count("submit") == 1
+    assert [row.state for row in rows(tmp_path)] == ["uncertain"]
+
+
+def test_one_post_when_the_answer_never_comes(runcomfy, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("wan_flf2v.providers.runcomfy.SUBMIT_TIMEOUT_S", 0.2)
+    runcomfy.fail_always("submit", Fault(seconds=SLOW_ANSWER, drop=True))
+    with pytest.raises(MaybeSubmitted, match="no answer in time"):
+        generate(runcomfy, tmp_path, "runcomfy")
+    assert runcomfy.count("submit") == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(drop=True, work=True), Fault(status=502, body="", work=True)], ids=["drop", "502"]
+)
+@pytest.mark.parametrize("show_input", [False, True])
+def test_a_job_that_was_made_is_found_in_the_history(fault, show_input, wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    wavespeed.show_input = show_input
+    wavespeed.fail("submit", fault)
+    outcome = generate(wavespeed, tmp_path)
+    assert outcome.video is not None
+    assert wavespeed.count("submit") == 1
+    assert list(wavespeed.jobs) == [outcome.request_id]
+    assert "answer to the submit was lost" in outcome.info()
+
+
+def test_someone_elses_job_is_not_taken_for_a_lost_one(wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    generate(wavespeed, tmp_path / "other", job=job_of(noise_seed=1))
+    wavespeed.show_input = True
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted):
+        generate(wavespeed, tmp_path / "mine", job=job_of(noise_seed=2))
+
+
+def test_two_candidates_are_not_guessed_between(wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    for seed in (1, 2):
+        generate(wavespeed, tmp_path / "other", job=job_of(noise_seed=seed))
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted):
+        generate(wavespeed, tmp_path / "mine", job=job_of(noise_seed=3))
+
+
+def test_a_refused_connection_is_tried_again_and_costs_nothing(tmp_path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    double = WaveSpeedDouble()
+    double.port = port  # nobody listens there yet
+
+    class Opens(Watch):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            if len(self.slept) == 2:
+                double.__enter__()
+
+    watch = Opens()
+    try:
+        assert generate(double, tmp_path, clock=watch.clock).video is not None
+    finally:
+        double.__exit__()
+    assert double.count("submit") == 1
+    assert watch.slept[:2] != []
+
+
+def test_a_connection_that_never_opens_is_an_error_that_frees_the_job(tmp_path) -> None:
+    double = WaveSpeedDouble()
+    double.port = 1
+    with pytest.raises(NotSent, match=r"WaveSpeed cannot be reached at 127\.0\.0\.1"):
+        generate(double, tmp_path, clock=Watch().clock)
+    assert [row.state for row in rows(tmp_path)] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("header", "low", "high"),
+    [
+        ("7", 7, 8),
+        (lambda: formatdate(__import__("time").time() + 9, usegmt=True), 7, 10),
+        ("99999999999999", 150, 151),
+        ("-5", 0, 1),
+        ("soon", 0.5, 31),
+        ("nan", 0.5, 31),
+        ("", 0.5, 31),
+    ],
+    ids=["seconds", "date", "absurd", "negative", "words", "nan", "empty"],
+)
+def test_429_on_submit_is_waited_for_and_sent_again(header, low, high, wavespeed, tmp_path) -> None:
+    value = header() if callable(header) else header
+    wavespeed.fail(
+        "submit", Fault(status=429, body={"code": 429, "message": "slow down"}, headers={"Retry-After": value})
+    )
+    watch = Watch()
+    policy = Policy(poll_s=0.02, slow_poll_s=0.02, deadline_s=1000)
+    wavespeed.script = Script(run_s=0)
+    assert generate(wavespeed, tmp_path, clock=watch.clock, policy=policy).video is not None
+    assert wavespeed.count("submit") == 2
+    assert low <= watch.slept[0] <= high
+    assert list(wavespeed.jobs) == [rows(tmp_path)[0].request_id]
+
+
+def test_429_without_end_is_an_error_and_not_an_open_question(wavespeed, tmp_path) -> None:
+    wavespeed.fail_always("submit", Fault(status=429, body={}))
+    with pytest.raises(RateLimited, match="limits the rate"):
+        generate(wavespeed, tmp_path)
+    assert wavespeed.count("submit") == QUICK.submit_attempts
+    assert [row.state for row in rows(tmp_path)] == ["failed"]
+
+
+def test_retry_after_is_bounded() -> None:
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT", 2e9) == 0
+    assert parse_retry_after("Wed, 21 Oct 9999 07:28:00 GMT", 2e9) == 150
+    assert parse_retry_after("inf", 0) == 150
+    assert parse_retry_after(None, 0) is None
+
+
+@pytest.mark.parametrize("broken", ["a folder in place of the file", "not a database", "read-only disk"])
+def test_a_journal_that_cannot_be_written_stops_before_anything_is_sent(
+    broken, wavespeed, tmp_path, monkeypatch
+) -> None:
+    if broken == "a folder in place of the file":
+        (tmp_path / FILE_NAME).mkdir()
+    elif broken == "not a database":
+        (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    else:
+        generate(wavespeed, tmp_path, job=job_of(noise_seed=1))
+        wavespeed.seen.clear()
+        import sqlite3
+
+        connect = sqlite3.connect
+        monkeypatch.setattr(sqlite3, "connect", lambda path, **rest: connect(f"file:{path}?mode=ro", uri=True, **rest))
+    with pytest.raises(JournalError, match=r"journal.*nothing is submitted.*writable"):
+        generate(wavespeed, tmp_path)
+    assert wavespeed.seen == []
+
+
+def test_a_job_that_failed_may_be_submitted_anew(wavespeed, tmp_path) -> None:
+    wavespeed.script = Script(end="failed", error="out of memory")
+    with pytest.raises(ProviderError, match="out of memory"):
+        generate(wavespeed, tmp_path)
+    wavespeed.script = Script()
+    assert generate(wavespeed, tmp_path).video is not None
+    assert wavespeed.count("submit") == 2
+
+
+def test_the_same_content_is_served_from_the_finished_job(wavespeed, tmp_path) -> None:
+    first = generate(wavespeed, tmp_path)
+    asked = len(wavespeed.seen)
+    again = generate(wavespeed, tmp_path)
+    assert (again.request_id, again.collected) == (first.request_id, True)
+    assert len(wavespeed.seen) == asked
+    assert generate(wavespeed, tmp_path, job=job_of(noise_seed=8)).request_id != first.request_id
+
+
+def test_a_finished_job_whose_file_was_deleted_is_downloaded_again(wavespeed, tmp_path: Path) -> None:
+    first = generate(wavespeed, tmp_path)
+    assert first.video is not None
+    first.video.unlink()
+    assert generate(wavespeed, tmp_path).video == first.video
+    assert wavespeed.count("submit") == 1
+
+
+def test_submit_only_hands_the_id_on_and_the_next_run_collects(wavespeed, tmp_path) -> None:
+    wavespeed.script = Script(run_s=0.3)
+    handed = generate(wavespeed, tmp_path, wait=False)
+    assert handed.video is None
+    assert handed.request_id in wavespeed.jobs
+    assert wavespeed.count("status") == 0
+    done = generate(wavespeed, tmp_path)
+    assert done.request_id == handed.request_id
+    assert wavespeed.count("submit") == 1

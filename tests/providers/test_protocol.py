@@ -1,0 +1,225 @@
+"""What goes over the wire: the bodies of the vendors' own curl examples, and every state that they document."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import urllib.request
+from pathlib import Path
+
+import pytest
+from wan_flf2v.providers import Picture, ProviderError, model
+from wan_flf2v.providers.errors import JobCancelled
+from wan_flf2v.providers.models import Job
+from wan_flf2v.tests.doubles.remote import FIRST, LAST, URLS, generate, job_of, rows
+from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
+from wan_flf2v.tests.doubles.vendor import Fault, Script
+from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
+
+# The submit examples of runcomfy.com/models/community/wan-2-2/first-last-frame/api and of
+# wavespeed.ai/docs/docs-api/wavespeed-ai/wan-flf2v; only host and key are replaced when they are run.
+RUNCOMFY_CURL = """curl --request POST \\
+  --url https://model-api.runcomfy.net/v1/models/community/wan-2-2/first-last-frame \\
+  --header "Content-Type: application/json" \\
+  --header "Authorization: Bearer <token>" \\
+  --data '{
+    "62_image": "Runcomfy_Example_1259_2.png",
+    "6_text": "Puppy, playing, happy, barking, joyful",
+    "68_image": "Runcomfy_Example_1259_1.png"
+  }'"""
+WAVESPEED_CURL = """curl --location --request POST "https://api.wavespeed.ai/api/v3/wavespeed-ai/wan-flf2v" \\
+--header "Content-Type: application/json" \\
+--header "Authorization: Bearer ${WAVESPEED_API_KEY}" \\
+--data-raw '{
+"first_image": "https://raw.githubusercontent.com/Comfy-Org/example_workflows/refs/heads/main/wan2.1_flf2v/input/start_image.png",
+"last_image": "https://raw.githubusercontent.com/Comfy-Org/example_workflows/refs/heads/main/wan2.1_flf2v/input/end_image.png",
+"prompt": "glass flower blossom",
+"negative_prompt": "",
+"duration": 5,
+"size": "832*480",
+"num_inference_steps": 30,
+"enable_fast_mode": false,
+"guidance_scale": 5,
+"seed": -1,
+"enable_safety_checker": true
+}'"""
+
+
+def run_curl(command: str, base_url: str, key: str) -> dict[str, object]:
+    """Send what this curl command sends, to another host; returns the answer."""
+    words = iter(
+        shlex.split(command.replace("\\\n", " ").replace("<token>", key).replace("${WAVESPEED_API_KEY}", key))[1:]
+    )
+    headers, data, url, method = {}, "", "", "GET"
+    for word in words:
+        if word == "--header":
+            name, value = next(words).split(": ", 1)
+            headers[name] = value
+        elif word in ("--data", "--data-raw"):
+            data = next(words)
+        elif word == "--request":
+            method = next(words)
+        elif word == "--url" or word.startswith("https://"):
+            url = next(words) if word == "--url" else word
+    path = "/" + url.split("/", 3)[3]
+    request = urllib.request.Request(base_url + path, data.encode() or None, headers, method=method)
+    with urllib.request.urlopen(request) as answer:
+        body: dict[str, object] = json.load(answer)
+        return body
+
+
+def test_runcomfy_submit_is_the_vendors_curl(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    run_curl(RUNCOMFY_CURL, runcomfy.url, runcomfy.key)
+    theirs = runcomfy.last("submit")
+    # The example names files that lie in the model's own input folder, so the body is built from them directly.
+    spec = model("runcomfy")
+    body = spec.body(spec.check({"6_text": "Puppy, playing, happy, barking, joyful"}), *_examples(RUNCOMFY_CURL, spec))
+    assert body == theirs.json
+
+    generate(
+        runcomfy, tmp_path, "runcomfy", job=Job.build(spec, {"6_text": "Puppy, playing, happy, barking, joyful"}, *URLS)
+    )
+    ours = runcomfy.last("submit")
+    pictures = {"68_image": URLS[0].url, "62_image": URLS[1].url}
+    assert ours.json == {**theirs.json, **pictures}
+    for name in ("Content-Type", "Authorization"):
+        assert ours.headers[name] == theirs.headers[name]
+    assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
+
+
+def _examples(command: str, spec: object) -> tuple[str, str]:
+    data = json.loads(shlex.split(command.replace("\\\n", " "))[-1])
+    return data["68_image"], data["62_image"]
+
+
+def test_wavespeed_submit_is_the_vendors_curl(wavespeed: WaveSpeedDouble, tmp_path: Path) -> None:
+    run_curl(WAVESPEED_CURL, wavespeed.url, wavespeed.key)
+    theirs = wavespeed.last("submit")
+    values = dict(theirs.json)
+    first, last = Picture(url=values.pop("first_image")), Picture(url=values.pop("last_image"))
+    generate(wavespeed, tmp_path, job=Job.build(model("wavespeed"), values, first, last))
+    ours = wavespeed.last("submit")
+    assert ours.json == theirs.json
+    for name in ("Content-Type", "Authorization"):
+        assert ours.headers[name] == theirs.headers[name]
+    assert (ours.method, ours.path, ours.query) == (theirs.method, theirs.path, theirs.query)
+
+
+@pytest.mark.parametrize("service", ["runcomfy", "runcomfy-deployment", "wavespeed"])
+def test_a_job_ends_as_the_video_that_the_provider_made(service, runcomfy, wavespeed, tmp_path) -> None:
+    double = wavespeed if service == "wavespeed" else runcomfy
+    double.script = Script(queue_s=0.1, run_s=0.1)
+    texts: list[str] = []
+    outcome = generate(double, tmp_path, service, report=texts.append)
+    assert outcome.video is not None
+    assert outcome.video.read_bytes() == double.video
+    assert outcome.video.suffix == ".mp4"
+    assert outcome.request_id in double.jobs
+    info = json.loads(outcome.info())
+    assert info["request_id"] == outcome.request_id
+    assert info["response"]["status"] in ("succeeded", "completed")
+    assert any("queued" in text for text in texts)
+    assert any("generating" in text for text in texts)
+    assert any(("position 3" in text) for text in texts) == (service != "wavespeed")
+    assert any("about $0.3" in text for text in texts) == (service == "wavespeed")
+    assert [row.state for row in rows(tmp_path)] == ["completed"]
+
+
+def test_start_is_68_and_end_is_62(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    generate(runcomfy, tmp_path, "runcomfy", job=job_of("runcomfy", pictures=URLS))
+    body = runcomfy.last("submit").json
+    assert (body["68_image"], body["62_image"]) == (URLS[0].url, URLS[1].url)
+
+
+def test_a_deployment_gets_overrides_by_node_id_with_data_uris(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    generate(
+        runcomfy, tmp_path, "runcomfy-deployment", job=job_of("runcomfy-deployment", steps=8, preset="480x480 (1:1)")
+    )
+    seen = runcomfy.last("submit")
+    assert seen.path == "/prod/v1/deployments/dep-1/inference"
+    overrides = seen.json["overrides"]
+    assert overrides["6"] == {"inputs": {"text": "a flower"}}
+    assert overrides["57"] == {"inputs": {"noise_seed": 7, "steps": 8}}
+    assert overrides["71"] == {"inputs": {"preset": "480x480 (1:1)"}}
+    assert overrides["68"]["inputs"]["image"].startswith("data:image/png;base64,")
+
+
+def test_a_newer_version_of_the_deployment_paths_is_followed(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    runcomfy.version = "v2"
+    assert generate(runcomfy, tmp_path, "runcomfy-deployment").video is not None
+    assert runcomfy.last("result").path.startswith("/prod/v2/deployments/dep-1/")
+
+
+def test_links_to_another_host_do_not_get_the_key(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    with RunComfyDouble() as elsewhere:
+        original = runcomfy._base
+        runcomfy._base = lambda job, dep: original(job, dep).replace(runcomfy.url, elsewhere.url)  # type: ignore[method-assign]
+        assert generate(runcomfy, tmp_path, "runcomfy").video is not None
+        assert elsewhere.seen == []
+
+
+def test_wavespeed_pictures_are_uploaded_and_given_as_urls(wavespeed: WaveSpeedDouble, tmp_path: Path) -> None:
+    generate(wavespeed, tmp_path)
+    assert wavespeed.count("upload") == 2
+    body = wavespeed.last("submit").json
+    assert body["first_image"] != body["last_image"]
+    assert body["first_image"].startswith("http")
+
+
+def test_where_the_old_upload_is_gone_the_signed_one_is_used_without_the_key(wavespeed, tmp_path) -> None:
+    wavespeed.old_upload = False
+    generate(wavespeed, tmp_path)
+    put = wavespeed.last("put")
+    assert "Authorization" not in put.headers
+    assert put.headers["X-Signed"] == "yes"
+    assert put.raw in (FIRST.data, LAST.data)
+
+
+def test_fields_that_newer_schemas_lack_are_sent_only_when_changed(wavespeed, tmp_path) -> None:
+    newer = {"first_image", "last_image", "prompt", "negative_prompt", "duration", "size"}
+    wavespeed.fields = frozenset(newer | {"num_inference_steps", "guidance_scale", "seed"})
+    defaults = {"enable_fast_mode": False, "enable_safety_checker": True, "steps": 30, "cfg": 5.0, "duration": 5}
+    assert generate(wavespeed, tmp_path, job=job_of(**defaults)).video is not None
+    with pytest.raises(ProviderError, match="enable_fast_mode"):
+        generate(wavespeed, tmp_path, job=job_of(enable_fast_mode=True))
+
+
+@pytest.mark.parametrize("word", ["cancelled", "canceled"])
+def test_both_spellings_of_cancelled_end_the_waiting(word, runcomfy, tmp_path) -> None:
+    runcomfy.cancelled_word = word
+    runcomfy.script = Script(end="cancelled")
+    with pytest.raises(JobCancelled, match="cancelled"):
+        generate(runcomfy, tmp_path, "runcomfy")
+
+
+def test_unknown_states_mean_still_running(wavespeed, tmp_path) -> None:
+    body = {"code": 200, "data": {"id": "x", "status": "warming", "outputs": None, "has_nsfw_contents": None}}
+    wavespeed.fail("status", Fault(status=200, body=body))
+    texts: list[str] = []
+    assert generate(wavespeed, tmp_path, report=texts.append).video is not None
+    assert any("warming" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500, body={"code": 500, "message": "oops"}),
+        Fault(status=200, body={"code": 500, "message": "oops", "data": None}),
+        Fault(status=200, body={"code": 200, "message": "success", "data": None}),
+        Fault(status=200, body="<html>busy</html>"),
+        Fault(status=429, body={}, headers={"Retry-After": "0"}),
+        Fault(drop=True),
+    ],
+    ids=["500", "200 with 500 inside", "no data", "no json", "429", "dropped"],
+)
+def test_trouble_while_polling_does_not_end_the_waiting(fault: Fault, wavespeed, tmp_path) -> None:
+    wavespeed.fail("status", fault, fault)
+    assert generate(wavespeed, tmp_path).video is not None
+    assert wavespeed.count("submit") == 1
+
+
+def test_the_same_values_typed_as_int_or_float_are_the_same_job() -> None:
+    assert job_of(cfg=5).content_key("a", "b") == job_of(cfg=5.0).content_key("a", "b")
+    keys = {job_of().content_key("a", "b"), job_of().content_key("c", "b"), job_of().content_key("a", "c")}
+    keys |= {job_of(noise_seed=8).content_key("a", "b"), job_of(pictures=(LAST, FIRST)).content_key("a", "b")}
+    assert len(keys) == 5
