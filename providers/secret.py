@@ -73,4 +73,6 @@ def redact_json(value: object, secret: Secret | None) -> object:
         return {redact(str(key), secret): redact_json(item, secret) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact_json(item, secret) for item in value]
+    if isinstance(value, (int, float)) and redact(str(value), secret) != str(value):  # a key of digits, echoed bare
+        return MASK
     return value

@@ -1,0 +1,235 @@
+"""Results are fetched from public places and the profile's own origin only, whole, and up to a size."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from wan_flf2v.providers.addresses import PublicResolver, check_media_url, is_public, origin
+from wan_flf2v.providers.download import Downloader
+from wan_flf2v.providers.errors import DownloadError, DownloadRefused
+from wan_flf2v.providers.video_check import check_video
+from wan_flf2v.tests.doubles.remote import QUICK, generate
+from wan_flf2v.tests.doubles.vendor import Fault, Script, tiny_video
+from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
+
+PRIVATE = [
+    "https://127.0.0.1/a.mp4",
+    "https://10.0.0.8/a.mp4",
+    "https://192.168.1.1/a.mp4",
+    "https://169.254.169.254/latest/meta-data",
+    "https://[::1]/a.mp4",
+    "https://[::ffff:10.0.0.1]/a.mp4",
+    "https://[2002:0a00:0001::]/a.mp4",
+    "https://[fd00::1]/a.mp4",
+    "https://100.64.0.1/a.mp4",
+    "https://224.0.0.1/a.mp4",
+    "https://0.0.0.0/a.mp4",
+    "https://localhost/a.mp4",
+    "https://x.localhost/a.mp4",
+]
+
+
+def left_over(folder: Path) -> list[str]:
+    """Everything in the folder of videos."""
+    return sorted(path.name for path in (folder / "videos").glob("*")) if (folder / "videos").exists() else []
+
+
+def redirect(to: str) -> Fault:
+    return Fault(status=302, body="", headers={"Location": to})
+
+
+@pytest.mark.parametrize("url", PRIVATE)
+def test_a_result_at_a_private_address_is_refused_and_the_job_kept(url, wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    wavespeed.script = Script(video_url=url)
+    with pytest.raises(DownloadRefused, match="private network"):
+        generate(wavespeed, tmp_path)
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("url", [PRIVATE[0], PRIVATE[4], "https://localhost:1/x"])
+def test_a_redirect_to_a_private_address_is_refused(url, wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    wavespeed.fail_always("media", redirect(url))
+    with pytest.raises(DownloadRefused, match="private network"):
+        generate(wavespeed, tmp_path)
+    assert left_over(tmp_path) == []
+
+
+def test_a_redirect_to_another_port_of_loopback_is_refused(wavespeed, runcomfy, tmp_path) -> None:
+    wavespeed.fail_always("media", redirect(f"{runcomfy.url}/media/x.mp4"))
+    with pytest.raises(DownloadRefused, match="not https"):
+        generate(wavespeed, tmp_path)
+    assert runcomfy.seen == []
+
+
+def test_a_name_that_leads_to_a_private_address_is_refused_when_it_is_connected_to(tmp_path, monkeypatch) -> None:
+    async def inside(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        return [{"hostname": host, "host": "10.1.2.3", "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr("wan_flf2v.providers.addresses.DefaultResolver.resolve", inside)
+    monkeypatch.setattr("wan_flf2v.providers.download.proxy_for", lambda url: None)
+    downloader = Downloader("https://api.example", QUICK)
+    with pytest.raises(DownloadRefused, match="private network"):
+        asyncio.run(downloader.fetch("https://rebinding.example/a.mp4", tmp_path / "a"))
+    monkeypatch.setattr("wan_flf2v.providers.download.proxy_for", lambda url: "http://127.0.0.1:1")
+    with pytest.raises(DownloadRefused, match="private network"):
+        asyncio.run(downloader.fetch("https://rebinding.example/a.mp4", tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://example.com/a.mp4", "over http, not https"),
+        ("https://user:pass@example.com/a.mp4", "carries a user name"),
+        ("file:///etc/passwd", "no usable address"),
+        ("javascript:alert(1)", "no usable address"),
+        ("https://", "no usable address"),
+        ("https://[::1", "no usable address"),
+    ],
+)
+def test_only_plain_https_addresses_are_fetched(url, why, wavespeed, tmp_path) -> None:
+    wavespeed.script = Script(video_url=url)
+    with pytest.raises(DownloadRefused, match=why):
+        generate(wavespeed, tmp_path)
+
+
+def test_the_profiles_own_origin_is_allowed_and_gets_no_key(wavespeed, tmp_path) -> None:
+    generate(wavespeed, tmp_path)
+    assert "Authorization" not in wavespeed.last("media").headers
+    assert check_media_url("http://192.168.0.9:8189/out/a.mp4", origin("http://192.168.0.9:8189/base"))
+    with pytest.raises(DownloadRefused):
+        check_media_url("http://192.168.0.9:8188/out/a.mp4", origin("http://192.168.0.9:8189"))
+
+
+def test_redirects_on_the_own_origin_are_followed_up_to_three_times(wavespeed, tmp_path) -> None:
+    wavespeed.fail("media", *[redirect("/media/next.mp4")] * 3)
+    assert generate(wavespeed, tmp_path).video is not None
+    wavespeed.fail_always("media", redirect("/media/next.mp4"))
+    with pytest.raises(DownloadRefused, match="redirects more than 3 times"):
+        asyncio.run(Downloader(wavespeed.url, QUICK).fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "b"))
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4"})
+    await answer.prepare(request)
+    await answer.write(tiny_video()[:64])
+    while True:
+        await answer.write(b"\0" * 65536)
+
+
+async def trickle(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4"})
+    await answer.prepare(request)
+    while True:
+        await answer.write(tiny_video()[:16])
+        await asyncio.sleep(0.02)
+
+
+async def three_gib(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4", "Content-Length": str(3 * 2**30)})
+    await answer.prepare(request)
+    await answer.write(tiny_video())
+    return answer
+
+
+async def cut_short(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4", "Content-Length": str(len(tiny_video()))})
+    await answer.prepare(request)
+    await answer.write(tiny_video()[:200])
+    assert request.transport is not None
+    request.transport.abort()
+    return answer
+
+
+async def cut_whole(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=tiny_video()[:-100], content_type="video/mp4")
+
+
+async def page(request: web.Request) -> web.StreamResponse:
+    return web.Response(text="<html>sign in</html>", content_type="text/html")
+
+
+async def page_called_video(request: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"<html>not a video at all</html>", content_type="video/mp4")
+
+
+@pytest.mark.parametrize(
+    ("respond", "error", "why"),
+    [
+        (endless, DownloadRefused, "larger than 2 MiB"),
+        (trickle, DownloadRefused, "did not end within 1 s"),
+        (three_gib, DownloadRefused, "3072 MiB, more than the 2 MiB"),
+        (cut_short, DownloadError, "broke off"),
+        (cut_whole, DownloadError, "incomplete"),
+        (page, DownloadRefused, "text/html, not a video"),
+        (page_called_video, DownloadRefused, "no MP4 or WebM"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_what_is_no_whole_video_of_sane_size_is_refused_and_not_kept(respond, error, why, wavespeed, tmp_path) -> None:
+    wavespeed.fail_always("media", Fault(respond=respond))
+    small = Downloader(wavespeed.url, QUICK, max_bytes=2 * 2**20, max_seconds=1)
+    with pytest.raises(error, match=why):
+        generate(wavespeed, tmp_path, downloader=small)
+    assert left_over(tmp_path) == []
+    wavespeed.fail_always("media", None)
+    assert generate(wavespeed, tmp_path).video is not None  # the job was kept and is collected
+    assert wavespeed.count("submit") == 1
+
+
+def test_a_download_that_breaks_off_is_tried_again(wavespeed, tmp_path) -> None:
+    wavespeed.fail("media", Fault(respond=cut_short), Fault(status=503, body=""), Fault(drop=True))
+    outcome = generate(wavespeed, tmp_path)
+    assert outcome.video is not None
+    assert outcome.video.read_bytes() == wavespeed.video
+    assert wavespeed.count("media") == 4
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_an_expired_address_is_asked_for_anew_once(status, wavespeed, tmp_path) -> None:
+    wavespeed.fail("media", Fault(status=status, body=""))
+    assert generate(wavespeed, tmp_path).video is not None
+    wavespeed.fail_always("media", Fault(status=status, body=""))
+    with pytest.raises(DownloadError, match="no longer at"):
+        asyncio.run(Downloader(wavespeed.url, QUICK).fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "b"))
+
+
+def test_a_network_that_the_user_allows_is_allowed(monkeypatch) -> None:
+    assert not is_public("198.18.0.7")
+    monkeypatch.setenv("WAN_FLF2V_MEDIA_NETWORKS", "198.18.0.0/15")
+    assert is_public("198.18.0.7")
+    assert not is_public("10.0.0.1")
+    monkeypatch.setenv("WAN_FLF2V_MEDIA_NETWORKS", "everything")
+    with pytest.raises(DownloadRefused, match="must list networks"):
+        is_public("8.8.8.8")
+
+
+def test_the_resolver_passes_public_addresses(monkeypatch) -> None:
+    async def outside(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        return [{"hostname": host, "host": "93.184.216.34", "port": port, "family": family, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr("wan_flf2v.providers.addresses.DefaultResolver.resolve", outside)
+
+    async def resolve() -> object:
+        return (await PublicResolver().resolve("example.com", 443))[0]["host"]
+
+    assert asyncio.run(resolve()) == "93.184.216.34"
+
+
+@given(cut=st.integers(1, len(tiny_video()) - 1))
+def test_no_cut_of_a_video_passes_as_whole(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("cut") / "a.mp4"
+    path.write_bytes(tiny_video()[:cut])
+    with pytest.raises(DownloadError):
+        check_video(path)
+
+
+def test_a_whole_video_passes(tmp_path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(tiny_video())
+    assert check_video(path) == ".mp4"
