@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from ..engine.errors import EngineError
+from ..providers import ProviderError
 from ..workflows import FieldError
-from . import demo, generate
+from . import accounts, demo, generate, remote_jobs
 from .errors import CliError
 
-EXPECTED = (CliError, EngineError, FieldError)
+EXPECTED = (CliError, EngineError, FieldError, ProviderError)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="wan-flf2v", description="First and last frame to video with Wan 2.1 / 2.2, on ComfyUI or a remote API."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, generate):
+    for module in (demo, generate, accounts, remote_jobs):
         module.add_parser(commands)
     return parser
 

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         **(SMALL if tiny else {"6_text": SMALL["6_text"]}),
         bindings.first_image: str(first),
         bindings.last_image: str(last),
-        **read_fields(arguments, bindings),
+        **read_fields(arguments, {**bindings.fields, **bindings.extra}),
     }
     if "71_widthx71_height" in fields:
         fields = {name: value for name, value in fields.items() if name not in ("71_width", "71_height")}

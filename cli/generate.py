@@ -10,15 +10,16 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..engine.process import ComfyServer
 from ..engine.setup import prepare, tiny_models
-from ..workflows import Bindings, FieldError, available_bindings
+from ..workflows import Bindings, Field, FieldError, available_bindings
 from ..workflows.bindings import Value
 from ..workflows.models import missing_files
+from . import remote
 from .errors import CliError
 from .job import Job, run_job
 from .pictures import check_picture
@@ -30,15 +31,16 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "generate",
         help="make a video from two pictures and a prompt",
-        description="Make a video from a first and a last frame and a prompt, on a ComfyUI of yours.",
+        description="Make a video from a first and a last frame and a prompt, on a ComfyUI of yours or a remote API.",
     )
     add_job_arguments(parser)
-    parser.add_argument("--first", type=Path, metavar="PICTURE", help="the first frame")
-    parser.add_argument("--last", type=Path, metavar="PICTURE", help="the last frame")
+    parser.add_argument("--first", metavar="PICTURE", help="the first frame; with --remote a URL too")
+    parser.add_argument("--last", metavar="PICTURE", help="the last frame; with --remote a URL too")
     parser.add_argument("--comfyui-url", metavar="URL", help="a running ComfyUI, such as http://127.0.0.1:8188")
     parser.add_argument(
         "--free", action="store_true", help="accept all that the nodes accept, beyond RunComfy's ranges"
     )
+    remote.add_generate_arguments(parser)
     parser.set_defaults(run=run)
 
 
@@ -63,9 +65,14 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check the request, run it and save the video. Raises CliError, EngineError or FieldError."""
+    """Check the request, run it and save the video. Raises CliError, EngineError, ProviderError or FieldError."""
+    if arguments.remote:
+        check_out(arguments.out)
+        if remote.generate(arguments, read_fields, run_cancellable):
+            print(describe_video(arguments.out))
+        return
     bindings = Bindings.load(arguments.workflow)
-    fields = read_fields(arguments, bindings)
+    fields = read_fields(arguments, {**bindings.fields, **bindings.extra})
     first, last = pictures(arguments, bindings, fields)
     free = arguments.free or arguments.negative is not None
     job = check_job(bindings, fields, first, last, free=free)
@@ -77,8 +84,13 @@ def run(arguments: argparse.Namespace) -> None:
     print(describe_video(arguments.out))
 
 
-def read_fields(arguments: argparse.Namespace, bindings: Bindings) -> dict[str, object]:
-    """The fields of --payload, --prompt, --negative and --set, unchecked; later ones win."""
+def read_fields(
+    arguments: argparse.Namespace, known: Mapping[str, Field], *, prompt: str = "6_text", negative: str = "7_text"
+) -> dict[str, object]:
+    """The fields of --payload, --prompt, --negative and --set, unchecked; later ones win.
+
+    ``prompt`` and ``negative`` are what the model calls the two texts.
+    """
     fields: dict[str, object] = {}
     if arguments.payload is not None:
         try:
@@ -91,14 +103,14 @@ def read_fields(arguments: argparse.Namespace, bindings: Bindings) -> dict[str, 
             raise CliError(f"--payload: {arguments.payload} must hold a JSON object of fields.")
         fields |= payload
     if arguments.prompt is not None:
-        fields["6_text"] = arguments.prompt
+        fields[prompt] = arguments.prompt
     if arguments.negative is not None:
-        fields["7_text"] = arguments.negative
+        fields[negative] = arguments.negative
     for item in arguments.set:
         name, found, text = item.partition("=")
         if not found:
             raise CliError(f"--set takes FIELD=VALUE, such as 57_steps=8; got {item!r}.")
-        field = {**bindings.fields, **bindings.extra}.get(name)
+        field = known.get(name)
         fields[name] = text if field is None or field.type == "string" else _number(text)
     return fields
 

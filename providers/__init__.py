@@ -12,7 +12,7 @@ from .interrupt import run_interruptible
 from .journal import Journal
 from .models import Job, model
 from .outcome import Outcome
-from .profiles import ProfileStore, user_directory
+from .profiles import ProfileStore, state_folders
 
 __all__ = [
     "Interrupted",
@@ -25,5 +25,5 @@ __all__ = [
     "RemoteClient",
     "model",
     "run_interruptible",
-    "user_directory",
+    "state_folders",
 ]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
+from .calls import split_url
 from .errors import DownloadRefused
 
 NETWORKS_VARIABLE = "WAN_FLF2V_MEDIA_NETWORKS"
@@ -19,11 +20,8 @@ Origin = tuple[str, str, int]
 
 def origin(url: str) -> Origin:
     """Scheme, host and port of a URL. Raises DownloadRefused for one that has none."""
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower().rstrip("."), parts.port
-    except ValueError:
-        host, port, parts = "", None, urlsplit("")
+    parts = split_url(url)
+    host, port = (parts.hostname or "").lower().rstrip("."), parts.port
     if not host or parts.scheme not in ("http", "https"):
         raise DownloadRefused(f"The provider named no usable address for the video; got {url[:100]!r}.")
     return parts.scheme, host, port or (443 if parts.scheme == "https" else 80)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import BadInput
 
@@ -113,6 +114,16 @@ class Picture:
     def digest(self) -> str:
         """What identifies the picture: the hash of its bytes, or the URL as given."""
         return f"url:{self.url}" if self.data is None else f"sha256:{hashlib.sha256(self.data).hexdigest()}"
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL that a server named; all empty where it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.hostname  # both are read late, and may raise then
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return parts
 
 
 def is_request_id(value: object) -> bool:

@@ -115,7 +115,7 @@ class Downloader:
             ) as response,
         ):
             if response.status in (301, 302, 303, 307, 308):
-                return urljoin(url, response.headers.get("Location", ""))
+                return _joined(url, response.headers.get("Location", ""))
             self._check_head(response)
             received, head = 0, b""
             async for chunk in response.content.iter_chunked(_CHUNK):
@@ -148,6 +148,15 @@ class Downloader:
             raise DownloadRefused(
                 f"The video has {length / 2**20:.0f} MiB, more than the {self.max_bytes / 2**20:g} MiB that are accepted."
             )
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise DownloadRefused(
+            f"The address of the video redirects to no usable address; got {location[:100]!r}."
+        ) from None
 
 
 async def _check_beforehand(host: str) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from .calls import Call, Json, Reply
+from .calls import Call, Json, Reply, split_url
 from .errors import (
     BadInput,
     ConfigError,
@@ -123,7 +122,7 @@ def judge(reply: Reply, call: Call, vendor: Vendor, profile: str, now: float) ->
         text = f"{vendor.title} does not know this request ({shown}): the id is wrong, or the job was deleted or has expired"
         return JobGone(f"{text} (results are kept for about 7 days).", provider=vendor.name)
     if 300 <= status < 400:
-        where = urlsplit(reply.headers.get("Location", "")).netloc or "another address"
+        where = split_url(reply.headers.get("Location", "")).netloc or "another address"
         text = f"{vendor.title}'s base URL answered with a redirect to {where}, where no key is sent. Correct the base URL."
         return ConfigError(text, provider=vendor.name)
     if status in (408, 425) or status >= 500:

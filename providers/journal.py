@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from .calls import Ticket
 from .errors import JournalError
+from .models import Service
 from .owner import OwnerLock, owner_is_alive
 
 FILE_NAME = "jobs.sqlite3"
@@ -50,7 +51,7 @@ class Row:
     content_key: str
     profile: str
     base_url: str
-    service: str
+    service: Service
     model: str
     state: RowState
     owner: str

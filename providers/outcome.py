@@ -56,6 +56,10 @@ class Outcome:
         return json.dumps(kept, indent=2, ensure_ascii=False)
 
 
+def _amount(price: float) -> str:
+    return f"{price:.2f}" if round(price, 2) == price else f"{price:g}"
+
+
 def progress_text(title: str, status: Status, seconds: float, price: float | None) -> str:
     """One line about a running job: state, queue position, time, price."""
     usual = {"queued": "queued", "running": "generating"}.get(status.state, status.raw_state)
@@ -64,5 +68,5 @@ def progress_text(title: str, status: Status, seconds: float, price: float | Non
         parts.append(f"position {status.queue_position} in the queue")
     parts.append(f"{seconds:.0f} s")
     if price is not None:
-        parts.append(f"about ${price:g}")
+        parts.append(f"about ${_amount(price)}")
     return " · ".join(parts)

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
+from .calls import split_url
 from .errors import ConfigError
 from .secret import Secret
 
@@ -59,6 +59,16 @@ def user_directory() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming") / "wan_flf2v"
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "wan_flf2v"
+
+
+def state_folders(comfyui: Path | None) -> list[Path]:
+    """Where keys and the journal are looked for; the first folder is written to.
+
+    ``comfyui`` is ComfyUI's non-served system user directory of this pack, None where there is no ComfyUI.
+    """
+    if os.environ.get(HOME_VARIABLE) or comfyui is None:
+        return [user_directory()]
+    return [comfyui, user_directory()]
 
 
 @dataclass(frozen=True)
@@ -150,11 +160,8 @@ class ProfileStore:
 def check_base_url(url: str) -> str:
     """The base URL without a trailing slash. Raises ConfigError unless it is https, or http on loopback."""
     url = url.strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host, parts = "", urlsplit("")
+    parts = split_url(url)
+    host = parts.hostname or ""
     if not host or parts.query or parts.fragment or parts.username is not None or parts.password is not None:
         raise ConfigError(f"A base URL looks like https://host or https://host:port/path; got {_shown(url)!r}.")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):

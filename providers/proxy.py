@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from .calls import split_url
 from .profiles import is_loopback
 
 
 def proxy_for(url: str) -> str | None:
     """The HTTP proxy to use for this URL, or None. Loopback is always reached directly."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
         return None
@@ -19,4 +19,4 @@ def proxy_for(url: str) -> str | None:
     if not proxy:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
-    return proxy if urlsplit(proxy).scheme in ("http", "https") else None
+    return proxy if split_url(proxy).scheme in ("http", "https") else None

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id
+from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id, split_url
 from .data_uri import data_uri
 from .errors import ServerTrouble
 from .faults import Vendor, error_text
@@ -97,7 +96,7 @@ class RunComfy:
 
         Only the path of a named URL is used, so the key stays with the profile's own host.
         """
-        named = urlsplit(ticket.links.get(f"{what}_url", "")).path
+        named = split_url(ticket.links.get(f"{what}_url", "")).path
         if named.startswith("/") and ticket.request_id in named.split("/") and named.endswith(f"/{what}"):
             return named
         if self.serverless:
@@ -147,7 +146,7 @@ def _node_videos(outputs: Mapping[str, Json]) -> list[str]:
         for items in channels.values() if isinstance(channels, dict) else ():
             for item in items if isinstance(items, list) else ():
                 url = item.get("url") if isinstance(item, dict) else None
-                name = str(item.get("filename") or urlsplit(str(url)).path) if isinstance(item, dict) else ""
+                name = str(item.get("filename") or split_url(str(url)).path) if isinstance(item, dict) else ""
                 if isinstance(url, str) and name.lower().endswith(_VIDEO_ENDINGS):
                     found.append((item.get("type", "output") != "output", url))
     return [url for _, url in sorted(found, key=lambda pair: pair[0])]

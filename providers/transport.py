@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from multidict import CIMultiDict
+from yarl import URL
 
-from .calls import Call, Flow, Reply, T
+from .calls import Call, Flow, Reply, T, split_url
 from .errors import BadInput, ConnectionLost, NotSent, ProviderError, RateLimited, ServerTrouble
 from .faults import Vendor, judge
 from .profiles import Profile
@@ -103,10 +103,14 @@ class Transport:
         if self._session is None:
             raise RuntimeError("the transport is used outside its context")
         url, key = self._url(call), self.profile.key
-        title, host = self.vendor.title, urlsplit(url).hostname
+        title, host = self.vendor.title, split_url(url).hostname
         try:
             async with self._session.request(
-                call.method, url, allow_redirects=False, proxy=proxy_for(url), **self._arguments(call)
+                call.method,
+                URL(url, encoded=True),
+                allow_redirects=False,
+                proxy=proxy_for(url),
+                **self._arguments(call),
             ) as response:
                 text = await _read(response)
                 headers = CIMultiDict((name, redact(value, key)) for name, value in response.headers.items())

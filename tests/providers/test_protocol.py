@@ -121,7 +121,7 @@ def test_a_job_ends_as_the_video_that_the_provider_made(service, runcomfy, waves
     assert any("queued" in text for text in texts)
     assert any("generating" in text for text in texts)
     assert any(("position 3" in text) for text in texts) == (service != "wavespeed")
-    assert any("about $0.3" in text for text in texts) == (service == "wavespeed")
+    assert any("about $0.30" in text for text in texts) == (service == "wavespeed")
     assert [row.state for row in rows(tmp_path)] == ["completed"]
 
 

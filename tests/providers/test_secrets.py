@@ -30,7 +30,7 @@ def traces(key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("service", ["runcomfy", "wavespeed"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(key=keys)
 def test_no_key_is_in_any_output(key: str, service: str, caplog: pytest.LogCaptureFixture) -> None:
     double = WaveSpeedDouble(key=key) if service == "wavespeed" else RunComfyDouble(key=key)
