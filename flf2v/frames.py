@@ -59,22 +59,6 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit) -> torch
     return pixels.movedim(1, -1)
 
 
-def build_clip(
-    length: int, width: int, height: int, start: torch.Tensor | None, end: torch.Tensor | None
-) -> torch.Tensor:
-    """The pixels to encode, ``[length, height, width, 3]``: the given frames at both ends, mid grey between.
-
-    ``start`` and ``end`` are already fitted to ``width`` x ``height``. Raises FLF2VError when they overlap.
-    """
-    count_start, count_end = count_given(length, start, end)
-    clip = torch.full((length, height, width, 3), GREY)
-    if start is not None:
-        clip[:count_start] = start
-    if end is not None:
-        clip[length - count_end :] = end
-    return clip
-
-
 def build_mask(
     length: int, latent_height: int, latent_width: int, start: torch.Tensor | None, end: torch.Tensor | None
 ) -> torch.Tensor:

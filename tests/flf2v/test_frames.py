@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.frames import build_clip, build_mask, check_length, fit_frames, latent_length
+from wan_flf2v.flf2v.frames import build_mask, check_length, fit_frames, latent_length
 
 LENGTHS = st.integers(1, 40).map(lambda n: 4 * n + 1)
 
@@ -43,19 +43,6 @@ def test_several_frames_count_per_pixel_frame() -> None:
     start, end = torch.zeros(3, 16, 16, 3), torch.zeros(5, 16, 16, 3)
     given_ = 1 - build_mask(21, 2, 2, start, end)[0, :, :, 0, 0].T  # [T, 4]
     assert given_.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]]
-
-
-def test_the_clip_is_grey_between_the_given_frames() -> None:
-    start, end = torch.zeros(2, 16, 16, 3), torch.ones(1, 16, 16, 3)
-    clip = build_clip(9, 16, 16, start, end)
-    assert clip[:2].eq(0).all()
-    assert clip[-1].eq(1).all()
-    assert clip[2:-1].eq(0.5).all()
-
-
-def test_frames_that_overlap_are_refused() -> None:
-    with pytest.raises(FLF2VError, match="3 start and 3 end frames do not fit into a length of 5 frames"):
-        build_clip(5, 16, 16, torch.zeros(3, 16, 16, 3), torch.zeros(3, 16, 16, 3))
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])

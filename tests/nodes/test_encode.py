@@ -132,7 +132,7 @@ def test_grey_past_the_encoders_memory_is_encoded_once(stream: ModuleType, fresh
 
 
 def test_encoders_that_another_pack_replaced_are_used_as_they_are(
-    comfy: ModuleType, stream: ModuleType, load_vae: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    stream: ModuleType, load_vae: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import comfy.ldm.wan.vae as wan
     import comfy.sd
@@ -145,9 +145,9 @@ def test_encoders_that_another_pack_replaced_are_used_as_they_are(
     on_object.first_stage_model.encode = lambda pixels: own(pixels) + 1
     assert torch.equal(stream.encode_clip(on_object, clip), expected + 1)
 
-    class Doubled(comfy.sd.VAE):  # type: ignore[misc, name-defined]
+    class Doubled(comfy.sd.VAE):
         def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-            return super().encode(pixels) * 2  # type: ignore[no-any-return]
+            return super().encode(pixels) * 2
 
     doubled = load_vae()
     doubled.__class__ = Doubled
@@ -164,9 +164,7 @@ def test_encoders_that_another_pack_replaced_are_used_as_they_are(
     assert torch.equal(stream.encode_clip(by_class, clip), expected + 4)
 
 
-def test_out_of_memory_ends_in_comfyuis_own_tiles(
-    comfy: ModuleType, stream: ModuleType, load_vae: Callable[..., Any]
-) -> None:
+def test_out_of_memory_ends_in_comfyuis_own_tiles(stream: ModuleType, load_vae: Callable[..., Any]) -> None:
     import comfy.model_management
 
     def too_large(_: Any, inputs: tuple[Any, ...]) -> None:
@@ -182,11 +180,11 @@ def test_out_of_memory_ends_in_comfyuis_own_tiles(
     assert not torch.equal(tiled, untiled)
 
 
-def test_an_interrupt_stops_the_encode(comfy: ModuleType, stream: ModuleType, fresh_vae: Any) -> None:
+def test_an_interrupt_stops_the_encode(stream: ModuleType, fresh_vae: Any) -> None:
     import comfy.model_management as management
 
+    fresh_vae.first_stage_model.encoder.register_forward_hook(lambda *_: management.interrupt_current_processing())
     with counted_chunks(fresh_vae) as calls, pytest.raises(management.InterruptProcessingException):
-        fresh_vae.first_stage_model.encoder.register_forward_hook(lambda *_: management.interrupt_current_processing())
         stream.encode_clip(fresh_vae, clip_of(41))
     assert len(calls) == 1
 
