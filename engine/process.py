@@ -82,6 +82,8 @@ class ComfyServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=self.home,
+            # several threads on tensors as small as the tiny models' only wait for each other
+            env={**({"OMP_NUM_THREADS": "1"} if self.tiny else {}), **os.environ},
             # a Ctrl-C at the terminal is for the caller, who interrupts the job and then stops this process
             start_new_session=os.name == "posix",
             creationflags=0 if os.name == "posix" else 0x200,  # CREATE_NEW_PROCESS_GROUP

@@ -1,0 +1,192 @@
+"""The two-stage sampler against ComfyUI core's own samplers, through the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from torch import Tensor, equal
+
+Graph = dict[str, Any]
+MakeGraph = Callable[..., Graph]
+
+
+def saving_latents(graph: Graph, **links: list[Any]) -> Graph:
+    """The graph without decode and video, saving the latents at ``links`` instead."""
+    graph = {node: data for node, data in graph.items() if node not in ("8", "73", "61", "60")}
+    for name, link in links.items():
+        graph[name] = {"class_type": "SaveLatent", "inputs": {"samples": link, "filename_prefix": f"latents/{name}"}}
+    return graph
+
+
+def core_pair(graph: Graph, split: int, steps: int, low_seed: int = 0, cfg_low: float | None = None) -> None:
+    """Add the official pair of KSamplerAdvanced, nodes "ch" and "cl", beside the two-stage sampler 57."""
+    ours = graph["57"]["inputs"]
+    shared = {name: ours[name] for name in ("cfg", "sampler_name", "scheduler", "positive", "negative")}
+    high = {"model": ours["model_high"], "add_noise": "enable", "noise_seed": ours["noise_seed"], "start_at_step": 0}
+    high |= {"end_at_step": split, "return_with_leftover_noise": "enable", "latent_image": ours["latent_image"]}
+    low = {"model": ours["model_low"], "add_noise": "disable", "noise_seed": low_seed, "start_at_step": split}
+    low |= {"end_at_step": 10000, "return_with_leftover_noise": "disable", "latent_image": ["ch", 0]}
+    low |= {"cfg": ours["cfg"] if cfg_low is None else cfg_low}
+    graph["ch"] = {"class_type": "KSamplerAdvanced", "inputs": {**shared, "steps": steps, **high}}
+    graph["cl"] = {"class_type": "KSamplerAdvanced", "inputs": {**shared, "steps": steps, **low}}
+
+
+def saved(comfy_server: Any, done: Any, name: str) -> Tensor:
+    assert done.status == "success", done.error
+    item = done.record["outputs"][name]["latents"][0]
+    return load_file(Path(comfy_server.output) / item["subfolder"] / item["filename"])["latent_tensor"]
+
+
+@pytest.mark.parametrize("sampler", ["euler", "uni_pc", "dpmpp_2m"])
+def test_equals_two_core_samplers_bit_for_bit(comfy_server: Any, small_graph: MakeGraph, sampler: str) -> None:
+    graph = small_graph(**{"57_steps": 6, "57_cfg": 3.5})
+    graph["57"]["inputs"] |= {"sampler_name": sampler, "cfg_low": 2.0}
+    graph["67"]["inputs"]["batch_size"] = 2
+    split = {"euler": 3, "uni_pc": 4, "dpmpp_2m": 3}[sampler]  # the table of the official rule, shift 8
+    core_pair(graph, split, 6, cfg_low=2.0)
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["cl", 0], ah=["57", 1], bh=["ch", 0]))
+    ours, cores = saved(comfy_server, done, "a"), saved(comfy_server, done, "b")
+    assert ours.shape == (2, 16, 3, 6, 8)
+    assert ours.std() > 0.1
+    assert equal(ours, cores)
+    assert equal(saved(comfy_server, done, "ah"), saved(comfy_server, done, "bh"))
+
+
+def test_one_model_on_both_sides_equals_one_ksampler(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph()
+    graph["54"]["inputs"]["model_low"] = ["37", 0]
+    ours = graph["57"]["inputs"]
+    names = ("positive", "negative", "latent_image", "steps", "cfg", "sampler_name", "scheduler", "denoise")
+    inputs = {name: ours[name] for name in names} | {"model": ours["model_high"], "seed": ours["noise_seed"]}
+    graph["one"] = {"class_type": "KSampler", "inputs": inputs}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["one", 0]))
+    two, one = saved(comfy_server, done, "a"), saved(comfy_server, done, "b")
+    assert (two - one).abs().max() < 1e-4 * one.abs().max()  # the hand-over divides and multiplies by 1 - sigma
+
+
+def test_denoise_below_one_equals_one_ksampler_with_the_same_denoise(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph()
+    graph["54"]["inputs"] |= {"model_low": ["37", 0]}
+    ours = graph["57"]["inputs"]
+    ours |= {"denoise": 0.6, "boundary": 0.7}
+    names = ("positive", "negative", "latent_image", "steps", "cfg", "sampler_name", "scheduler", "denoise")
+    inputs = {name: ours[name] for name in names} | {"model": ours["model_high"], "seed": ours["noise_seed"]}
+    graph["one"] = {"class_type": "KSampler", "inputs": inputs}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["one", 0]))
+    two, one = saved(comfy_server, done, "a"), saved(comfy_server, done, "b")
+    assert (two - one).abs().max() < 1e-4 * one.abs().max()
+
+
+@pytest.mark.parametrize(("high_steps", "stage"), [(0, "low"), (4, "high")])
+def test_a_stage_without_steps_is_left_out(
+    comfy_server: Any, small_graph: MakeGraph, high_steps: int, stage: str
+) -> None:
+    graph = small_graph(**{"57_noise_seed": 100 + high_steps})
+    graph["57"]["inputs"]["high_steps"] = high_steps
+    done = comfy_server.run(saving_latents(graph, a=["57", 0]))
+    latent = saved(comfy_server, done, "a")
+    assert latent.isfinite().all()
+    assert done.ran(stage)
+    assert not done.ran({"low": "high", "high": "low"}[stage])
+
+
+@pytest.mark.parametrize("sampler", ["euler", "uni_pc", "dpmpp_2m", "res_multistep", "dpm_2"])
+def test_few_steps_and_a_large_shift_do_not_break(comfy_server: Any, small_graph: MakeGraph, sampler: str) -> None:
+    graph = small_graph(**{"57_steps": 6, "54_shift": 15})
+    graph["57"]["inputs"]["sampler_name"] = sampler
+    done = comfy_server.run(saving_latents(graph, a=["57", 0]))
+    assert saved(comfy_server, done, "a").isfinite().all()
+
+
+def test_the_low_stage_draws_other_noise_than_the_high_stage(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph()
+    graph["57"]["inputs"]["sampler_name"] = "euler_ancestral"
+    seed = graph["57"]["inputs"]["noise_seed"]
+    core_pair(graph, 2, 4, low_seed=seed)
+    same_noise = comfy_server.run(saving_latents(graph, a=["57", 0], b=["cl", 0]))
+    assert not equal(saved(comfy_server, same_noise, "a"), saved(comfy_server, same_noise, "b"))
+    core_pair(graph, 2, 4, low_seed=seed + 1)
+    next_seed = comfy_server.run(saving_latents(graph, a=["57", 0], b=["cl", 0]))
+    assert equal(saved(comfy_server, next_seed, "a"), saved(comfy_server, next_seed, "b"))
+
+
+def test_the_conditioning_node_equals_cores_through_the_sampler(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph(**{"57_noise_seed": 21})
+    core = dict(graph["67"]["inputs"])
+    core.pop("fit")
+    core |= {"width": 64, "height": 48}
+    graph["core"] = {"class_type": "WanFirstLastFrameToVideo", "inputs": core}
+    links = {"positive": ["core", 0], "negative": ["core", 1], "latent_image": ["core", 2]}
+    graph["58"] = {"class_type": "WanFLF2VTwoStageSampler", "inputs": {**graph["57"]["inputs"], **links}}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["58", 0]))
+    assert equal(saved(comfy_server, done, "a"), saved(comfy_server, done, "b"))
+
+
+def test_wan21_with_clip_vision_equals_cores(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph("wan21_flf2v")
+    core = {name: value for name, value in graph["67"]["inputs"].items() if name not in ("fit", "clip_vision")}
+    for side, picture in (("start", "68"), ("end", "62")):
+        inputs = {"clip_vision": ["49", 0], "image": [picture, 0], "crop": "none"}
+        graph[f"v{side}"] = {"class_type": "CLIPVisionEncode", "inputs": inputs}
+        core[f"clip_vision_{side}_image"] = [f"v{side}", 0]
+    graph["core"] = {"class_type": "WanFirstLastFrameToVideo", "inputs": core}
+    links = {"positive": ["core", 0], "negative": ["core", 1], "latent_image": ["core", 2]}
+    graph["58"] = {"class_type": "KSampler", "inputs": {**graph["57"]["inputs"], **links}}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["58", 0]))
+    assert equal(saved(comfy_server, done, "a"), saved(comfy_server, done, "b"))
+
+
+def test_edits_run_only_what_depends_on_them(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph(**{"6_text": "a first prompt", "57_noise_seed": 7, "67_length": 13})
+
+    def run(**changes: Any) -> Any:
+        for name, value in changes.items():
+            node, _, field = name.partition("_")
+            graph[node[1:]]["inputs"][field] = value
+        done = comfy_server.run(graph)
+        assert done.status == "success", done.error
+        return done
+
+    first = run()
+    assert all(first.ran(child) for child in ("encode", "apply", "high", "low"))
+    prompt = run(n6_text="another prompt")
+    assert not prompt.ran("encode")
+    assert all(prompt.ran(child) for child in ("apply", "high", "low"))
+    low = run(n57_cfg_low=2.5)
+    assert not low.ran("encode")
+    assert not low.ran("high")
+    assert low.ran("low")
+    seed = run(n57_noise_seed=8)
+    assert not seed.ran("encode")
+    assert not seed.ran("apply")
+    assert all(seed.ran(child) for child in ("high", "low"))
+    rate = run(n73_frame_rate=24)
+    assert rate.executed == ["73"]
+    again = run()
+    assert again.executed == []
+
+
+@pytest.mark.parametrize(
+    ("node", "changes", "message"),
+    [
+        ("54", {"shift": 5, "model_low": None}, "both model_high and model_low must be connected"),
+        ("57", {"model_low": ["56", 0]}, "Send both models through one Wan FLF2V Shift node"),
+        ("57", {"high_steps": 9}, r"high_steps must be at most steps \(4\)"),
+        ("57", {"boundary": 0.0}, "boundary must be above 0 and at most 1"),
+    ],
+)
+def test_what_cannot_work_is_refused_on_the_users_own_node(
+    comfy_server: Any, small_graph: MakeGraph, node: str, changes: Graph, message: str
+) -> None:
+    graph = small_graph(**{"54_shift": 5})
+    inputs = graph[node]["inputs"] | changes
+    graph[node]["inputs"] = {name: value for name, value in inputs.items() if value is not None}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0]))
+    assert done.status == "error"
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(done.error)
+    assert dict(done.record["status"]["messages"])["execution_error"]["node_id"] == "57"
