@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from ..flf2v.errors import FLF2VError
-from ..flf2v.sizes import check_picture_size
+from ..flf2v.sizes import MAX_SIZE, MIN_SIZE, check_picture_size
 from .errors import CliError
 
 
@@ -22,7 +22,10 @@ def check_picture(path: Path, field: str) -> None:
     except FLF2VError as error:
         raise CliError(f"{field}: {path.name}: {error}") from None
     except Image.DecompressionBombError:
-        raise CliError(f"{field}: {path.name} has too many pixels. Scale it down first.") from None
+        raise CliError(
+            f"{field}: {path.name} has too many pixels; a picture must be between {MIN_SIZE} and {MAX_SIZE} pixels "
+            "on each side. Scale it down first."
+        ) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise CliError(
             f"{field}: {path.name} is no picture that can be read ({type(error).__name__}). Give a PNG, JPEG or WebP."

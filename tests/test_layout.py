@@ -1,0 +1,67 @@
+"""Who may import whom, and that the package imports anywhere."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("nodes", "flf2v", "providers", "gateway", "engine", "cli", "workflows")
+# What each package may import of the others.
+ARROWS = {
+    "flf2v": set(),
+    "workflows": set(),
+    "engine": set(),
+    "providers": {"workflows"},
+    "nodes": {"flf2v", "providers", "workflows"},
+    "gateway": {"flf2v", "providers", "engine", "workflows"},
+    "cli": {"flf2v", "providers", "engine", "workflows", "gateway"},
+}
+HOST_MODULES = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "nodes", "server", "folder_paths", "execution")
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_along_the_arrows(package: str) -> None:
+    for path in sources(package):
+        depth = len(path.relative_to(ROOT).parts) - 1
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level > depth:
+                other = (node.module or "").split(".")[0]
+                names = {other} if other else {alias.name for alias in node.names}
+                assert names <= ARROWS[package] | {package}, f"{path}: {ast.unparse(node)}"
+
+
+def test_nothing_edits_the_import_path() -> None:
+    allowed = {
+        ROOT / "engine" / "launch.py",
+        ROOT / "engine" / "tiny" / "build.py",
+    }  # run as scripts, outside the package
+    for package in PACKAGES:
+        for path in set(sources(package)) - allowed:
+            assert "sys.path" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("wan_flf2v", ("torch", "aiohttp", "numpy", "PIL", *HOST_MODULES)),
+        ("wan_flf2v.workflows", ("torch", "aiohttp", "numpy", "PIL", *HOST_MODULES)),
+        ("wan_flf2v.flf2v.frames", ("aiohttp", *HOST_MODULES)),
+        ("wan_flf2v.flf2v.split", ("torch", "aiohttp", *HOST_MODULES)),
+        ("wan_flf2v.providers", ("torch", *HOST_MODULES)),
+        ("wan_flf2v.engine.client", ("torch", *HOST_MODULES)),
+        ("wan_flf2v.cli", ("torch", *HOST_MODULES)),
+    ],
+)
+def test_packages_import_in_a_clean_process_without_the_host(package: str, forbidden: tuple[str, ...]) -> None:
+    code = f"import {package}, sys; print([name for name in {forbidden!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
