@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
+from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
@@ -20,6 +21,10 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VSchedule,
     WanFLF2VTwoStageSampler,
     WanFLF2VSaveVideo,
+    WanFLF2VRunComfy,
+    WanFLF2VRunComfyDeployment,
+    WanFLF2VWaveSpeed,
+    WanFLF2VRemoteFetch,
 ]
 
 

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
 from aiohttp import web
 
+D = TypeVar("D", bound="VendorDouble")
 KEY = "test-key-0123456789abcdef"
 
 
@@ -139,6 +140,14 @@ class VendorDouble:
         """Answer the next requests of this step with these faults, one each."""
         self._faults[step].extend(faults)
 
+    def reset(self) -> None:
+        """Forget every request, job, fault and script."""
+        self.script = Script()
+        self.seen.clear()
+        self.jobs.clear()
+        self._faults.clear()
+        self._always.clear()
+
     def fail_always(self, step: str, fault: Fault | None) -> None:
         """Answer every request of this step with this fault; None ends that."""
         if fault is None:
@@ -188,7 +197,7 @@ class VendorDouble:
 
     # --- the server
 
-    def __enter__(self) -> VendorDouble:
+    def __enter__(self: D) -> D:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         assert self._ready.wait(10)

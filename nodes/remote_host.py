@@ -1,0 +1,161 @@
+"""What the remote nodes need of ComfyUI: the folder for keys and jobs, pictures as files, progress text, interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+import io as bytes_io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import comfy.model_management
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import InputImpl, io
+from comfy_execution.graph_utils import ExecutionBlocker
+from PIL import Image
+from server import PromptServer
+
+from ..providers import (
+    Interrupted,
+    Job,
+    Journal,
+    Outcome,
+    Picture,
+    ProfileStore,
+    RemoteClient,
+    model,
+    run_interruptible,
+    state_folders,
+)
+from ..providers.errors import BadInput, ConfigError
+from ..providers.models import Service
+from ..providers.profiles import Profile
+from ..providers.retry import Policy
+
+AT_A_TIME = 8
+"""Jobs of one profile that a prompt waits for at the same time; a provider's own queue takes the rest in turn."""
+
+_slots: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
+
+
+def store() -> ProfileStore:
+    """The profiles that this ComfyUI can use, in its user folder that is not served over HTTP."""
+    return ProfileStore(state_folders(Path(folder_paths.get_system_user_directory("wan_flf2v"))))
+
+
+def picture(image: torch.Tensor | None, url: str | None, name: str) -> Picture:
+    """One frame as a PNG file or as the URL it was given by. Raises BadInput unless exactly one of the two is given."""
+    url = (url or "").strip()
+    if (image is None) == (not url):
+        given = "both were given" if url else "none was given"
+        raise BadInput(f"Connect {name}_image or fill in {name}_image_url, one of the two; {given}.")
+    if image is None:
+        return Picture(url=url)
+    if image.shape[0] != 1:
+        raise BadInput(f"{name}_image must be one picture; got a batch of {image.shape[0]}. Pick one of them.")
+    pixels = (image[0, :, :, :3] * 255).round().clamp(0, 255).byte().cpu().numpy()
+    buffer = bytes_io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
+    return Picture(data=buffer.getvalue())
+
+
+def reporter(node_id: str | None) -> Callable[[str], None]:
+    """Shows text on the node: every new phase at once, the rest once a second."""
+    shown: dict[str, Any] = {"phase": "", "at": 0.0}
+
+    def report(text: str) -> None:
+        phase = text.split(" · ")[0]
+        now = time.monotonic()
+        send = getattr(PromptServer.instance, "send_progress_text", None)
+        if send is None or node_id is None or (phase == shown["phase"] and now - shown["at"] < 1):
+            return
+        shown.update(phase=phase, at=now)
+        send(text, node_id)
+
+    return report
+
+
+async def generate(
+    service: Service, profile: str, node_id: str | None, make_job: Callable[[], Job], wait: bool, minutes: int
+) -> io.NodeOutput:
+    """Make the job's video, or collect it where it is already made or running."""
+    chosen = _profile(profile)
+    job = await asyncio.to_thread(make_job)  # encoding large pictures would hold the other nodes up
+    return await _run(service, chosen, node_id, minutes, lambda client: client.generate(job, wait=wait))
+
+
+async def collect(
+    service: Service, profile: str, node_id: str | None, request_id: str, model: str, wait: bool, minutes: int
+) -> io.NodeOutput:
+    """Fetch the video of a job that is already submitted."""
+    chosen = _profile(profile)
+    return await _run(
+        service, chosen, node_id, minutes, lambda client: client.collect(request_id, model, wait=wait), slot=False
+    )
+
+
+def service_of_job(profile: str, request_id: str, deployment_id: str) -> tuple[Service, str]:
+    """Which service and model a job belongs to: as given, as the journal knows it, else the profile's own."""
+    chosen = _profile(profile)
+    with Journal(store().folders[0]) as journal:
+        row = journal.find(request_id.strip())
+    if row is not None and not deployment_id:
+        if row.profile != profile:
+            raise BadInput(
+                f"The job {request_id.strip()} belongs to profile {row.profile!r}; choose it in place of {profile!r}."
+            )
+        return row.service, row.model
+    if deployment_id:
+        if chosen.provider != "runcomfy":
+            raise BadInput(
+                f"deployment_id is for RunComfy; the profile {profile!r} is {chosen.provider}'s. Leave it empty."
+            )
+        return "runcomfy-deployment", model("runcomfy-deployment", deployment_id).id
+    return chosen.provider, ""
+
+
+def _profile(name: str) -> Profile:
+    if getattr(args, "disable_api_nodes", False):
+        raise ConfigError("This ComfyUI runs with --disable-api-nodes, so remote nodes send nothing. Start it without.")
+    return store().load(name)
+
+
+async def _run(
+    service: Service,
+    profile: Profile,
+    node_id: str | None,
+    minutes: int,
+    work: Callable[[RemoteClient], Any],
+    *,
+    slot: bool = True,
+) -> io.NodeOutput:
+    async def job() -> Outcome:
+        with Journal(store().folders[0]) as journal:
+            async with RemoteClient(
+                profile,
+                service,
+                journal,
+                policy=Policy(deadline_s=60 * minutes),
+                report=reporter(node_id),
+                slot=_slot(profile.name) if slot else None,
+            ) as client:
+                outcome: Outcome = await work(client)
+                return outcome
+
+    try:
+        outcome = await run_interruptible(job(), comfy.model_management.processing_interrupted)
+    except Interrupted:
+        # Raised by hand: asking ComfyUI to raise it would clear the flag, and other waiting nodes would not stop.
+        raise comfy.model_management.InterruptProcessingException() from None
+    video = ExecutionBlocker(None) if outcome.video is None else InputImpl.VideoFromFile(str(outcome.video))
+    return io.NodeOutput(video, outcome.request_id, outcome.info())
+
+
+def _slot(profile: str) -> asyncio.Semaphore:
+    """The profile's places in this prompt; ComfyUI runs every prompt in an event loop of its own."""
+    of_loop = _slots.setdefault(asyncio.get_running_loop(), {})
+    return of_loop.setdefault(profile, asyncio.Semaphore(AT_A_TIME))
