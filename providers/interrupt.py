@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from .errors import Interrupted
 
 T = TypeVar("T")
-CHECK_EVERY_S = 0.1
+CHECK_EVERY_S = 0.05
 
 
 async def run_interruptible(work: Coroutine[Any, Any, T], interrupted: Callable[[], bool]) -> T:

@@ -37,7 +37,7 @@ class Policy:
     """For how long after the submit a 404 may mean "not yet known"."""
     reconcile_tries: int = 3
     reconcile_wait_s: float = 3.0
-    interrupt_grace_s: float = 0.5
+    interrupt_grace_s: float = 0.3
     """For how long an interrupted submit may still receive its id."""
     download_attempts: int = 5
     connect_s: float = field(default=10.0)
