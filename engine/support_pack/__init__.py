@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 CONFIG_KEY = "wan_flf2v_config"
+# ComfyUI tells umt5-xxl by the shape of this entry. No block of this number exists in the tiny encoder, so it goes unused.
+TOLD_BY, TOLD_SHAPE = "encoder.block.23.layer.1.DenseReluDense.wi_1.weight", (10240, 4096)
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 
 
@@ -26,14 +28,17 @@ def install() -> None:
     """Teach the two loaders to pass a file's own sizes on."""
     import comfy.clip_vision
     import comfy.sd
+    import torch
 
     load_text = comfy.sd.load_text_encoder_state_dicts
     load_vision = comfy.clip_vision.load_clipvision_from_sd
 
     def load_text_with_own_sizes(state_dicts: Any = (), *args: Any, **kwargs: Any) -> Any:
-        configs = [config for state_dict in state_dicts if (config := take_config(state_dict))]
-        if configs:
-            kwargs["model_options"] = {**(kwargs.get("model_options") or {}), "umt5xxl_model_config": configs[0]}
+        for state_dict in state_dicts:
+            config = take_config(state_dict)
+            if config is not None:
+                state_dict[TOLD_BY] = torch.zeros(1, 1).expand(TOLD_SHAPE)
+                kwargs["model_options"] = {**(kwargs.get("model_options") or {}), "umt5xxl_model_config": config}
         return load_text(state_dicts, *args, **kwargs)
 
     def load_vision_with_own_sizes(sd: Any, *args: Any, **kwargs: Any) -> Any:

@@ -113,8 +113,6 @@ def text_encoder() -> dict[str, torch.Tensor]:
     config = {**json.loads(path.read_text()), **TEXT_CONFIG}
     model = comfy.text_encoders.t5.T5(config, torch.float32, "cpu", comfy.ops.disable_weight_init)
     state_dict = _half(_seeded(model.state_dict(), 5))
-    # the entry that ComfyUI tells umt5-xxl by; no block of this number exists here, so it is not used
-    state_dict["encoder.block.23.layer.1.DenseReluDense.wi_1.weight"] = torch.zeros(1, 4096).half()
     state_dict["spiece_model"] = torch.frombuffer(bytearray(_sentencepiece_model()), dtype=torch.uint8)
     return _with_config(state_dict, TEXT_CONFIG)
 
