@@ -17,7 +17,6 @@ from comfy.cli_args import args
 from comfy_api.latest import InputImpl, io
 from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
-from server import PromptServer
 
 from ..providers import (
     Interrupted,
@@ -65,6 +64,8 @@ def picture(image: torch.Tensor | None, url: str | None, name: str) -> Picture:
 
 def reporter(node_id: str | None) -> Callable[[str], None]:
     """Shows text on the node: every new phase at once, the rest once a second."""
+    from server import PromptServer  # late: the pack also loads where no server runs, as in a script
+
     shown: dict[str, Any] = {"phase": "", "at": 0.0}
 
     def report(text: str) -> None:
