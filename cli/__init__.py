@@ -12,6 +12,13 @@ from ..workflows import FieldError
 from . import accounts, demo, generate, remote_jobs
 from .errors import CliError
 
+# The gateway's packages are an extra of their own and are imported for its commands alone.
+GATEWAY_COMMANDS = {
+    "serve": "serve RunComfy's and WaveSpeed's APIs from this machine",
+    "worker": "run a worker of a gateway: one ComfyUI, and the jobs on it",
+    "keys": "create, list and revoke a gateway's API keys",
+    "status": "show a gateway's workers and queue",
+}
 EXPECTED = (CliError, EngineError, FieldError, ProviderError)
 
 
@@ -23,12 +30,17 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (demo, generate, accounts, remote_jobs):
         module.add_parser(commands)
+    for name, about in GATEWAY_COMMANDS.items():
+        commands.add_parser(name, help=about, add_help=False)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 with one line on standard error, or 130 after a Ctrl-C."""
-    arguments = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given and given[0] in GATEWAY_COMMANDS:
+        return _gateway(given)
+    arguments = build_parser().parse_args(given)
     try:
         arguments.run(arguments)
     except EXPECTED as error:
@@ -38,3 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("wan-flf2v: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _gateway(arguments: list[str]) -> int:
+    try:
+        from ..gateway.cli import main as gateway
+    except ImportError as error:
+        need = f"the gateway needs more packages ({error.name}): pip install 'wan-flf2v[gateway]'"
+        print(f"wan-flf2v: {need}", file=sys.stderr)
+        return 1
+    return gateway(arguments)

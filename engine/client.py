@@ -86,8 +86,12 @@ class ComfyClient:
 
         ComfyUI keeps an equal file of that name and gives a different one a new name, so nothing is overwritten.
         """
+        return await self.upload_bytes(path.read_bytes(), name or path.name)
+
+    async def upload_bytes(self, data: bytes, name: str) -> str:
+        """As ``upload_image``, from memory."""
         form = aiohttp.FormData()
-        form.add_field("image", path.read_bytes(), filename=name or path.name, content_type="application/octet-stream")
+        form.add_field("image", data, filename=name, content_type="application/octet-stream")
         answer = await self._json("POST", "/upload/image", data=form)
         return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
 
@@ -118,6 +122,24 @@ class ComfyClient:
         """The prompt ids that (run, wait) now."""
         state = await self._json("GET", "/queue")
         return [item[1] for item in state["queue_running"]], [item[1] for item in state["queue_pending"]]
+
+    async def has_jobs(self) -> bool:
+        """Whether this ComfyUI has the newer jobs API (0.3.75 has not)."""
+        async with self._call("GET", "/api/jobs", params={"limit": "1"}) as response:
+            return response.status == 200
+
+    async def job(self, prompt_id: str) -> dict[str, Any] | None:
+        """What the jobs API says of a prompt; None when it does not know it, or there is no such API."""
+        async with self._call("GET", f"/api/jobs/{prompt_id}") as response:
+            if response.status != 200:
+                return None
+            record = await response.json(content_type=None)
+            return record if isinstance(record, dict) else None
+
+    async def free(self) -> None:
+        """Ask for models to be unloaded and memory to be given back."""
+        async with self._call("POST", "/free", json={"unload_models": True, "free_memory": True}):
+            pass
 
     async def interrupt(self, prompt_id: str) -> None:
         """Stop this job wherever it is: taken out of the queue, or interrupted when it runs."""

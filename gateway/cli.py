@@ -1,0 +1,279 @@
+"""``wan-flf2v serve | worker | keys | status``: the gateway's commands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import EngineError
+from .database import Database
+from .dial import trusted_origins
+from .keys import SCOPES, KeyStore
+from .logs import set_up_logs
+from .server import prepare_data, run_gateway
+from .settings import Limits, Settings, Timing, default_data_folder, default_database_url
+from .web.app import is_loopback
+from .workers import WorkerStore
+
+DEFAULT_PORT = 8288
+
+
+class GatewayError(EngineError):
+    """A gateway command can't be done; the message says why and what to do."""
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that the command line asks for. Raises GatewayError."""
+    data = Path(arguments.data or default_data_folder()).expanduser().absolute()
+    if getattr(arguments, "demo", False) and arguments.data is None:
+        data = data / "demo"
+    url = arguments.database or os.environ.get("WAN_FLF2V_DATABASE") or default_database_url(data)
+    if not re.match(r"(sqlite:///|postgresql(\+psycopg)?://)", url):
+        raise GatewayError(f"--database must be a sqlite:/// or postgresql:// URL; got {url.split(':', 1)[0]}:…")
+    prepare_data(data)
+    try:
+        trusted = trusted_origins(getattr(arguments, "trust_origin", None) or ())
+    except ValueError as error:
+        raise GatewayError(str(error)) from None
+    limits = Limits(
+        queued_jobs=getattr(arguments, "max_queue", Limits.queued_jobs),
+        submits_per_second=getattr(arguments, "rate", Limits.submits_per_second),
+    )
+    return Settings(
+        data=data,
+        database_url=url,
+        public_url=(getattr(arguments, "public_url", None) or "").rstrip("/"),
+        auth=not (getattr(arguments, "no_auth", False) or getattr(arguments, "demo", False)),
+        demo=getattr(arguments, "demo", False),
+        trusted_origins=trusted,
+        limits=limits,
+        timing=Timing(poll_s=getattr(arguments, "poll", Timing.poll_s)),
+    )
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Run a gateway, with a worker unless told otherwise. Raises GatewayError."""
+    settings = settings_of(arguments)
+    loopback = is_loopback(arguments.host)
+    if not settings.auth and not loopback:
+        raise GatewayError(f"--no-auth and --demo are for this machine alone; --host {arguments.host} is not loopback.")
+    has_key = KeyStore(_database(settings)).any() if settings.auth else True
+    if not loopback and not has_key:
+        raise GatewayError(
+            f"--host {arguments.host} can be reached from other machines, and there is no API key yet. "
+            f"Make one first: wan-flf2v keys create NAME{_data_option(arguments)}"
+        )
+    set_up_logs(arguments.log_level)
+    shown = settings.public_url or f"http://{arguments.host}:{arguments.port}"
+    print(f"Wan FLF2V gateway at {shown}  (API: {shown}/docs)", file=sys.stderr)
+    print(f"Jobs, keys and videos are in {settings.data}", file=sys.stderr)
+    if settings.demo:
+        print("Demo: tiny random weights, so every video is noise, small and short. No key is needed.", file=sys.stderr)
+    elif not has_key:
+        option = _data_option(arguments)
+        print(f"No API key exists yet. In another terminal: wan-flf2v keys create NAME{option}", file=sys.stderr)
+    asyncio.run(_serve(arguments, settings))
+
+
+async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
+    tasks = [asyncio.create_task(run_gateway(settings, arguments.host, arguments.port))]
+    if not arguments.no_worker:
+        tasks.append(asyncio.create_task(_keep_worker(arguments, settings)))
+    await _until_stopped(tasks)
+
+
+async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Run the worker as a child process, and again whenever it ends. Its standard input tells it that we live."""
+    command = [sys.executable, "-m", "wan_flf2v.gateway", "worker", "--data", str(settings.data)]
+    command += [
+        "--follow-parent",
+        "--log-level",
+        arguments.log_level,
+        "--name",
+        arguments.name,
+        "--poll",
+        str(arguments.poll),
+    ]
+    for name in ("comfyui", "comfyui_url", "comfyui_command", "models"):
+        if getattr(arguments, name):
+            command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    if settings.demo:
+        command.append("--tiny")
+    environment = {**os.environ, "WAN_FLF2V_DATABASE": settings.database_url}  # a password is not for the process list
+    while True:
+        child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, env=environment)
+        try:
+            status = await child.wait()
+        except asyncio.CancelledError:
+            if child.stdin is not None:
+                child.stdin.close()
+            try:
+                await asyncio.wait_for(child.wait(), 20)
+            except asyncio.TimeoutError:
+                child.kill()
+            raise
+        print(f"The worker ended with status {status}; it is started again.", file=sys.stderr)
+        await asyncio.sleep(1)
+
+
+def worker(arguments: argparse.Namespace) -> None:
+    """Run a worker agent. Raises GatewayError or EngineError."""
+    from .worker.main import run_worker
+
+    settings = settings_of(arguments)
+    set_up_logs(arguments.log_level)
+    run_worker(arguments, settings)
+
+
+async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
+    """Run until a task fails or the process is told to end."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            continue
+    ending = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except OSError as error:
+        raise GatewayError(f"The gateway can't listen: {error.strerror or error}. Choose another --port.") from None
+    finally:
+        for task in (*tasks, ending):
+            task.cancel()
+        await asyncio.gather(*tasks, ending, return_exceptions=True)
+
+
+def keys(arguments: argparse.Namespace) -> None:
+    """Create, list or revoke API keys. Raises GatewayError."""
+    store = KeyStore(_database(settings_of(arguments)))
+    if arguments.action == "create":
+        try:
+            key, secret = store.create(arguments.key, [scope for scope in arguments.scopes.split(",") if scope])
+        except ValueError as error:
+            raise GatewayError(str(error)) from None
+        print(secret)
+        print(f"Key {key.name!r} ({', '.join(key.scopes)}). It is shown only now: keep it safe.", file=sys.stderr)
+    elif arguments.action == "list":
+        for key in store.every():
+            state = "revoked" if key.revoked_at else "used" if key.used_at else "never used"
+            print(f"{key.id}  {key.name:20}  {','.join(key.scopes):22}  {state}")
+    elif not store.revoke(arguments.key):
+        raise GatewayError(f"There is no usable key {arguments.key!r}; wan-flf2v keys list shows them.")
+    else:
+        print(f"Revoked {arguments.key}.", file=sys.stderr)
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Print the workers and the queue."""
+    from .jobs import JobStore
+    from .offer import every_workflow
+
+    database = _database(settings_of(arguments))
+    counts = JobStore(database).counts()
+    living = WorkerStore(database, Timing.dead_after_s).living()
+    print("Jobs:   ", ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none")
+    print("Workers:" if living else "Workers: none is alive. Start one: wan-flf2v serve, or wan-flf2v worker")
+    for one in living:
+        about = f"ComfyUI {one.info.get('comfyui', '?')} on {', '.join(one.info.get('devices', []))[:60]}"
+        print(f"  {one.id}  {one.status}  {about}  restarts {one.restarts}")
+        for name, bindings in every_workflow().items():
+            able = name in one.workflows
+            needs = (
+                "" if able else "  needs " + ", ".join(f"models/{kind}/{file}" for kind, file in bindings.model_files())
+            )
+            print(f"    {'can run ' if able else 'lacks   '} {bindings.model}{needs}")
+
+
+def _database(settings: Settings) -> Database:
+    import sqlalchemy.exc
+
+    try:
+        return Database(settings.database_url)
+    except sqlalchemy.exc.OperationalError as error:
+        reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
+        raise GatewayError(f"The database can't be opened: {reason}") from None
+
+
+def _data_option(arguments: argparse.Namespace) -> str:
+    parts = [
+        f" --{name} {shlex.quote(str(getattr(arguments, name)))}" for name in ("data",) if getattr(arguments, name)
+    ]
+    return "".join(parts) + (" --database …" if arguments.database else "")
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the four commands to a parser."""
+    server = commands.add_parser("serve", help="serve RunComfy's and WaveSpeed's APIs from this machine")
+    server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    server.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
+    server.add_argument("--public-url", help="the address that clients use, behind a reverse proxy")
+    server.add_argument("--no-auth", action="store_true", help="take calls without a key; on loopback only")
+    server.add_argument("--demo", action="store_true", help="tiny weights, no GPU, no key, loopback only")
+    server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
+    server.add_argument("--max-queue", type=int, default=Limits.queued_jobs, help="jobs that may wait (default 1000)")
+    server.add_argument(
+        "--rate", type=float, default=Limits.submits_per_second, help="requests a second and key; 0: any"
+    )
+    server.add_argument(
+        "--trust-origin", action="append", metavar="URL", help="origin in the own network to fetch from"
+    )
+    server.set_defaults(run=serve)
+    agent = commands.add_parser("worker", help="run a worker: one ComfyUI, and the jobs on it")
+    agent.add_argument("--tiny", action="store_true", help="tiny random weights on the CPU, as in the demo")
+    agent.add_argument("--follow-parent", action="store_true", help=argparse.SUPPRESS)
+    agent.set_defaults(run=worker)
+    for command in (server, agent):
+        command.add_argument("--comfyui", metavar="PATH", help="folder of the ComfyUI to start")
+        command.add_argument("--comfyui-url", metavar="URL", help="use a ComfyUI that runs already")
+        command.add_argument("--comfyui-command", metavar="COMMAND", help="start ComfyUI so; {port} is its port")
+        command.add_argument("--models", metavar="DIR", help="folder laid out as ComfyUI's models/")
+        command.add_argument(
+            "--name", default=_default_name(), help="the worker's name, its own on every machine and GPU"
+        )
+        command.add_argument("--poll", type=float, default=Timing.poll_s, help=argparse.SUPPRESS)
+        command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+    maker = commands.add_parser("keys", help="create, list and revoke the gateway's API keys")
+    actions = maker.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="make a key and print it once")
+    create.add_argument("key", metavar="NAME")
+    create.add_argument("--scopes", default="submit,read", help=f"some of {','.join(SCOPES)} (default submit,read)")
+    shown = actions.add_parser("list", help="show every key, without its secret")
+    revoke = actions.add_parser("revoke", help="switch a key off")
+    revoke.add_argument("key", metavar="NAME_OR_ID")
+    for action in (create, shown, revoke):
+        action.set_defaults(run=keys)
+    overview = commands.add_parser("status", help="show the gateway's workers and queue")
+    overview.set_defaults(run=status)
+    for command in (server, agent, create, shown, revoke, overview):
+        command.add_argument("--data", metavar="DIR", help="folder for jobs, keys and videos")
+        command.add_argument("--database", metavar="URL", help="postgresql://… for several machines (default: SQLite)")
+
+
+def _default_name() -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", platform.node())[:60] or "worker"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the four commands; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="wan-flf2v")
+    add_parsers(parser.add_subparsers(dest="command", required=True))
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except EngineError as error:
+        print(f"wan-flf2v: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

@@ -1,0 +1,204 @@
+"""The gateway's own tables, on SQLite or Postgres. What the API shows is here; the engine only drives the steps."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+META = sa.MetaData()
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER alone
+
+JOBS = sa.Table(
+    "flf2v_jobs",
+    META,
+    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),
+    sa.Column("owner", sa.String(36), nullable=False),
+    sa.Column("api", sa.String(16), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("workflow", sa.String(64), nullable=False),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("shown", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, default="queued"),
+    sa.Column("fed", sa.Boolean, nullable=False, default=False),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("worker", sa.Text, nullable=False, default=""),
+    sa.Column("cancel", sa.Boolean, nullable=False, default=False),
+    sa.Column("stage", sa.Text, nullable=False, default=""),
+    sa.Column("progress", sa.Float, nullable=False, default=0.0),
+    sa.Column("outputs", sa.JSON, nullable=False, default=list),
+    sa.Column("error", sa.Text, nullable=False, default=""),
+    sa.Column("webhook", sa.Text, nullable=False, default=""),
+    sa.Column("webhook_all", sa.Boolean, nullable=False, default=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("started_at", sa.Float),
+    sa.Column("finished_at", sa.Float),
+    sa.Index("flf2v_jobs_state", "state", "seq"),
+    sa.Index("flf2v_jobs_owner", "owner", "seq"),
+)
+ATTEMPTS = sa.Table(
+    "flf2v_attempts",
+    META,
+    sa.Column("job", sa.String(36), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("prompt", sa.String(36), nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Column("outcome", sa.Text, nullable=False, default=""),
+)
+ASSETS = sa.Table(
+    "flf2v_assets",
+    META,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("owner", sa.String(36), nullable=False),
+    sa.Column("job", sa.String(36), nullable=False, default=""),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Index("flf2v_assets_owner", "owner", "created_at"),
+    sa.Index("flf2v_assets_job", "job"),
+)
+BLOBS = sa.Table(
+    "flf2v_blobs",
+    META,
+    sa.Column("asset", sa.String(32), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+KEYS = sa.Table(
+    "flf2v_keys",
+    META,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("used_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+)
+IDEMPOTENCY = sa.Table(
+    "flf2v_idempotency",
+    META,
+    sa.Column("owner", sa.String(36), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("job", sa.String(36), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+)
+OUTBOX = sa.Table(
+    "flf2v_outbox",
+    META,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("job", sa.String(36), nullable=False),
+    sa.Column("event", sa.String(16), nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, default=0),
+    sa.Column("state", sa.String(16), nullable=False, default="waiting"),
+    sa.Column("next_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("problem", sa.Text, nullable=False, default=""),
+    sa.Index("flf2v_outbox_due", "state", "next_at"),
+)
+WORKERS = sa.Table(
+    "flf2v_workers",
+    META,
+    sa.Column("id", sa.String(120), primary_key=True),
+    sa.Column("boot", sa.String(36), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("workflows", sa.JSON, nullable=False),
+    sa.Column("info", sa.JSON, nullable=False),
+    sa.Column("restarts", sa.Integer, nullable=False, default=0),
+    sa.Column("beat_at", sa.Float, nullable=False),
+)
+SECRETS = sa.Table(
+    "flf2v_secrets",
+    META,
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+
+class Database:
+    """A connection pool with two ways in: ``read`` takes no lock, ``write`` is one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.sqlite = url.startswith("sqlite")
+        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url)
+        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._create()
+
+    def _create(self) -> None:
+        if self.sqlite:
+            with self.write() as connection:
+                META.create_all(connection)
+            return
+        with self.write() as connection:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))  # several processes may start at once
+            META.create_all(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed (to the disk) when the block ends well."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = url.removeprefix("sqlite:///")
+    Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    engine = sa.create_engine(url, pool_size=8, max_overflow=24)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA busy_timeout=30000")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # an accepted job must survive a power cut
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # take the write lock now, not in the middle
+
+    return engine
+
+
+def _postgres_engine(url: str) -> Engine:
+    return sa.create_engine(
+        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=8,
+        max_overflow=24,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+    )
+
+
+def now() -> float:
+    """The time as the tables keep it: Unix seconds."""
+    return time.time()
+
+
+def new_id() -> str:
+    """A fresh random id."""
+    return str(uuid.uuid4())

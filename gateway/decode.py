@@ -1,0 +1,62 @@
+"""What turns an untrusted picture into a plain RGB PNG. Runs in a child process with little memory; imports Pillow only."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MEMORY_BYTES = 2 * 1024**3
+CPU_S = 20
+
+
+class PictureError(ValueError):
+    """The bytes are no picture that is taken; the text may be shown."""
+
+
+def confine() -> None:
+    """Limit this process before it sees any untrusted byte."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def to_png(data: bytes, max_pixels: int) -> bytes:
+    """The picture as an upright RGB PNG without metadata. Raises PictureError."""
+    from PIL import Image, ImageFile, ImageOps
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
+                width, height = probe.size
+                if width * height > max_pixels:
+                    raise PictureError(_too_many(max_pixels, width, height))
+                if width < 16 or height < 16:
+                    raise PictureError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}.")
+                probe.verify()
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # verify leaves a picture unusable
+                upright = ImageOps.exif_transpose(image)
+                plain = upright.convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"A picture must have at most {max_pixels} pixels.") from None
+    except PictureError:
+        raise
+    except MemoryError:
+        raise PictureError("The picture needs too much memory to decode.") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        raise PictureError(
+            f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
+        ) from None
+    out = io.BytesIO()
+    plain.save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def _too_many(max_pixels: int, width: int, height: int) -> str:
+    return f"A picture must have at most {max_pixels} pixels; got {width} x {height}."

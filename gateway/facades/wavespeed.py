@@ -1,0 +1,429 @@
+"""WaveSpeed's API v3: named fields in, a prediction out; uploads in both of its forms; delete and history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from ..decode import PictureError
+from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge
+from ..jobs import Job, NewJob
+from ..offer import SIZES, WAVESPEED_MODEL, Checker
+from ..service import with_idempotency
+from .operation import (
+    BOOLEAN,
+    IDEMPOTENCY_HEADER,
+    INTEGER,
+    STRING,
+    SUBMIT_ERRORS,
+    URI,
+    WEBHOOK_QUERY,
+    Call,
+    Operation,
+    Schema,
+    array,
+    iso,
+    obj,
+    one_of,
+)
+
+TAG = "WaveSpeed API v3"
+STATES = {"queued": "created", "running": "processing", "succeeded": "completed", "failed": "failed"}
+NO_CHECKER = "none installed"
+PREDICTION = obj(
+    ("id", "model", "outputs", "urls", "has_nsfw_contents", "status", "created_at", "error", "timings"),
+    id=STRING,
+    model=STRING,
+    outputs=array(URI),
+    urls=obj(("get",), get=URI),
+    has_nsfw_contents=array(BOOLEAN),
+    safety_checker=STRING,
+    status=one_of("created", "processing", "completed", "failed", "cancelled"),
+    created_at=STRING,
+    error=STRING,
+    timings=obj(("inference",), inference=INTEGER),
+    input={"type": "object"},
+)
+FIELDS: Schema = {
+    "type": "object",
+    "required": ["first_image", "last_image"],
+    "additionalProperties": False,
+    "properties": {
+        "first_image": {"type": "string", "minLength": 1, "description": "URL, data URI or upload of the first frame."},
+        "last_image": {"type": "string", "minLength": 1, "description": "URL, data URI or upload of the last frame."},
+        "prompt": {"type": "string", "default": "glass flower blossom"},
+        "negative_prompt": {"type": "string"},
+        "duration": {"type": "integer", "minimum": 5, "maximum": 10, "default": 5},
+        "size": {"type": "string", "enum": list(SIZES), "default": SIZES[0]},
+        "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 40, "default": 30},
+        "guidance_scale": {"type": "number", "minimum": 1.01, "maximum": 10, "default": 5},
+        "seed": {"type": "integer", "minimum": -1, "maximum": 9999999999, "default": -1},
+        "enable_fast_mode": {"type": "boolean", "default": False},
+        "enable_safety_checker": {"type": "boolean", "default": True},
+    },
+}
+
+
+def envelope(data: Schema) -> Schema:
+    """The schema of WaveSpeed's wrapping."""
+    return obj(("code", "message", "data"), code=INTEGER, message=STRING, data=data)
+
+
+UPLOADED = envelope(obj(("download_url",), type=STRING, download_url=URI, filename=STRING, size=INTEGER))
+TICKET = envelope(
+    obj(
+        ("upload", "download_url"),
+        upload=obj(("method", "url", "headers"), method=STRING, url=URI, headers={"type": "object"}),
+        download_url=URI,
+    )
+)
+FILE_BODY: Schema = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}},
+}
+UPLOAD_BODY: Schema = {
+    "type": "object",
+    "required": ["filename", "size"],
+    "properties": {
+        "filename": {"type": "string", "minLength": 1, "maxLength": 255},
+        "size": {"type": "integer", "minimum": 1},
+        "content_type": STRING,
+    },
+}
+LIST_BODY: Schema = {
+    "type": "object",
+    "properties": {
+        "page": {"type": "integer", "minimum": 1, "maximum": 10000},
+        "page_size": {"type": "integer", "minimum": 1, "maximum": 100},
+        "model": STRING,
+        "status": one_of("created", "processing", "completed", "failed", "cancelled"),
+        "created_after": {"type": "string", "format": "date-time"},
+        "created_before": {"type": "string", "format": "date-time"},
+    },
+}
+DELETE_BODY: Schema = {
+    "type": "object",
+    "required": ["ids"],
+    "properties": {"ids": {"type": "array", "items": STRING, "maxItems": 100}},
+}
+
+
+def operations() -> list[Operation]:
+    """Every address of this API."""
+    one = "/api/v3/predictions/{prediction_id}"
+    read: dict[str, Any] = {"errors": (401, 403, 404, 503)}
+    listing = envelope(obj(("items",), items=array(PREDICTION), page=INTEGER, page_size=INTEGER))
+    bodies = (400, 401, 403, 408, 413, 422, 429, 503)
+    return [
+        Operation(
+            "POST",
+            f"/api/v3/{WAVESPEED_MODEL}",
+            submit,
+            "Submit a job to Wan FLF2V",
+            TAG,
+            "submit",
+            body=FIELDS,
+            query={"webhook": WEBHOOK_QUERY["webhook"]},
+            headers=IDEMPOTENCY_HEADER,
+            answers={200: envelope(PREDICTION)},
+            errors=SUBMIT_ERRORS,
+        ),
+        Operation("GET", f"{one}/result", result, "A prediction", TAG, answers={200: envelope(PREDICTION)}, **read),
+        Operation(
+            "GET", one, result, "A prediction (the other address)", TAG, answers={200: envelope(PREDICTION)}, **read
+        ),
+        Operation(
+            "DELETE",
+            one,
+            delete_one,
+            "Cancel and forget a prediction",
+            TAG,
+            "submit",
+            answers={200: envelope(obj(("id", "status"), id=STRING, status=STRING))},
+            **read,
+        ),
+        Operation(
+            "POST",
+            "/api/v3/predictions",
+            history,
+            "The predictions of the last days",
+            TAG,
+            body=LIST_BODY,
+            answers={200: listing},
+            errors=bodies,
+        ),
+        Operation(
+            "POST",
+            "/api/v3/predictions/delete",
+            delete_many,
+            "Cancel and forget predictions",
+            TAG,
+            "submit",
+            body=DELETE_BODY,
+            answers={200: envelope(obj(("deleted_count",), deleted_count=INTEGER))},
+            errors=bodies,
+        ),
+        Operation(
+            "POST",
+            "/api/v3/media/upload/binary",
+            upload_form,
+            "Upload a picture in a form",
+            TAG,
+            "submit",
+            body=FILE_BODY,
+            body_type="multipart/form-data",
+            answers={200: UPLOADED},
+            errors=bodies,
+        ),
+        Operation(
+            "POST",
+            "/api/v3/media/uploads",
+            announce,
+            "Ask for a place to PUT a picture to",
+            TAG,
+            "submit",
+            body=UPLOAD_BODY,
+            answers={200: TICKET},
+            errors=bodies,
+        ),
+        Operation(
+            "PUT",
+            "/uploads/{asset_id}/{filename}",
+            put_upload,
+            "PUT the announced picture",
+            TAG,
+            None,
+            body={"type": "string", "format": "binary"},
+            body_type="application/octet-stream",
+            query={"expires": STRING, "signature": STRING},
+            answers={200: obj(("size",), size=INTEGER)},
+            errors=(400, 403, 404, 408, 413, 422, 429, 503),
+        ),
+        Operation(
+            "GET",
+            "/api/v3/models",
+            models,
+            "The models that can be run now",
+            TAG,
+            answers={
+                200: envelope(array(obj(("model_id", "name", "type"), model_id=STRING, name=STRING, type=STRING)))
+            },
+            errors=(401, 403, 503),
+        ),
+        Operation(
+            "GET",
+            "/api/v3/webhook/secret",
+            webhook_secret,
+            "The secret that webhooks are signed with",
+            TAG,
+            "submit",
+            answers={200: envelope(obj(("secret",), secret=STRING))},
+            errors=(401, 403, 503),
+        ),
+    ]
+
+
+def wrapped(data: Any) -> web.Response:
+    """An answer in WaveSpeed's wrapping."""
+    return web.json_response({"code": 200, "message": "success", "data": data})
+
+
+async def submit(call: Call) -> web.Response:
+    """Accept a prediction."""
+    body = await call.json()
+    for name in ("enable_sync_mode", "enable_base64_output"):
+        if body.pop(name, False) is not False:
+            raise Invalid(f"{name} can't be used for a video; leave it out and poll.", field=name)
+    checker = Checker(call.settings.limits, call.settings.demo)
+    bindings, values = checker.wavespeed(await call.service.offer(), body)
+    taken = await call.service.take_pictures(bindings, values, call.key)
+    if body.get("enable_safety_checker") is not False:
+        taken["safety_checker"] = True
+    job = NewJob(
+        owner=call.key.id,
+        api="wavespeed",
+        model=WAVESPEED_MODEL,
+        workflow=bindings.name,
+        values=taken,
+        shown=_shown(body),
+        webhook=call.query_text("webhook"),
+    )
+    header = call.request.headers.get("Idempotency-Key")
+    accepted = await call.service.submit(with_idempotency(job, header, call.request.path, body))
+    call.metrics.accepted.labels("wavespeed").inc()
+    return wrapped(prediction(call, await call.service.job(accepted.job_id, call.key)))
+
+
+def prediction(call: Call, job: Job) -> dict[str, Any]:
+    """A job as WaveSpeed's prediction."""
+    return prediction_at(call.base, job, [call.file_url(output) for output in job.outputs])
+
+
+def prediction_at(base: str, job: Job, outputs: list[str]) -> dict[str, Any]:
+    """A job as WaveSpeed's prediction, with the links to its outputs made elsewhere."""
+    flags = [output.get("flagged") for output in job.outputs]
+    spent = (job.finished_at or 0) - (job.started_at or 0) if job.state == "succeeded" else 0
+    data = {
+        "id": job.id,
+        "model": job.model,
+        "outputs": outputs,
+        "urls": {"get": f"{base}/api/v3/predictions/{job.id}/result"},
+        "has_nsfw_contents": [flag for flag in flags if flag is not None],
+        "status": STATES.get(job.state, job.state),
+        "created_at": iso(job.created_at, nanoseconds=True),
+        "error": job.error,
+        "timings": {"inference": int(spent * 1000)},
+    }
+    if job.values.get("safety_checker") and all(flag is None for flag in flags):
+        data["safety_checker"] = NO_CHECKER  # so that an empty list is not read as "checked and fine"
+    return data
+
+
+def _shown(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client sent, for webhooks and history; a data URI is not kept twice."""
+    return {
+        name: "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
+        for name, value in body.items()
+    }
+
+
+async def result(call: Call) -> web.Response:
+    """Answer a prediction."""
+    return wrapped(prediction(call, await call.service.job(call.part("prediction_id"), call.key)))
+
+
+async def history(call: Call) -> web.Response:
+    """Answer a page of predictions, newest first."""
+    body = await call.json()
+    page, size = _whole(body, "page", 1, 10_000), _whole(body, "page_size", 100, 100)
+    status, model = body.get("status"), body.get("model")
+    states = [state for state in (*STATES, "cancelled") if STATES.get(state, state) == status]
+    if status not in (None, "") and not states:
+        raise Invalid("status must be created, processing, completed, failed or cancelled.", field="status")
+    jobs = []
+    if model in (None, "", WAVESPEED_MODEL):
+        jobs = await call.service.call(
+            call.service.jobs.page,
+            call.key.id,
+            limit=size,
+            offset=(page - 1) * size,
+            api="wavespeed",
+            states=states,
+            after=_time(body, "created_after"),
+            before=_time(body, "created_before"),
+        )
+    items = [{**prediction(call, job), "input": dict(job.shown)} for job in jobs]
+    return wrapped({"items": items, "page": page, "page_size": size})
+
+
+async def delete_many(call: Call) -> web.Response:
+    """Delete predictions; unknown ids are passed over."""
+    ids = (await call.json()).get("ids")
+    if not isinstance(ids, list) or len(ids) > 100 or not all(isinstance(item, str) for item in ids):
+        raise Invalid("ids must be a list of at most 100 ids.", field="ids")
+    return wrapped({"deleted_count": await call.service.delete(ids, call.key)})
+
+
+async def delete_one(call: Call) -> web.Response:
+    """Delete a prediction."""
+    job = await call.service.job(call.part("prediction_id"), call.key)
+    await call.service.delete([job.id], call.key)
+    return wrapped({"id": job.id, "status": "deleted"})
+
+
+async def upload_form(call: Call) -> web.Response:
+    """Take a picture from a form."""
+    if not call.request.content_type.startswith("multipart/"):
+        raise BadRequest("Send the picture as multipart/form-data, in a field named file.")
+    try:
+        form = await call.request.post()
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"The body must have at most {call.settings.limits.body_bytes // 2**20} MiB.") from None
+    except (ValueError, LookupError, AssertionError, RuntimeError, web.RequestPayloadError):
+        raise BadRequest("The form can't be read.") from None
+    file = form.get("file")
+    if not isinstance(file, web.FileField):
+        raise Invalid("The form must have a picture in a field named file.", field="file")
+    data = file.file.read()
+    return wrapped(await _stored(call, data, file.filename))
+
+
+async def _stored(call: Call, data: bytes, filename: str) -> dict[str, Any]:
+    if len(data) > call.settings.limits.picture_bytes:
+        raise TooLarge(f"A picture must have at most {call.settings.limits.picture_bytes // 2**20} MiB.")
+    try:
+        asset = await call.service.store_picture(data, filename, call.key)
+    except PictureError as error:
+        raise Invalid(f"file: {error}", field="file") from None
+    link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
+    return {"type": "image", "download_url": link, "filename": asset.filename, "size": asset.size}
+
+
+async def announce(call: Call) -> web.Response:
+    """Answer where a picture may be PUT to, without a key, by whoever has the signed address."""
+    body = await call.json()
+    filename, size = body.get("filename"), body.get("size")
+    if not isinstance(filename, str) or not 0 < len(filename) <= 255:
+        raise Invalid("filename must be a text of 1 to 255 characters.", field="filename")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= call.settings.limits.picture_bytes:
+        limit = call.settings.limits.picture_bytes
+        raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
+    service = call.service
+    await service.check_uploads(call.key)
+    asset = await service.call(
+        service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
+    )
+    link = call.base + service.links.path(asset.id, asset.filename, "write", 3600)
+    headers = {"Content-Type": str(body.get("content_type") or "application/octet-stream")[:100]}
+    upload = {"method": "PUT", "url": link, "headers": headers}
+    reading = call.base + service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
+    return wrapped({"upload": upload, "download_url": reading})
+
+
+async def put_upload(call: Call) -> web.Response:
+    """Take the bytes of an announced picture, once."""
+    asset_id, query = call.part("asset_id"), call.request.query
+    if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
+        raise Forbidden("This upload link is not valid, or has expired.")
+    data = await call.raw()
+    try:
+        png = await call.service.decoder.png(data)
+    except PictureError as error:
+        raise Invalid(f"file: {error}", field="file") from None
+    if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):
+        raise NotFound("This upload was made already, or has expired.")
+    return web.json_response({"size": len(png)})
+
+
+async def models(call: Call) -> web.Response:
+    """Answer the one model, where it can be run."""
+    offered = (await call.service.offer()).workflows
+    schema = {"request_schema": {**FIELDS, "x-order-properties": list(FIELDS["properties"])}}
+    entry = {"model_id": WAVESPEED_MODEL, "name": WAVESPEED_MODEL, "type": "image-to-video", "base_price": 0}
+    return wrapped([{**entry, "api_schema": {"api_schemas": [schema]}}] if offered else [])
+
+
+async def webhook_secret(call: Call) -> web.Response:
+    """Answer the secret that signs webhooks."""
+    return wrapped({"secret": f"whsec_{call.service.webhook_secret}"})
+
+
+def _whole(body: Mapping[str, Any], name: str, default: int, high: int = 100) -> int:
+    value = body.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
+        raise Invalid(f"{name} must be a whole number between 1 and {high}.", field=name)
+    return value
+
+
+def _time(body: Mapping[str, Any], name: str) -> float | None:
+    value = body.get(name)
+    if value in (None, ""):
+        return None
+    try:
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise Invalid(f"{name} must be a time such as 2026-01-31T12:00:00+00:00.", field=name) from None

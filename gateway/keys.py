@@ -1,0 +1,120 @@
+"""API keys: made, listed, revoked and checked. Only a key's SHA-256 is stored; 256 random bits need no slow hash."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlalchemy as sa
+
+from .database import KEYS, SECRETS, Database, new_id, now
+
+PREFIX = "wf2v_"
+Scope = Literal["submit", "read", "metrics"]
+SCOPES: tuple[Scope, ...] = ("submit", "read", "metrics")
+_REMEMBER_S = 5.0  # how long a revoked key may still work at another gateway
+_REMEMBER_KEYS = 10_000
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key without its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: float = 0
+    used_at: float | None = None
+    revoked_at: float | None = None
+
+
+# Who the caller is where keys are switched off.
+NOBODY = Key("local", "no key (loopback only)", SCOPES)
+
+
+def digest(secret: str) -> str:
+    """The form in which a key is stored and looked up."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class KeyStore:
+    """Reads and writes keys. Blocking."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._seen: dict[str, tuple[float, Key | None]] = {}
+
+    def create(self, name: str, scopes: Sequence[str]) -> tuple[Key, str]:
+        """A new key and its secret, which can't be shown again. Raises ValueError."""
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise ValueError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
+        if not name.strip() or len(name) > 100:
+            raise ValueError("A key's name must have 1 to 100 characters: say who or what uses it.")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        key = Key(new_id(), name.strip(), tuple(scopes), now())
+        row = {"id": key.id, "name": key.name, "hash": digest(secret), "scopes": list(scopes), "created_at": now()}
+        with self.database.write() as connection:
+            connection.execute(sa.insert(KEYS).values(**row))
+        return key, secret
+
+    def every(self) -> list[Key]:
+        """Every key, oldest first."""
+        columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at, KEYS.c.used_at, KEYS.c.revoked_at]
+        with self.database.read() as connection:
+            rows = connection.execute(sa.select(*columns).order_by(KEYS.c.created_at))
+            return [Key(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows]
+
+    def revoke(self, key: str) -> int:
+        """Revoke the keys of this id or name; returns how many."""
+        mine = sa.or_(KEYS.c.id == key, KEYS.c.name == key)
+        with self.database.write() as connection:
+            done = connection.execute(
+                sa.update(KEYS).where(mine, KEYS.c.revoked_at.is_(None)).values(revoked_at=now())
+            ).rowcount
+        self._seen.clear()
+        return int(done)
+
+    def remembered(self, secret: str) -> tuple[bool, Key | None]:
+        """Whether this secret was looked up a moment ago, and what came out; no database call."""
+        seen = self._seen.get(digest(secret))
+        return (False, None) if seen is None or time.monotonic() - seen[0] > _REMEMBER_S else (True, seen[1])
+
+    def find(self, secret: str) -> Key | None:
+        """The valid key with this secret, or None. The hash is the look-up key, so no secret is compared."""
+        hashed = digest(secret)
+        with self.database.read() as connection:
+            columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at]
+            query = sa.select(*columns).where(KEYS.c.hash == hashed, KEYS.c.revoked_at.is_(None))
+            row = connection.execute(query).first()
+        key = None if row is None else Key(row[0], row[1], tuple(row[2]), row[3])
+        if key is not None:
+            with self.database.write() as connection:
+                connection.execute(sa.update(KEYS).where(KEYS.c.id == key.id).values(used_at=now()))
+        if len(self._seen) >= _REMEMBER_KEYS:
+            self._seen.clear()
+        self._seen[hashed] = (time.monotonic(), key)
+        return key
+
+    def any(self) -> bool:
+        """Whether a usable key exists."""
+        return any(key.revoked_at is None for key in self.every())
+
+
+def shared_secret(database: Database, name: str) -> str:
+    """A random secret that all gateways on one database share, made on first use."""
+    for _ in range(2):
+        with database.read() as connection:
+            found = connection.execute(sa.select(SECRETS.c.value).where(SECRETS.c.name == name)).scalar()
+        if found is not None:
+            return str(found)
+        try:
+            with database.write() as connection:
+                connection.execute(sa.insert(SECRETS).values(name=name, value=secrets.token_hex(32)))
+        except sa.exc.IntegrityError:
+            continue  # another gateway was first
+    raise RuntimeError(f"the shared secret {name} could not be stored")

@@ -1,0 +1,243 @@
+"""Which models this gateway offers now, and how each facade's fields become the values of a workflow."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..workflows import Bindings, FieldError, available_bindings
+from ..workflows.bindings import Value
+from .errors import Invalid, NotFound, Unavailable
+from .settings import Limits
+from .workers import Worker
+
+WAVESPEED_MODEL = "wavespeed-ai/wan-flf2v"
+WAVESPEED_FRAME_RATE = 16
+_STANDARD = ("wan21_flf2v", "wan22_flf2v")  # WaveSpeed's model is Wan 2.1
+_FAST = "wan22_flf2v_4step"
+SIZES = ("832*480", "480*832", "1280*720", "720*1280")
+# Small enough for two cores: longest side, frames.
+_DEMO_SIDE, _DEMO_FRAMES = 128, 17
+
+
+def every_workflow() -> dict[str, Bindings]:
+    """All shipped workflows that a gateway could offer, by name."""
+    return {name: Bindings.load(name) for name in available_bindings()}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The workflows that every living worker can run."""
+
+    workflows: Mapping[str, Bindings] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, workers: Iterable[Worker]) -> Offer:
+        """What these workers can run, all of them: a job may go to any."""
+        able = [set(worker.workflows) for worker in workers]
+        names = set.intersection(*able) if able else set()
+        return cls({name: bindings for name, bindings in every_workflow().items() if name in names})
+
+    def by_model(self, model: str) -> Bindings:
+        """The workflow of a RunComfy model id. Raises NotFound or Unavailable."""
+        return self._one((bindings for bindings in every_workflow().values() if bindings.model == model), model)
+
+    def by_name(self, name: str) -> Bindings:
+        """The workflow of a deployment id. Raises NotFound or Unavailable."""
+        return self._one((bindings for key, bindings in every_workflow().items() if key == name), name)
+
+    def _one(self, found: Iterable[Bindings], name: str) -> Bindings:
+        bindings = next(iter(found), None)
+        if bindings is None:
+            raise NotFound(f"There is no model {name[:100]!r} here.")
+        if bindings.name not in self.workflows:
+            raise Unavailable(
+                f"{bindings.model} can't be run now: no worker is ready, or one lacks its model files.",
+                retry_after_s=10,
+            )
+        return bindings
+
+    def wavespeed(self, fast: bool) -> Bindings:
+        """The workflow behind WaveSpeed's model. Raises Unavailable or Invalid."""
+        if fast:
+            if _FAST in self.workflows:
+                return self.workflows[_FAST]
+            if self.workflows:
+                text = "enable_fast_mode needs the 4-step LoRA files on every worker, which are not there; use false."
+                raise Invalid(text, field="enable_fast_mode")
+        for name in _STANDARD:
+            if name in self.workflows:
+                return self.workflows[name]
+        raise Unavailable(f"{WAVESPEED_MODEL} can't be run now: no worker is ready.", retry_after_s=10)
+
+
+@dataclass(frozen=True)
+class Checker:
+    """Turns a client's fields into checked values. The one place where fields are checked."""
+
+    limits: Limits
+    demo: bool = False
+
+    def model(self, bindings: Bindings, fields: Mapping[str, object]) -> dict[str, Value]:
+        """Values for RunComfy's flat fields. Raises Invalid."""
+        return self._check(bindings, fields, free=False)
+
+    def overrides(self, bindings: Bindings, overrides: object) -> dict[str, Value]:
+        """Values for ``{node: {"inputs": {input: value}}}``; only bound inputs are taken. Raises Invalid."""
+        if not isinstance(overrides, dict):
+            raise Invalid('overrides must look like {"6": {"inputs": {"text": "…"}}}.', field="overrides")
+        names = {
+            (target.node, target.input): name
+            for name, known in {**bindings.extra, **bindings.fields}.items()
+            for target in known.bind
+            if target.transform != "constant"
+        }
+        fields: dict[str, object] = {}
+        for node, override in overrides.items():
+            inputs = override.get("inputs") if isinstance(override, dict) else None
+            if not isinstance(inputs, dict):
+                raise Invalid(f'overrides.{str(node)[:40]} must look like {{"inputs": {{…}}}}.', field="overrides")
+            for name, value in inputs.items():
+                if (str(node), name) not in names:
+                    known_ones = ", ".join(sorted(f"{known}.{input_}" for known, input_ in names))
+                    text = f"{str(node)[:40]}.{name[:40]} can't be set; there are {known_ones}."
+                    raise Invalid(text, field=f"overrides.{str(node)[:40]}.inputs.{name[:40]}")
+                fields[names[str(node), name]] = value
+        if fields.get("71_widthx71_height") == "custom":
+            del fields["71_widthx71_height"]
+        return self._check(bindings, fields, free=True)
+
+    def wavespeed(self, offer: Offer, fields: Mapping[str, Any]) -> tuple[Bindings, dict[str, Value]]:
+        """The workflow and its values for WaveSpeed's fields. Raises Invalid or Unavailable."""
+        given = WaveSpeedFields(fields)
+        fast = given.boolean("enable_fast_mode", False)
+        bindings = offer.wavespeed(fast)
+        width, height = (int(side) for side in given.choice("size", "832*480", SIZES).split("*"))
+        seed = given.integer("seed", -1, -1, 9_999_999_999)
+        values: dict[str, object] = {
+            "6_text": given.text("prompt", "glass flower blossom"),
+            bindings.first_image: given.text("first_image", None),
+            bindings.last_image: given.text("last_image", None),
+            "71_width": width,
+            "71_height": height,
+            "67_length": WAVESPEED_FRAME_RATE * given.integer("duration", 5, 5, 10) + 1,
+            "73_frame_rate": WAVESPEED_FRAME_RATE,
+            "57_noise_seed": secrets.randbelow(2**31) if seed == -1 else seed,
+        }
+        steps, scale = (
+            given.integer("num_inference_steps", 30, 1, 40),
+            given.number("guidance_scale", 5.0, 1.01, 10.0),
+        )
+        if not fast:  # the distilled LoRA has its own steps and works without guidance alone
+            values |= {"57_steps": steps, "57_cfg": scale}
+        if "negative_prompt" in fields:
+            values["7_text"] = given.text("negative_prompt", "")
+        given.boolean("enable_safety_checker", True)
+        given.no_others()
+        return bindings, self._check(bindings, values, free=True)
+
+    def _check(self, bindings: Bindings, fields: Mapping[str, object], *, free: bool) -> dict[str, Value]:
+        try:
+            values = bindings.check(fields, free=free)
+        except FieldError as error:
+            raise Invalid(str(error), field=error.field) from None
+        known = {**bindings.fields, **bindings.extra}
+        for name, value in values.items():
+            if isinstance(value, str) and not known[name].is_image:
+                self._check_text(name, value)
+        if int(values.get("71_width", 0)) * int(values.get("71_height", 0)) > self.limits.video_pixels:
+            raise Invalid(f"71_width x 71_height must be at most {self.limits.video_pixels} pixels.", field="71_width")
+        if int(values["67_length"]) > self.limits.video_frames:
+            raise Invalid(f"67_length must be at most {self.limits.video_frames} frames.", field="67_length")
+        seed = known["57_noise_seed"].accepts
+        if not seed.get("minimum", 0) <= values["57_noise_seed"] <= seed.get("maximum", 2**64 - 1):  # type: ignore[operator]
+            raise Invalid("57_noise_seed must be between 0 and 18446744073709551615.", field="57_noise_seed")
+        return _small(values) if self.demo else values
+
+    def _check_text(self, name: str, text: str) -> None:
+        if len(text) > self.limits.text_characters:
+            limit = self.limits.text_characters
+            raise Invalid(f"{name} must have at most {limit} characters; got {len(text)}.", field=name)
+        if not is_plain(text):
+            raise Invalid(f"{name} must not have NUL characters or halves of surrogate pairs.", field=name)
+
+
+def is_plain(text: str) -> bool:
+    """Whether a database and ComfyUI can take this text as it is."""
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _small(values: dict[str, Value]) -> dict[str, Value]:
+    """The demo renders every job small and short, so that it ends on a CPU; its page and model list say so."""
+    size = values.pop("71_widthx71_height", None)
+    if "71_width" in values:
+        width, height = int(values["71_width"]), int(values["71_height"])
+    else:
+        width, height = (int(side) for side in str(size).split(" ")[0].split("x"))
+    scale = min(1.0, _DEMO_SIDE / max(width, height))
+    return values | {
+        "71_width": max(32, round(width * scale / 2) * 2),
+        "71_height": max(32, round(height * scale / 2) * 2),
+        "67_length": min(int(values["67_length"]), _DEMO_FRAMES),
+        "57_steps": min(int(values["57_steps"]), 6),
+    }
+
+
+@dataclass
+class WaveSpeedFields:
+    """Reads WaveSpeed's named fields, one by one. All methods raise Invalid."""
+
+    fields: Mapping[str, Any]
+    seen: set[str] = field(default_factory=set)
+
+    def _get(self, name: str, default: object) -> Any:
+        self.seen.add(name)
+        if self.fields.get(name) is not None:
+            return self.fields[name]
+        if default is None:
+            raise Invalid(f"{name} is required.", field=name)
+        return default
+
+    def text(self, name: str, default: str | None) -> str:
+        """A text; required when the default is None."""
+        value = self._get(name, default)
+        if not isinstance(value, str) or (default is None and not value):
+            raise Invalid(f"{name} must be a text.", field=name)
+        return value
+
+    def choice(self, name: str, default: str, options: tuple[str, ...]) -> str:
+        """One of a few texts."""
+        value = self.text(name, default)
+        if value not in options:
+            raise Invalid(f"{name} must be one of {', '.join(options)}; got {value[:40]!r}.", field=name)
+        return value
+
+    def boolean(self, name: str, default: bool) -> bool:
+        """True or false."""
+        value = self._get(name, default)
+        if not isinstance(value, bool):
+            raise Invalid(f"{name} must be true or false.", field=name)
+        return value
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        """A number in a range."""
+        value = self._get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise Invalid(f"{name} must be a number between {low:g} and {high:g}.", field=name)
+        return float(value)
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number in a range."""
+        value = self.number(name, default, low, high)
+        if not value.is_integer():
+            raise Invalid(f"{name} must be a whole number between {low} and {high}.", field=name)
+        return int(value)
+
+    def no_others(self) -> None:
+        """Refuse fields that were not read."""
+        for name in self.fields:
+            if name not in self.seen:
+                fields = ", ".join(sorted(self.seen))
+                raise Invalid(f"{str(name)[:60]} is not a field of this model. Fields: {fields}.", field=str(name)[:60])

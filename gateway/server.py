@@ -1,0 +1,126 @@
+"""One gateway: its stores, its service and its loops put together around the application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from .assets import AssetStore
+from .database import Database
+from .dial import Dialer
+from .engines import JobEngine, open_engine
+from .facades import serverless, wavespeed
+from .facades.operation import finished, iso
+from .jobs import Job, JobStore
+from .keys import KeyStore, shared_secret
+from .links import Links
+from .metrics import Metrics
+from .pictures import PictureDecoder
+from .service import JobService
+from .settings import Settings
+from .upkeep import Upkeep
+from .web.app import build_app
+from .webhooks import WebhookSender
+from .workers import WorkerStore
+
+log = logging.getLogger(__name__)
+
+
+def open_assets(settings: Settings, database: Database) -> AssetStore:
+    """Pictures and videos: files beside SQLite, rows in Postgres, which every machine can reach."""
+    return AssetStore(database, settings.data / "assets" if database.sqlite else None)
+
+
+@dataclass
+class Gateway:
+    """Everything of one gateway. ``address`` is what links in webhooks start with."""
+
+    settings: Settings
+    address: str
+    engine: JobEngine | None = None
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[web.Application]:
+        """The application, with its background loops running."""
+        settings = self.settings
+        database = await asyncio.to_thread(Database, settings.database_url)
+        engine = self.engine
+        if engine is None:
+            engine = await asyncio.to_thread(open_engine, settings.database_url)
+        dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s)
+        links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
+        secret = await asyncio.to_thread(shared_secret, database, "webhooks")
+        service = JobService(
+            settings,
+            jobs=JobStore(database),
+            assets=open_assets(settings, database),
+            workers=WorkerStore(database, settings.timing.dead_after_s),
+            engine=engine,
+            decoder=PictureDecoder(settings.limits.picture_pixels),
+            dialer=dialer,
+            links=links,
+            webhook_secret=secret,
+        )
+        webhooks = WebhookSender(database, dialer, secret, self._payload(links))
+        metrics = Metrics()
+        metrics.watch(service, webhooks)
+        upkeep = Upkeep(service)
+        loops = (service.run_commits, upkeep.run_feeding, upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
+        tasks = [asyncio.create_task(loop()) for loop in loops]
+        try:
+            yield build_app(settings, service, KeyStore(database), metrics)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            service.close()
+            if self.engine is None:
+                engine.close()
+            database.close()
+
+    def _payload(self, links: Links) -> Any:
+        """Makes the body of a webhook."""
+
+        def payload(job: Job, event: str) -> Mapping[str, Any]:
+            files = [self.address + links.path(item["asset"], item["filename"]) for item in job.outputs]
+            if job.api == "wavespeed":
+                return {**wavespeed.prediction_at(self.address, job, files), "input": dict(job.shown)}
+            body: dict[str, Any] = {"request_id": job.id, "deployment_id": job.model, "status": event, **finished(job)}
+            if event == "in_progress":
+                return {**body, "started_at": iso(job.started_at)}
+            body["outcome"] = event
+            if event == "succeeded":
+                body["outputs"] = serverless.outputs_at(job, files)
+            if event == "failed":
+                body["error"] = {"type": "execution_error", "message": job.error}
+            return body
+
+        return payload
+
+
+async def run_gateway(settings: Settings, host: str, port: int) -> None:
+    """Serve until cancelled."""
+    address = settings.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    async with Gateway(settings, address).serving() as app:
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=5)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+            log.info("the gateway listens", extra={"address": address, "keys": settings.auth})
+            await asyncio.Event().wait()
+        finally:
+            with contextlib.suppress(Exception):
+                await runner.cleanup()
+
+
+def prepare_data(folder: Path) -> None:
+    """Make the data folder, readable by its owner alone."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)

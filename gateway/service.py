@@ -1,0 +1,229 @@
+"""The job service that every facade calls: accept, show, cancel, delete; pictures in, links out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import sqlalchemy.exc
+
+from ..workflows import Bindings
+from .assets import Asset, AssetStore
+from .decode import PictureError
+from .dial import Dialer, DialRefused
+from .engines import JobEngine
+from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
+from .examples import is_example
+from .jobs import Job, JobStore, NewJob, Verdict
+from .keys import Key
+from .links import Links
+from .offer import Offer
+from .pictures import PictureDecoder, from_data_uri
+from .settings import Settings
+from .workers import WorkerStore
+
+T = TypeVar("T")
+_BATCH = 64
+_FETCHES = 16
+_OFFER_S = 1.0
+_ID = re.compile(r"[0-9a-f-]{36}")
+_NO_JOB = "There is no such request. It may have expired, or belong to another key."
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A job that is on the disk. ``repeated``: this idempotency key was answered before, with this very job."""
+
+    job_id: str
+    repeated: bool
+
+
+class JobService:
+    """See the module. Every job lives in the table; the engine is told of it later, by the upkeep."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        jobs: JobStore,
+        assets: AssetStore,
+        workers: WorkerStore,
+        engine: JobEngine,
+        decoder: PictureDecoder,
+        dialer: Dialer,
+        links: Links,
+        webhook_secret: str,
+    ) -> None:
+        self.settings = settings
+        self.jobs, self.assets, self.workers, self.engine = jobs, assets, workers, engine
+        self.decoder, self.dialer, self.links = decoder, dialer, links
+        self.webhook_secret = webhook_secret
+        self.arrived = asyncio.Event()
+        self._inbox: asyncio.Queue[tuple[NewJob, asyncio.Future[tuple[Verdict, str]]]] = asyncio.Queue()
+        self._fetches = asyncio.Semaphore(_FETCHES)
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
+        self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
+
+    async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a blocking store method in a thread. Raises Unavailable when the database can't be reached."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError) as error:
+            log.error("the database failed", extra={"problem": type(error).__name__})
+            raise Unavailable(
+                "The database does not answer; nothing was changed by this call.", retry_after_s=5
+            ) from None
+
+    async def run_commits(self) -> None:
+        """Write accepted jobs, those that came in together in one transaction: one wait for the disk serves them all."""
+        while True:
+            batch = [await self._inbox.get()]
+            while len(batch) < _BATCH and not self._inbox.empty():
+                batch.append(self._inbox.get_nowait())
+            try:
+                verdicts = await self.call(self.jobs.add, [job for job, _ in batch], self.settings.limits.queued_jobs)
+            except Exception as error:  # noqa: BLE001 - handed to every waiting request
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            self.arrived.set()
+            for (_, future), verdict in zip(batch, verdicts, strict=True):
+                if not future.done():
+                    future.set_result(verdict)
+
+    async def submit(self, job: NewJob) -> Accepted:
+        """Accept a checked job; returns once it is on the disk. Raises TooMany, Invalid or Unavailable."""
+        if job.webhook:
+            self._check_webhook(job.webhook)
+        future: asyncio.Future[tuple[Verdict, str]] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait((job, future))
+        verdict, job_id = await future
+        if verdict == "full":
+            text = f"The queue is full ({self.settings.limits.queued_jobs} jobs wait); nothing was accepted. Try later."
+            raise TooMany(text, retry_after_s=30)
+        if verdict == "reused":
+            raise Invalid("This Idempotency-Key was used for another body.", field="Idempotency-Key")
+        return Accepted(job_id, verdict == "repeated")
+
+    async def offer(self) -> Offer:
+        """What can be run now; looked up at most once a second."""
+        made, offer = self._offer
+        now = asyncio.get_running_loop().time()
+        if now - made >= _OFFER_S:
+            offer = Offer.of(await self.call(self.workers.offering))
+            self._offer = (now, offer)
+        return offer
+
+    async def take_pictures(self, bindings: Bindings, values: Mapping[str, Any], key: Key) -> dict[str, Any]:
+        """The values with every picture stored here. Raises Invalid."""
+        taken = dict(values)
+        names = [name for name in (bindings.first_image, bindings.last_image) if name in taken]
+        refs = await asyncio.gather(*(self._picture(name, str(taken[name]), key) for name in names))
+        return taken | dict(zip(names, refs, strict=True))
+
+    async def _picture(self, field: str, text: str, key: Key) -> str:
+        if is_example(text):
+            return f"example:{text}"
+        own = self.links.asset_of(text)
+        try:
+            if own is not None:
+                asset = await self.call(self.assets.get, own)
+                if asset is None or not asset.complete:
+                    raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
+                return f"asset:{asset.id}"
+            if text[:5].lower() == "data:":
+                data = from_data_uri(text, self.settings.limits.picture_bytes)
+            elif "://" in text:
+                async with self._fetches:
+                    data = await self.dialer.get(text, self.settings.limits.picture_bytes)
+            else:
+                raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
+            return f"asset:{(await self.store_picture(data, 'picture.png', key)).id}"
+        except (PictureError, DialRefused) as error:
+            raise Invalid(f"{field}: {error}", field=field) from None
+
+    async def store_picture(self, data: bytes, filename: str, key: Key) -> Asset:
+        """Store a picture as a plain PNG. Raises PictureError or TooMany."""
+        await self.check_uploads(key)
+        png = await self.decoder.png(data)
+        return await self.call(self.assets.put, png, owner=key.id, filename=_png_name(filename), media_type="image/png")
+
+    async def check_uploads(self, key: Key) -> None:
+        """Raise TooMany when a key has too many uploads lying here."""
+        limit = self.settings.limits.uploads_per_key
+        if await self.call(self.assets.count, key.id) >= limit:
+            raise TooMany(f"A key may have {limit} pictures stored; they go after some days.", retry_after_s=3600)
+
+    def _check_webhook(self, url: str) -> None:
+        try:
+            self.dialer.check(url)
+        except DialRefused as error:
+            raise Invalid(f"webhook: {error}", field="webhook") from None
+
+    async def job(self, job_id: str, key: Key) -> Job:
+        """One of the key's jobs. Raises NotFound, also for another key's job."""
+        job = await self.call(self.jobs.get, job_id, key.id) if _ID.fullmatch(job_id) else None
+        if job is None:
+            raise NotFound(_NO_JOB)
+        return job
+
+    async def position(self, job: Job) -> int:
+        """The job's place in the queue, 1 for the next."""
+        return await self.call(self.jobs.position, job)
+
+    async def cancel(self, job_id: str, key: Key) -> bool:
+        """Cancel a queued or running job; False when it was over. Raises NotFound."""
+        outcome = await self.call(self.jobs.cancel, job_id, key.id) if _ID.fullmatch(job_id) else "unknown"
+        if outcome == "unknown":
+            raise NotFound(_NO_JOB)
+        if outcome == "cancelled":
+            with contextlib.suppress(
+                Exception
+            ):  # the job is over in any case: a worker that takes it up finds that out
+                await self.call(self.engine.cancel, job_id)
+        return outcome != "over"
+
+    async def delete(self, job_ids: list[str], key: Key) -> int:
+        """Forget the key's jobs, cancelling what still runs; returns how many there were."""
+        for job_id in job_ids:
+            with contextlib.suppress(NotFound):
+                await self.cancel(job_id, key)
+        gone = await self.call(self.jobs.delete, [job_id for job_id in job_ids if _ID.fullmatch(job_id)], key.id)
+        await self.call(self.assets.remove_of_jobs, gone)
+        with contextlib.suppress(Exception):
+            await self.call(self.engine.forget, gone)
+        return len(gone)
+
+    def close(self) -> None:
+        """End the threads and child processes."""
+        self.decoder.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def request_digest(path: str, body: object) -> str:
+    """What tells two requests under one idempotency key apart."""
+    return hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
+
+
+def with_idempotency(job: NewJob, key: str | None, path: str, body: object) -> NewJob:
+    """The job under an ``Idempotency-Key`` header, if there is one. Raises BadRequest."""
+    if key is None:
+        return job
+    if not key or len(key) > 255 or not key.isprintable():
+        raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
+    return replace(job, idempotency_key=key, digest=request_digest(path, body))
+
+
+def _png_name(filename: str) -> str:
+    stem = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in filename.rsplit(".", 1)[0])
+    return f"{stem[:80] or 'picture'}.png"

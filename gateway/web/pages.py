@@ -1,0 +1,195 @@
+"""What people and monitors look at: the playground, the API's description, health and metrics. All of it offline."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ...workflows import Bindings
+from ..errors import NotFound
+from ..examples import example_bytes, is_example
+from ..facades.operation import BOOLEAN, INTEGER, STRING, Call, Operation, array, obj
+from . import openapi
+
+STATIC = Path(__file__).parent / "static"
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".png": "image/png",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+WORKER = obj(
+    ("id", "status"), id=STRING, status=STRING, workflows=array(STRING), info={"type": "object"}, restarts=INTEGER
+)
+HEALTH = obj(("status",), status=STRING, workers=INTEGER, models=array(STRING), reason=STRING)
+
+
+def operations() -> list[Operation]:
+    """Every address for people and monitors."""
+    html: dict[str, Any] = {"answers": {200: STRING}, "answer_type": "text/html"}
+    tag = "Gateway"
+    return [
+        Operation("GET", "/", page("index.html"), "The playground", tag, None, **html),
+        Operation("GET", "/docs", page("docs.html"), "This description, to read and to try", tag, None, **html),
+        Operation(
+            "GET", "/static/{name}", static, "A part of the pages", tag, None, answers={200: None}, errors=(404,)
+        ),
+        Operation("GET", "/openapi.json", describe, "This document", tag, None, answers={200: {"type": "object"}}),
+        Operation(
+            "GET", "/health", health, "Whether jobs can be run now", tag, None, answers={200: HEALTH, 503: HEALTH}
+        ),
+        Operation(
+            "GET",
+            "/playground.json",
+            playground,
+            "What the playground shows: the fields of each model",
+            tag,
+            None,
+            answers={
+                200: obj(("auth", "demo", "models"), auth=BOOLEAN, demo=BOOLEAN, models=array({"type": "object"}))
+            },
+            errors=(503,),
+        ),
+        Operation(
+            "GET",
+            "/v1/gateway/status",
+            overview,
+            "Workers and queue",
+            tag,
+            "metrics",
+            answers={200: obj(("workers", "jobs"), workers=array(WORKER), jobs={"type": "object"})},
+            errors=(401, 403, 503),
+        ),
+        Operation(
+            "GET",
+            "/metrics",
+            metrics,
+            "Metrics for Prometheus",
+            tag,
+            "metrics",
+            answers={200: STRING},
+            answer_type="text/plain",
+            errors=(401, 403, 503),
+        ),
+    ]
+
+
+def page(name: str) -> Any:
+    """The handler that sends this page."""
+
+    async def send(_call: Call) -> web.Response:
+        return _file(name)
+
+    return send
+
+
+async def static(call: Call) -> web.Response:
+    """Send a part of the pages, or an example picture."""
+    name = call.part("name")
+    if is_example(name):
+        return web.Response(body=example_bytes(name), content_type="image/png")
+    if name not in _names():
+        raise NotFound("There is no such file.")
+    return _file(name)
+
+
+@lru_cache(maxsize=1)
+def _names() -> frozenset[str]:
+    return frozenset(path.name for path in STATIC.iterdir() if path.suffix in _TYPES)
+
+
+def _file(name: str) -> web.Response:
+    path = STATIC / name
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+    return web.Response(
+        body=path.read_bytes(), content_type=_TYPES[path.suffix], charset="utf-8" if path.suffix != ".png" else None,
+        headers=headers,
+    )  # fmt: skip
+
+
+def package_version() -> str:
+    """This package's version."""
+    try:
+        return version("wan-flf2v")
+    except PackageNotFoundError:
+        return "0"
+
+
+async def describe(call: Call) -> web.Response:
+    """Send the OpenAPI document."""
+    from .app import all_operations
+
+    return web.json_response(openapi.document(all_operations(), call.base, package_version()))
+
+
+async def health(call: Call) -> web.Response:
+    """Answer 200 when a worker's ComfyUI is up and a model can be run."""
+    service = call.service
+    living = await service.call(service.workers.living)
+    models = [bindings.model for bindings in (await service.offer()).workflows.values()]
+    body: dict[str, Any] = {"status": "ok", "workers": sum(worker.able for worker in living), "models": models}
+    if not models or not body["workers"]:
+        if not living:
+            reason = "No worker is connected."
+        elif not any(worker.able for worker in living):
+            reason = "No worker is ready yet: ComfyUI is starting."
+        else:
+            reason = "No model can be run by every worker: model files are missing. See wan-flf2v status."
+        return web.json_response({**body, "status": "unavailable", "reason": reason}, status=503)
+    return web.json_response(body)
+
+
+async def playground(call: Call) -> web.Response:
+    """Answer what the page needs to draw itself."""
+    offered = (await call.service.offer()).workflows
+    models = [
+        {
+            "model_id": bindings.model,
+            "title": bindings.title,
+            "description": bindings.description,
+            "first_image": bindings.first_image,
+            "last_image": bindings.last_image,
+            "fields": _fields(bindings),
+        }
+        for bindings in offered.values()
+    ]
+    models.sort(key=lambda model: model["model_id"] != Bindings.load().model)
+    return web.json_response({"auth": call.settings.auth, "demo": call.settings.demo, "models": models})
+
+
+def _fields(bindings: Bindings) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "image": field.is_image, "required": field.required, **field.schema()}
+        for name, field in bindings.fields.items()
+    ]
+
+
+async def overview(call: Call) -> web.Response:
+    """Answer the workers and how many jobs there are."""
+    living = await call.service.call(call.service.workers.living)
+    workers = [
+        {
+            "id": worker.id,
+            "status": worker.status,
+            "workflows": list(worker.workflows),
+            "info": dict(worker.info),
+            "restarts": worker.restarts,
+        }
+        for worker in living
+    ]
+    return web.json_response({"workers": workers, "jobs": await call.service.call(call.service.jobs.counts)})
+
+
+async def metrics(call: Call) -> web.Response:
+    """Answer the metrics."""
+    text = await call.service.call(call.metrics.text)
+    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})

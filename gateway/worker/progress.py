@@ -1,0 +1,73 @@
+"""From ComfyUI's progress messages to one growing number and a stage that a person understands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Class of the workflow's node -> what it does, and its share of the time.
+_STAGES: Mapping[str, tuple[str, float]] = {
+    "UNETLoader": ("Loading the model", 0.02),
+    "LoraLoaderModelOnly": ("Loading the LoRA", 0.01),
+    "CLIPLoader": ("Loading the text encoder", 0.01),
+    "VAELoader": ("Loading the VAE", 0.01),
+    "CLIPVisionLoader": ("Loading CLIP vision", 0.01),
+    "CLIPTextEncode": ("Reading the prompt", 0.01),
+    "WanFLF2VConditioning": ("Encoding the frames", 0.08),
+    "WanFLF2VTwoStageSampler": ("Sampling", 0.70),
+    "KSampler": ("Sampling", 0.70),
+    "VAEDecode": ("Decoding", 0.10),
+    "WanFLF2VSaveVideo": ("Saving the video", 0.03),
+}
+
+
+@dataclass
+class PromptProgress:
+    """Follows one prompt. ``value`` never falls; a composite node's children (``57.0.0.3``) count for their parent."""
+
+    prompt_id: str
+    graph: Mapping[str, Any]
+    stage: str = "Starting"
+    value: float = 0.0
+    _parts: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def message(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Take in one websocket message; those of other prompts are ignored."""
+        if data.get("prompt_id") not in (None, self.prompt_id):
+            return
+        if kind == "progress_state":
+            for node, state in (data.get("nodes") or {}).items():
+                done = state.get("state") == "finished"
+                total = float(state.get("max") or 1) or 1.0
+                self._note(str(node), 1.0 if done else float(state.get("value") or 0) / total, done)
+        elif kind == "progress" and data.get("node"):
+            self._note(str(data["node"]), float(data.get("value") or 0) / (float(data.get("max") or 1) or 1.0), False)
+        elif kind == "executing" and data.get("node"):
+            self._note(str(data["node"]), 0.0, False)
+        elif kind == "execution_cached":
+            for node in data.get("nodes") or ():
+                self._note(str(node), 1.0, True)
+
+    def _note(self, node: str, share: float, done: bool) -> None:
+        top = node.split(".")[0]
+        parts = self._parts.setdefault(top, {})
+        parts[node] = max(parts.get(node, 0.0), min(1.0, share))
+        if not done:
+            self.stage = self._stage(top)[0]
+        self.value = max(self.value, self._total())
+
+    def _stage(self, top: str) -> tuple[str, float]:
+        kind = str(self.graph.get(top, {}).get("class_type", ""))
+        return _STAGES.get(kind, ("Working", 0.01))
+
+    def _total(self) -> float:
+        whole = sum(self._stage(node)[1] for node in self.graph) or 1.0
+        done = 0.0
+        for top, parts in self._parts.items():
+            if top not in self.graph:
+                continue
+            children = {node: share for node, share in parts.items() if node != top}
+            share = parts.get(top, 0.0) if not children else sum(children.values()) / max(2, len(children))
+            done += self._stage(top)[1] * (1.0 if parts.get(top) == 1.0 else share)
+        return min(0.99, done / whole)

@@ -1,0 +1,184 @@
+"""Looks after one ComfyUI: starts it, finds it again after the agent's own restart, kills it, starts it anew."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from ...engine.process import ComfyServer, free_port
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor(Protocol):
+    """What the agent asks of whatever looks after its ComfyUI. Methods block."""
+
+    @property
+    def url(self) -> str:
+        """Where ComfyUI answers."""
+
+    def ensure(self) -> bool:
+        """Start ComfyUI unless its process lives; whether it was started now."""
+
+    def alive(self) -> bool:
+        """Whether its process lives, as far as can be told."""
+
+    def kill(self) -> bool:
+        """End it at once; False where it is not ours to end."""
+
+
+@dataclass(frozen=True)
+class External:
+    """A ComfyUI that somebody else runs."""
+
+    url: str
+
+    def ensure(self) -> bool:
+        """See Supervisor."""
+        return False
+
+    def alive(self) -> bool:
+        """See Supervisor."""
+        return True
+
+    def kill(self) -> bool:
+        """See Supervisor."""
+        return False
+
+
+@dataclass
+class Owned:
+    """A ComfyUI process of our own, remembered in ``home`` so that the next agent finds it and its running prompt.
+
+    ``server`` is the usual way to run it; with ``command`` another one is used, where ``{port}`` stands for the port.
+    """
+
+    home: Path
+    server: ComfyServer | None = None
+    command: Sequence[str] = ()
+    port: int = 0
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """See Supervisor."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _file(self) -> Path:
+        return self.home / "comfyui.json"
+
+    def ensure(self) -> bool:
+        """See Supervisor."""
+        if self._process() is not None:
+            return False
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._child = self._spawn()
+        started = psutil.Process(self._child.pid).create_time()
+        state = {"pid": self._child.pid, "started": started, "port": self.port}
+        scratch = self._file.with_suffix(".new")
+        scratch.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(scratch, self._file)
+        log.info("started ComfyUI", extra={"pid": self._child.pid, "port": self.port})
+        return True
+
+    def alive(self) -> bool:
+        """See Supervisor."""
+        return self._process() is not None
+
+    def kill(self) -> bool:
+        """See Supervisor."""
+        process = self._process()
+        if process is None:
+            return True
+        victims = [*process.children(recursive=True), process]
+        for victim in victims:
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(victims, timeout=10)
+        if self._child is not None:
+            self._child.wait(10)
+        return True
+
+    def stop(self, grace_s: float = 10) -> None:
+        """End it in an orderly way, at the agent's own end."""
+        process = self._process()
+        if process is not None:
+            process.terminate()
+            psutil.wait_procs([process], timeout=grace_s)
+            self.kill()
+        self._file.unlink(missing_ok=True)
+
+    def _process(self) -> psutil.Process | None:
+        """The living process that was remembered, unless its number now belongs to another one."""
+        try:
+            state = json.loads(self._file.read_text(encoding="utf-8"))
+            process = psutil.Process(state["pid"])
+            same = abs(process.create_time() - state["started"]) < 1
+            if not same or process.status() == psutil.STATUS_ZOMBIE:
+                if self._child is not None:
+                    self._child.poll()  # lets a zombie of ours go
+                return None
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+        self.port = int(state["port"])
+        return process
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self.port = self.port or free_port()
+        if self.server is not None:
+            self.server.port = self.port
+            self.server.spawn()
+            if self.server.process is None:
+                raise RuntimeError("ComfyUI was not spawned")
+            return self.server.process
+        with (self.home / "comfyui.log").open("ab") as output:
+            return subprocess.Popen(
+                [part.replace("{port}", str(self.port)) for part in self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=os.name == "posix",
+            )
+
+
+class OneAgent:
+    """Keeps two agents of one name from looking after the same ComfyUI: a lock that dies with the process."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file = (home / "agent.lock").open("a+b")
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Whether the lock was got in this time."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._try()
+                return True
+            except OSError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.2)
+
+    def _try(self) -> None:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            self._file.seek(0)
+            msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
