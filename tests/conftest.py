@@ -107,7 +107,9 @@ class Comfy:
 @pytest.fixture(scope="session")
 def comfy_server(engine: Engine, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comfy]:
     """One ComfyUI process with the pack and the tiny models, for the whole test run."""
-    server = ComfyServer(engine, tmp_path_factory.mktemp("comfyui"), models, tiny=True)
+    # Newer versions drop what earlier prompts left whenever memory is asked for; tests of the cache need all of it.
+    home = tmp_path_factory.mktemp("comfyui")
+    server = ComfyServer(engine, home, models, tiny=True, extra_args=["--cache-classic"])
     with server:
         yield Comfy(server)
 

@@ -14,7 +14,8 @@ IMPORT_BUDGET_S = 0.15
 
 
 def lines_about(log: str, name: str) -> list[str]:
-    return [line for line in log.splitlines() if name in line]
+    plain = re.sub(r"\x1b\[\d+m|\[INFO\] ?", "", log)  # newer versions colour and label every line
+    return [line for line in plain.splitlines() if name in line]
 
 
 @pytest.mark.slow
