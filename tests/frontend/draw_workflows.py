@@ -1,0 +1,318 @@
+"""Draws the UI graphs ``workflows/*.json`` from the API graphs, inside the real frontend.
+
+Run after an API graph or the layout below changed: ``python -m wan_flf2v.tests.frontend.draw_workflows``. The frontend
+itself turns the API graph into nodes, widgets and links; this adds places, groups, colours and the note.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.engine.setup import prepare, tiny_models
+from wan_flf2v.workflows.models import model_files
+from wan_flf2v.tests.frontend.browser import launch, open_editor
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+PACK_ID = "wan-flf2v"
+LOADERS = {
+    "UNETLoader": "unet_name",
+    "CLIPLoader": "clip_name",
+    "VAELoader": "vae_name",
+    "CLIPVisionLoader": "clip_name",
+    "LoraLoaderModelOnly": "lora_name",
+}
+GREEN, RED = ("#232", "#353"), ("#322", "#533")
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the nodes of one workflow go: ``{node id: (x, y, width, height)}``, groups by name, and the note."""
+
+    nodes: dict[str, Box]
+    groups: dict[str, list[str]]
+    about: str
+    tips: list[str]
+    colours: dict[str, tuple[str, str]] = field(default_factory=lambda: {"6": GREEN, "7": RED})
+
+
+PICTURES = {"68": (460, 0, 320, 380), "62": (460, 440, 320, 380)}
+PROMPTS = {"6": (860, 0, 400, 200), "7": (860, 260, 400, 220)}
+TEXTS = {"38": (0, 340, 380, 110), "39": (0, 510, 380, 60)}
+PICTURE_GROUP = {"Pick the first and the last frame": ["68", "62"]}
+PROMPT_GROUP = {"Describe the motion": ["6", "7"]}
+
+TWO_STAGE = Layout(
+    nodes={
+        "37": (0, 0, 380, 90),
+        "56": (0, 150, 380, 90),
+        **{key: (x, y - 60, w, h) for key, (x, y, w, h) in TEXTS.items()},
+        **PICTURES,
+        **PROMPTS,
+        "71": (860, 600, 400, 110),
+        "67": (1340, 0, 400, 620),
+        "54": (1820, 0, 400, 330),
+        "57": (1820, 390, 400, 700),
+        "8": (2300, 0, 320, 50),
+        "73": (2300, 110, 480, 640),
+    },
+    groups={
+        "Load the models": ["37", "56", "38", "39"],
+        **PICTURE_GROUP,
+        **PROMPT_GROUP,
+        "Choose the size": ["71"],
+        "Put the frames into the prompt": ["67"],
+        "Sample: high noise, then low noise": ["54", "57"],
+        "Save the video": ["8", "73"],
+    },
+    about="# Wan 2.2: first and last frame to video\n\nTwo pictures and a prompt become a video. Pick the pictures, "
+    "write what happens between them, press **Run**.",
+    tips=[
+        "**Seed, steps, cfg**: on *Two-stage sampler*. Its plot shows which steps the high- and the low-noise model take.",
+        "**Size**: any even width and height; a size that is no multiple of 16 is rendered larger and cropped back.",
+        "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
+        "Editing the prompt does not encode the pictures again; editing `cfg_low` does not run the high-noise stage again.",
+        "Right-click the canvas → *Copy as API call* for the same job as a RunComfy payload, curl line or Python.",
+    ],
+)
+
+FOUR_STEP = Layout(
+    nodes={
+        "37": (0, 0, 380, 90),
+        "91": (0, 150, 380, 90),
+        "56": (0, 300, 380, 90),
+        "92": (0, 450, 380, 90),
+        "38": (0, 600, 380, 110),
+        "39": (0, 770, 380, 60),
+        **{key: box for key, box in TWO_STAGE.nodes.items() if key not in {"37", "56", "38", "39"}},
+    },
+    groups={**TWO_STAGE.groups, "Load the models": ["37", "91", "56", "92", "38", "39"]},
+    about="# Wan 2.2 with 4-step LoRAs: first and last frame to video\n\nAbout a fifth of the time of the 20-step workflow, "
+    "with less motion.",
+    tips=[
+        "Keep **steps 4, cfg 1, shift 5**: the LoRAs are trained for two high- and two low-noise steps without guidance.",
+        "With cfg 1 the negative prompt has no effect.",
+        "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
+    ],
+)
+
+SINGLE = Layout(
+    nodes={
+        "37": (0, 0, 380, 90),
+        "49": (0, 150, 380, 60),
+        "38": (0, 270, 380, 110),
+        "39": (0, 440, 380, 60),
+        **PICTURES,
+        **PROMPTS,
+        "71": (860, 600, 400, 110),
+        "67": (1340, 0, 400, 620),
+        "54": (1820, 0, 400, 330),
+        "57": (1820, 390, 400, 270),
+        "8": (2300, 0, 320, 50),
+        "73": (2300, 110, 480, 640),
+    },
+    groups={
+        "Load the models": ["37", "49", "38", "39"],
+        **PICTURE_GROUP,
+        **PROMPT_GROUP,
+        "Choose the size": ["71"],
+        "Put the frames into the prompt": ["67"],
+        "Sample": ["54", "57"],
+        "Save the video": ["8", "73"],
+    },
+    about="# Wan 2.1 FLF2V: first and last frame to video\n\nThe 720p model that was trained for first and last frames, "
+    "with CLIP vision of both pictures.",
+    tips=[
+        "CLIP vision is applied to both pictures by *First and last frame*; nothing else to connect.",
+        "**Shift 16** is the official value; the model is trained for 720p.",
+        "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
+    ],
+)
+
+CORE = Layout(
+    nodes={
+        "37": (0, 0, 380, 90),
+        "56": (0, 150, 380, 90),
+        **{key: (x, y - 60, w, h) for key, (x, y, w, h) in TEXTS.items()},
+        **PICTURES,
+        **PROMPTS,
+        "67": (1340, 0, 360, 260),
+        "54": (1340, 420, 360, 60),
+        "55": (1340, 540, 360, 60),
+        "57": (1780, 0, 360, 340),
+        "58": (1780, 400, 360, 340),
+        "8": (2220, 0, 320, 50),
+        "60": (2220, 110, 320, 80),
+        "61": (2220, 250, 480, 500),
+    },
+    groups={
+        "Load the models": ["37", "56", "38", "39"],
+        **PICTURE_GROUP,
+        **PROMPT_GROUP,
+        "Put the frames into the prompt": ["67"],
+        "Set the shift of both models": ["54", "55"],
+        "Sample: high noise, then low noise": ["57", "58"],
+        "Save the video": ["8", "60", "61"],
+    },
+    about="# Wan 2.2 with ComfyUI's own nodes alone\n\nThe same job without this pack, for comparison: with steps 20, "
+    "shift 8 and the split at step 10 it gives the two-stage sampler's latent bit for bit.",
+    tips=[
+        "The split at step 10 is fixed here: after a change of steps, shift or scheduler, set `end_at_step` and "
+        "`start_at_step` by hand.",
+        "Sizes must be multiples of 16, lengths 4n + 1; other values are rounded down silently.",
+    ],
+)
+
+LAYOUTS = {"wan22_flf2v": TWO_STAGE, "wan22_flf2v_4step": FOUR_STEP, "wan21_flf2v": SINGLE, "wan22_flf2v_core": CORE}
+
+DRAW = """
+async ({api, name, layout, note, models, own}) => {
+  const app = window.app;
+  await app.loadApiJson(api, name);
+  const graph = app.rootGraph ?? app.graph;
+  for (const [id, [x, y, w, h]] of Object.entries(layout.nodes)) {
+    const node = graph.getNodeById(Number(id));
+    node.pos = [x, y];
+    node.setSize([w, h]);
+    const control = node.widgets?.find((widget) => widget.name === "control_after_generate");
+    if (control) control.value = "fixed";
+    node.properties = {"Node name for S&R": node.type, cnr_id: own.includes(node.type) ? "wan-flf2v" : "comfy-core"};
+    if (models[id]) node.properties.models = models[id];
+    const colour = layout.colours[id];
+    if (colour) { node.color = colour[0]; node.bgcolor = colour[1]; }
+  }
+  const noteNode = window.LiteGraph.createNode("MarkdownNote");
+  graph.add(noteNode);
+  noteNode.title = "Read me";
+  noteNode.pos = [-560, 0];
+  noteNode.setSize([480, 640]);
+  noteNode.widgets[0].value = note;
+  return graph.serialize();
+}
+"""
+
+
+def note_of(name: str, api: dict[str, Any], layout: Layout) -> str:
+    """The note's Markdown: what the workflow does, which files go where, tips."""
+    lines = [layout.about, "", "## Model files", ""]
+    needed = {file for node in api.values() if (file := node["inputs"].get(LOADERS.get(node["class_type"], "")))}
+    for file, model in model_files().items():
+        if file in needed:
+            lines.append(f"- [{file}]({model.url}), {model.size}, into `models/{model.folder}/`")
+    lines += ["", "## Tips", "", *(f"- {tip}" for tip in layout.tips)]
+    return "\n".join(lines)
+
+
+def models_of(api: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """For each loader node the file it needs, in the form the frontend's missing-models dialog reads."""
+    found = {}
+    for key, node in api.items():
+        file = node["inputs"].get(LOADERS.get(node["class_type"], ""))
+        if file:
+            model = model_files()[file]
+            found[key] = [{"name": file, "url": model.url, "directory": model.folder}]
+    return found
+
+
+def draw(page: Page, name: str) -> dict[str, Any]:
+    """One UI graph, as the frontend serialises it, tidied so that a second drawing gives the same file."""
+    api = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    layout = LAYOUTS[name]
+    own = sorted({node["class_type"] for node in api.values() if node["class_type"].startswith("WanFLF2V")})
+    graph: dict[str, Any] = page.evaluate(
+        DRAW,
+        {
+            "api": api,
+            "name": name,
+            "layout": {"nodes": layout.nodes, "colours": layout.colours},
+            "note": note_of(name, api, layout),
+            "models": models_of(api),
+            "own": own,
+        },
+    )
+    return tidy(graph, name, layout)
+
+
+def tidy(graph: dict[str, Any], name: str, layout: Layout) -> dict[str, Any]:
+    """The graph with stable ids, the layout's boxes and groups, and no view state."""
+    graph = bare(graph)
+    note = next(node for node in graph["nodes"] if node["type"] == "MarkdownNote")
+    note["id"] = 1000
+    renumber_links(graph)
+    for node in graph["nodes"]:
+        box = layout.nodes.get(str(node["id"]))
+        if box is not None:
+            node["pos"], node["size"] = list(box[:2]), list(box[2:])
+    graph["nodes"].sort(key=lambda node: node["id"])
+    for order, node in enumerate(sorted(graph["nodes"], key=lambda node: (node["pos"][0], node["pos"][1]))):
+        node["order"] = order
+    groups = []
+    for number, (title, members) in enumerate(layout.groups.items(), 1):
+        boxes = [layout.nodes[member] for member in members]
+        left, top = min(box[0] for box in boxes) - 20, min(box[1] for box in boxes) - 80
+        right = max(box[0] + box[2] for box in boxes) + 20
+        bottom = max(box[1] + box[3] for box in boxes) + 20
+        bounding = [left, top, right - left, bottom - top]
+        groups.append(
+            {"id": number, "title": title, "bounding": bounding, "color": "#3f789e", "font_size": 24, "flags": {}}
+        )
+    return {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"wan-flf2v/workflows/{name}")),
+        "revision": 0,
+        "last_node_id": 1000,
+        "last_link_id": graph["last_link_id"],
+        "nodes": graph["nodes"],
+        "links": graph["links"],
+        "groups": groups,
+        "config": {},
+        "extra": {},
+        "version": graph["version"],
+    }
+
+
+def bare(value: Any) -> Any:
+    """Without empty and translated fields, which every frontend fills in for itself; an unlinked slot stays null."""
+    if isinstance(value, dict):
+        return {
+            key: bare(item)
+            for key, item in value.items()
+            if (item is not None or key in {"link", "links"}) and key != "localized_name"
+        }
+    return [bare(item) for item in value] if isinstance(value, list) else value
+
+
+def renumber_links(graph: dict[str, Any]) -> None:
+    """Count the links from 1, whatever was drawn in this editor before."""
+    numbers = {link[0]: number for number, link in enumerate(graph["links"], 1)}
+    for link in graph["links"]:
+        link[0] = numbers[link[0]]
+    for node in graph["nodes"]:
+        for slot in node.get("inputs", []):
+            slot["link"] = numbers.get(slot["link"])
+        for slot in node.get("outputs", []):
+            slot["links"] = [numbers[link] for link in slot["links"] or []]
+    graph["last_link_id"] = len(numbers)
+
+
+def main() -> None:
+    """Draw every workflow of LAYOUTS into ``workflows/``."""
+    engine = prepare()
+    with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), tiny_models(engine), tiny=True) as server:
+        with sync_playwright() as playwright, launch(playwright) as browser:
+            page = open_editor(browser, server.url)
+            for name in LAYOUTS:
+                text = json.dumps(draw(page, name), ensure_ascii=False, indent=1) + "\n"
+                (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8")
+                print(f"workflows/{name}.json")
+
+
+if __name__ == "__main__":
+    main()
