@@ -13,17 +13,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
-
-from wan_flf2v.engine.locate import ENGINE_FOLDER
+from wan_flf2v.engine.locate import ENGINE_FOLDER, Engine
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.engine.setup import prepare, tiny_models
-
-from .browser import launch, open_editor
+from wan_flf2v.tests.frontend.browser import launch, open_editor
 
 NEWEST_FRONTEND = "1.58.1"
 PICTURES = Path(__file__).resolve().parents[2] / "cli" / "pictures"
-
-pytestmark = pytest.mark.slow
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,10 +47,10 @@ def newest_frontend() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], ComfyServer]]:
+def server_of(
+    engine: Engine, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], ComfyServer]]:
     """The running ComfyUI with the "bundled" (pinned) or the "newest" frontend, started on first use."""
-    engine = prepare()
-    models = tiny_models(engine)
     running: dict[str, ComfyServer] = {}
 
     def start(frontend: str) -> ComfyServer:

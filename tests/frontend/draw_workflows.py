@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
-
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
-from wan_flf2v.workflows.models import model_files
 from wan_flf2v.tests.frontend.browser import launch, open_editor
+from wan_flf2v.workflows.models import model_files
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 PACK_ID = "wan-flf2v"
@@ -305,7 +304,10 @@ def renumber_links(graph: dict[str, Any]) -> None:
 def main() -> None:
     """Draw every workflow of LAYOUTS into ``workflows/``."""
     engine = prepare()
-    with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), tiny_models(engine), tiny=True) as server:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        ComfyServer(engine, Path(home), tiny_models(engine), tiny=True) as server,
+    ):
         with sync_playwright() as playwright, launch(playwright) as browser:
             page = open_editor(browser, server.url)
             for name in LAYOUTS:

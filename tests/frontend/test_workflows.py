@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-
 from wan_flf2v.engine.process import ComfyServer
-
-from .draw_workflows import LAYOUTS, draw
+from wan_flf2v.tests.frontend.draw_workflows import LAYOUTS, draw
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
