@@ -1,0 +1,213 @@
+"""Keys, jobs and remote generation on the command line, as a user types them, against the vendor doubles."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from wan_flf2v.cli import main
+from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
+from wan_flf2v.tests.doubles.vendor import KEY, Fault, Script
+from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
+
+Run = Callable[..., tuple[int, str, str]]
+VARIABLES = ("WAVESPEED_API_KEY", "RUNCOMFY_API_TOKEN", "RUNCOMFY_TOKEN", "COMFYUI_PATH")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without keys of their own, in a folder with two pictures."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WAN_FLF2V_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (96, 64), (200, 30, 30)).save("a.png")
+    Image.new("RGB", (96, 64), (30, 30, 200)).save("b.png")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run one command line; returns exit status, output and error output."""
+
+    def command(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        status = main(arguments)
+        captured = capsys.readouterr()
+        assert KEY not in captured.out + captured.err
+        return status, captured.out, captured.err
+
+    return command
+
+
+@pytest.fixture
+def ws(run: Run) -> Iterator[WaveSpeedDouble]:
+    with WaveSpeedDouble() as double:
+        double.script = Script(run_s=0)
+        assert run("login", "wavespeed", "--base-url", double.url, stdin=f"{KEY}\n")[0] == 0
+        yield double
+
+
+PICTURES = ("--first", "a.png", "--last", "b.png")
+JOB = ("generate", "--remote", "wavespeed", "--prompt", "a flower", *PICTURES)
+
+
+def test_login_profiles_logout_never_show_the_key(run: Run, home: Path) -> None:
+    assert run("login", "runcomfy", "--profile", "work", stdin=f"  {KEY}\r\n")[0] == 0
+    assert KEY in (home / "state" / "profiles.json").read_text()
+    status, out, _ = run("profiles")
+    assert status == 0
+    assert ["work", "runcomfy", "key file", "https://model-api.runcomfy.net"] in [
+        [cell for cell in line.split("  ") if cell.strip()] and [c.strip() for c in line.split("  ") if c.strip()]
+        for line in out.splitlines()
+    ]
+    assert run("logout", "work")[0] == 0
+    assert KEY not in (home / "state" / "profiles.json").read_text()
+    assert run("logout", "work")[0] == 1
+
+
+def test_a_key_is_asked_for_without_showing_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or KEY)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert main(["login", "wavespeed"]) == 0
+    assert asked == ["API key of wavespeed (not shown): "]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "text"),
+    [
+        (("login", "wavespeed"), "", "The API key is empty"),
+        (("login", "wavespeed", "--base-url", "http://example.com"), KEY, "must be https"),
+        (("login", "wavespeed", "--profile", "runcomfy"), KEY, "kept for the provider runcomfy"),
+        (("generate", "--remote", "wavespeed", "--prompt", "x", *PICTURES), "", "no API key for wavespeed"),
+        (("generate", "--remote", "nobody", "--prompt", "x", *PICTURES), "", "no profile 'nobody'"),
+        (("jobs", "fetch", "7"), "", "there is no job '7'"),
+    ],
+)
+def test_mistakes_are_one_clear_line(run: Run, arguments: tuple[str, ...], stdin: str, text: str) -> None:
+    status, _, err = run(*arguments, stdin=stdin)
+    assert status == 1
+    assert err.startswith("wan-flf2v: ")
+    assert text in err
+    assert err.count("\n") == 1
+
+
+def test_generate_remote_saves_the_video_and_again_costs_nothing(run: Run, ws: WaveSpeedDouble, home: Path) -> None:
+    status, out, err = run(*JOB, "--set", "duration=10", "--out", "one.mp4")
+    assert status == 0
+    assert "Saved one.mp4: 64 x 48, 5 frames" in out
+    assert "about $0.45" in err
+    assert (home / "one.mp4").read_bytes() == ws.video
+    status, _, err = run(*JOB, "--set", "duration=10", "--out", "two.mp4")
+    assert status == 0
+    assert "collected, not submitted again" in err
+    assert ws.count("submit") == 1
+    assert "negative_prompt" not in ws.last("submit").json
+    assert run(*JOB, "--negative", "blur", "--out", "three.mp4")[0] == 0
+    assert ws.last("submit").json["negative_prompt"] == "blur"
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--set", "duration=12"), "duration (Duration) must be between 5 and 10; got 12."),
+        (("--set", "57_steps=8"), "57_steps is not a field of wavespeed-ai/wan-flf2v"),
+        (("--deployment", "x"), "--deployment is for RunComfy"),
+        (("--first", "missing.png"), "first frame: there is no file missing.png"),
+        (("--out", "video.avi"), "--out must end in .mp4"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_sent(
+    run: Run, ws: WaveSpeedDouble, more: tuple[str, ...], text: str
+) -> None:
+    status, _, err = run(*JOB, *more)
+    assert (status, ws.seen) == (1, [])
+    assert text in err
+
+
+def test_runcomfy_and_a_deployment_take_the_workflows_fields_and_urls(run: Run) -> None:
+    with RunComfyDouble() as rc:
+        rc.script = Script(run_s=0)
+        run("login", "runcomfy", "--base-url", rc.url, stdin=KEY)
+        urls = ("--first", "https://example.com/a.png", "--last", "https://example.com/b.png")
+        given = ("generate", "--remote", "runcomfy", "--prompt", "x", "--set", "57_steps=8", *urls)
+        assert run(*given)[0] == 0
+        expected = {"6_text": "x", "57_steps": 8, "68_image": urls[1], "62_image": urls[3]}
+        assert rc.last("submit").json == expected
+        assert run(*given, "--deployment", "dep-1", "--negative", "blur", "--set", "67_length=33")[0] == 0
+        assert rc.last("submit").json["overrides"]["67"] == {"inputs": {"length": 33}}
+        assert run(*given, "--negative", "blur")[0] == 1
+
+
+def test_jobs_are_listed_fetched_and_cancelled(run: Run, ws: WaveSpeedDouble, home: Path) -> None:
+    assert run("jobs")[1] == "No remote jobs yet.\n"
+    status, out, err = run(*JOB, "--no-wait")
+    job = next(iter(ws.jobs))
+    assert (status, out) == (0, f"{job}\n")
+    assert f"wan-flf2v jobs fetch {job}" in err
+    listed = run("jobs", "list")[1]
+    for text in ("running", "wavespeed", job, "a flower"):
+        assert text in listed
+    assert run("jobs", "fetch", job, "--out", "fetched.mp4")[0] == 0
+    assert (home / "fetched.mp4").read_bytes() == ws.video
+    ws.script = Script(queue_s=60)
+    run(*JOB, "--no-wait", "--set", "seed=5")
+    assert "deleted" in run("jobs", "cancel", "2")[1]
+    assert "cancelled" in run("jobs")[1]
+
+
+def test_a_lost_submit_is_settled_by_hand(run: Run, ws: WaveSpeedDouble) -> None:
+    ws.fail_always("submit", Fault(drop=True, work=True))
+    ws.fail_always("history", Fault(status=403, body={"message": "no"}))
+    status, _, err = run(*JOB)
+    assert status == 1
+    assert "may have been created" in err
+    assert "wan-flf2v jobs adopt 1 REQUEST_ID" in err
+    assert run("jobs", "adopt", "1", "../../x")[0] == 1
+    assert run("jobs", "adopt", "1", next(iter(ws.jobs)))[0] == 0
+    assert run(*JOB)[0] == 0
+    assert run("jobs", "forget", "1")[0] == 1  # settled
+    run(*JOB, "--set", "seed=5")
+    assert run("jobs", "forget", "2")[0] == 0
+    ws.fail_always("submit", None)
+    assert run(*JOB, "--set", "seed=5")[0] == 0
+    assert ws.count("submit") == 3
+
+
+def test_a_job_is_not_fetched_with_a_key_for_another_address(run: Run, ws: WaveSpeedDouble) -> None:
+    run(*JOB, "--no-wait")
+    with WaveSpeedDouble() as other:
+        run("login", "wavespeed", "--base-url", other.url, stdin=KEY)
+        status, _, err = run("jobs", "fetch", "1")
+        assert status == 1
+        assert "points to" in err
+        assert other.seen == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a Ctrl-C the POSIX way")
+def test_ctrl_c_keeps_the_job_and_the_next_run_collects_it(run: Run, ws: WaveSpeedDouble) -> None:
+    ws.script = Script(run_s=1.5)
+    command = [sys.executable, "-c", "import sys; from wan_flf2v.cli import main; sys.exit(main())", *JOB]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    ws.wait_for(lambda: ws.count("status") >= 1)
+    pressed = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=10)
+    assert time.monotonic() - pressed < 1.5
+    assert child.returncode == 130
+    assert "run the same command again to collect it" in err
+    ws.script = Script(run_s=0)
+    assert run(*JOB)[0] == 0
+    assert ws.count("submit") == 1
