@@ -56,6 +56,8 @@ class DrivenEncoder:
     def step(self, pixels: torch.Tensor, state: State, final: bool) -> torch.Tensor | None:
         """Encode the next frames."""
         options = {"final": final} if self._takes_final else {}
+        if final:
+            state = _Unwritten(state)  # nothing reads it again; beside a kept state it would take memory twice
         output: torch.Tensor | None = self._model.encoder(
             self._prepare(pixels), feat_cache=state, feat_idx=[0], **options
         )
@@ -65,6 +67,13 @@ class DrivenEncoder:
         """The latent of the encoder's outputs, as ``WanVAE.encode`` takes it from them."""
         mean: torch.Tensor = self._model.conv1(torch.cat(list(outputs), 2)).chunk(2, dim=1)[0]
         return mean
+
+
+class _Unwritten(list[Any]):
+    """A state that stays as it is, whatever the encoder writes to it; no entry is read after it was written."""
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Ignore it."""
 
 
 def as_video(pixels: torch.Tensor) -> torch.Tensor:

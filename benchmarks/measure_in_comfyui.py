@@ -1,0 +1,160 @@
+"""One measurement inside ComfyUI's modules, in a process of its own.
+
+``python measure_in_comfyui.py COMFYUI PACK encode ours|core|encoder CHANNELS WIDTH HEIGHT LENGTH`` or ``… import``.
+Run as a script by ComfyUI's interpreter; the last line it prints is JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def enter_comfyui(comfyui: Path, pack: Path, *, cpu: bool = True) -> None:
+    """Make ComfyUI's modules importable as its main.py does, on the CPU unless told otherwise."""
+    sys.path[0] = str(comfyui)
+    launch = load_file("bench_launch", pack / "engine" / "launch.py")
+    launch.declare_missing_torchvision_operators()
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = cpu
+    import comfy.sd
+
+
+def load_file(name: str, path: Path, folder: Path | None = None) -> ModuleType:
+    """Import a file under a name, as a package where its folder is given: the way ComfyUI loads a node pack."""
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=None if folder is None else [str(folder)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_pack(pack: Path) -> dict[str, Any]:
+    """The pack's node classes by id."""
+    module = load_file("flf2v_pack", pack / "__init__.py", pack)
+
+    async def nodes() -> list[Any]:
+        return await (await module.comfy_entrypoint()).get_node_list()  # type: ignore[no-any-return]
+
+    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(nodes())}
+
+
+def random_vae(channels: int) -> Any:
+    """ComfyUI's Wan 2.1 VAE of this width with seeded weights, as its loader makes it."""
+    import comfy.ldm.wan.vae
+    import comfy.sd
+    import torch
+
+    model = comfy.ldm.wan.vae.WanVAE(dim=channels, z_dim=16, temperal_downsample=[False, True, True])
+    generator = torch.Generator().manual_seed(0)
+    weights = {}
+    for name, weight in model.state_dict().items():
+        fan_in = math.prod(weight.shape[1:]) or 1
+        weights[name] = torch.randn(weight.shape, generator=generator) / math.sqrt(fan_in)
+    return comfy.sd.VAE(sd=weights)
+
+
+class PeakMemory:
+    """The highest resident memory of this process since ``start``, in MB above what it was then."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._process = psutil.Process()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._base = self._peak = self._process.memory_info().rss
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self._peak = max(self._peak, self._process.memory_info().rss)
+            time.sleep(0.001)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> float:
+        """End it; returns the peak."""
+        self._stop.set()
+        self._thread.join()
+        return float(self._peak - self._base) / 1e6
+
+
+def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, length: int) -> Callable[[], Any]:
+    """What makes the concat latent: our nodes, core's, or the encoder alone on the first two chunks."""
+    import comfy_extras.nodes_wan
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    first, last = (torch.rand((1, height, width, 3), generator=generator) for _ in range(2))
+    prompt = [[torch.zeros(1, 8, 4096), {}]]
+
+    def core() -> Any:
+        node = comfy_extras.nodes_wan.WanFirstLastFrameToVideo
+        result = node.execute(prompt, prompt, vae, width, height, length, 1, start_image=first, end_image=last)
+        return result.result[0][0][1]["concat_latent_image"]
+
+    def ours() -> Any:
+        encode, apply = nodes["WanFLF2VEncodeFrames"], nodes["WanFLF2VApplyFrames"]
+        (frames,) = encode.execute(vae, width, height, length, "crop", first, last).result
+        return apply.execute(prompt, prompt, frames, 1).result[0][0][1]["concat_latent_image"]
+
+    two_chunks = torch.cat([first, last.expand(4, -1, -1, -1)])
+    return {"core": core, "ours": ours, "encoder": lambda: vae.encode(two_chunks)}[who]
+
+
+def measure_encode(pack: Path, who: str, channels: int, width: int, height: int, length: int) -> dict[str, Any]:
+    """Seconds and peak memory of the first conditioning in this process, and a digest of the latent."""
+    import torch
+
+    nodes = load_pack(pack)
+    vae = random_vae(channels)
+    run = conditioning(who, nodes, vae, width, height, length)
+    with torch.inference_mode():
+        conditioning(who, nodes, vae, 16, 16, 5)()  # first calls of libraries are nobody's
+        memory = PeakMemory()
+        memory.start()
+        started = time.perf_counter()
+        latent = run()
+        seconds = time.perf_counter() - started
+        megabytes = memory.stop()
+    digest = hashlib.sha256(latent.contiguous().numpy().tobytes()).hexdigest()
+    return {"seconds": seconds, "megabytes": megabytes, "digest": digest}
+
+
+def main() -> None:
+    """Run as a script inside ComfyUI's environment."""
+    comfyui, pack = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+    enter_comfyui(comfyui, pack)
+    if sys.argv[3] == "import":
+        from comfy_api.latest import io  # noqa: F401
+
+        import nodes  # noqa: F401  # what ComfyUI has loaded before any pack
+
+        started = time.perf_counter()
+        load_pack(pack)
+        result: dict[str, Any] = {"seconds": time.perf_counter() - started}
+    else:
+        channels, width, height, length = map(int, sys.argv[5:9])
+        result = measure_encode(pack, sys.argv[4], channels, width, height, length)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Run the rows, keep every number as JSON, and show the table."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..engine.locate import Engine
+from ..engine.process import ComfyServer
+from ..engine.setup import tiny_models
+from .child_rows import child_rows
+from .rows import Row, markdown
+from .server_rows import server_rows
+
+RESULTS = Path(__file__).parent / "results"
+BEGIN, END = "<!-- benchmark table: python run.py bench --readme -->", "<!-- end of the benchmark table -->"
+_VERSIONS = "import torch, comfyui_version; print(torch.__version__, comfyui_version.__version__)"
+
+
+def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """The whole report, also written to ``results/NAME.json``. Raises EngineError."""
+    models = tiny_models(engine)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
+        rows += asyncio.run(server_rows(server, rounds, say))
+    rows += child_rows(engine, rounds, say)
+    path = RESULTS / f"{name}.json"
+    report = {
+        "date": datetime.date.today().isoformat(),
+        "machine": describe_machine(engine),
+        "rounds": rounds,
+        "file": path.relative_to(RESULTS.parents[1]).as_posix(),
+        "rows": [row.as_json() for row in rows],
+    }
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return report
+
+
+def describe_machine(engine: Engine) -> dict[str, Any]:
+    """The processor, its cores and the versions that were measured."""
+    done = subprocess.run(
+        [str(engine.python), "-c", _VERSIONS], cwd=engine.comfyui, capture_output=True, text=True, check=False
+    )
+    torch_version, comfyui_version = (done.stdout.split() or ["unknown", "unknown"])[:2]
+    return {
+        "name": _processor(),
+        "cpus": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch_version,
+        "comfyui": comfyui_version,
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def write_readme(report: dict[str, Any], readme: Path) -> bool:
+    """Put the table between its two marks in the README; False where the marks are missing."""
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        return False
+    head, rest = text.split(BEGIN, 1)
+    tail = rest.split(END, 1)[1]
+    readme.write_text(f"{head}{BEGIN}\n{markdown(report)}\n{END}{tail}", encoding="utf-8")
+    return True
