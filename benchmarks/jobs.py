@@ -47,7 +47,6 @@ async def run_timed(client: ComfyClient, graph: Mapping[str, Any]) -> Timed:
         current, previous = data["node"], now
         if current is None:
             break
-    await events.aclose()
     record = await client.history(prompt_id)
     while record is None:
         record = await client.history(prompt_id)

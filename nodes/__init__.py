@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
+from .continuous import WanFLF2VContinuousSampler
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VTwoStageSampler
@@ -25,6 +26,7 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VRunComfyDeployment,
     WanFLF2VWaveSpeed,
     WanFLF2VRemoteFetch,
+    WanFLF2VContinuousSampler,
 ]
 
 

@@ -13,6 +13,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..flf2v.split import BY_BOUNDARY, warnings_for
+from .continuous import check_sampler
 from .host import RAW_LINK, check_families, raw_links, schema
 from .schedule import boundary_input, denoise_input, high_steps_input, plan, step_inputs
 
@@ -84,6 +85,14 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
                     tooltip="Another negative prompt for the low-noise stage.",
                     extra_dict=RAW_LINK,
                 ),
+                io.Boolean.Input(
+                    "keep_history",
+                    optional=True,
+                    default=False,
+                    tooltip="One continuous run: a multistep sampler (uni_pc, dpmpp_2m, res_multistep …) keeps what it "
+                    "remembers of the high-noise steps, as in Wan's own code. Off: two KSampler (Advanced), where it "
+                    "starts anew and an edit of the low-noise stage does not run the high-noise one again.",
+                ),
             ],
             outputs=[
                 io.Latent.Output("latent", display_name="latent", tooltip="The finished latent video."),
@@ -115,6 +124,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
         denoise: float,
         positive_low: Any = None,
         negative_low: Any = None,
+        keep_history: bool = False,
     ) -> io.NodeOutput:
         check_families(model_high, model_low)
         grid, split = plan(model_high, model_low, steps, sampler_name, scheduler, boundary, high_steps, denoise)
@@ -126,6 +136,27 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
         shared = {"steps": grid.total_steps, "sampler_name": sampler_name, "scheduler": scheduler}
         switch = grid.start + split.high
         graph = GraphBuilder()
+        if keep_history:
+            check_sampler(sampler_name)
+        if keep_history and split.high and split.low:
+            lows = {"positive_low": positive_low, "negative_low": negative_low}
+            both = graph.node(
+                "WanFLF2VContinuousSampler",
+                id="both",
+                model_high=links["model_high"],
+                model_low=links["model_low"],
+                positive=positive,
+                negative=negative,
+                latent_image=latent_image,
+                noise_seed=noise_seed,
+                start_at_step=grid.start,
+                switch_at_step=switch,
+                cfg=cfg,
+                cfg_low=cfg_low or cfg,
+                **shared,
+                **{name: link for name, link in lows.items() if link is not None},
+            )
+            return io.NodeOutput(both.out(0), both.out(1), split.high, expand=graph.finalize())
         high_latent = latent = latent_image
         if split.high:
             high_latent = latent = graph.node(

@@ -1,0 +1,124 @@
+"""One call of a sampler function, served by one model after the other.
+
+A multistep sampler keeps its history in local variables of one function call, so to change the model below it without
+losing them the function runs in a thread of its own, which does the sampler's arithmetic alone. Each of its calls to the
+model is handed over and answered by whoever serves: first one sampling run, later another. Exactly one side runs at a
+time.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class ModelCall:
+    """The sampler asks for the denoised video of ``x`` at ``sigma``."""
+
+    x: torch.Tensor
+    sigma: torch.Tensor
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """The sampler's callback, with what k-diffusion puts into it."""
+
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    result: Any
+    error: BaseException | None
+
+
+class _Stop(BaseException):
+    """Ends the sampler where it waits, when nobody will serve it any more."""
+
+
+class SamplerRelay:
+    """A running ``sampler(model, x, sigmas, callback=…)``, whose calls are served by ``serve``, one run at a time."""
+
+    def __init__(self, sampler: Callable[..., torch.Tensor]) -> None:
+        self._sampler = sampler
+        self._asked: queue.Queue[ModelCall | StepDone | _Ended] = queue.Queue()
+        self._answered: queue.Queue[torch.Tensor | _Stop | None] = queue.Queue()
+        self._waiting: ModelCall | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, x: torch.Tensor, sigmas: torch.Tensor, **options: Any) -> None:
+        """Begin; ``serve`` answers what it asks."""
+        context, inference = contextvars.copy_context(), torch.is_inference_mode_enabled()
+        device = torch.cuda.current_device() if x.is_cuda else None
+
+        def run() -> None:
+            result, error = None, None
+            try:
+                if device is not None:
+                    torch.cuda.set_device(device)
+                with torch.inference_mode(inference), torch.no_grad():
+                    result = self._sampler(self._model, x, sigmas, callback=self._callback, **options)
+            except BaseException as caught:  # noqa: BLE001 - raised again where the calls are served
+                error = caught
+            self._asked.put(_Ended(result, error))
+
+        self._thread = threading.Thread(target=context.run, args=(run,), name="sampler", daemon=True)
+        self._thread.start()
+
+    def _model(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> Any:
+        return self._ask(ModelCall(x, sigma))
+
+    def _callback(self, values: dict[str, Any]) -> None:
+        self._ask(StepDone(values))
+
+    def _ask(self, question: ModelCall | StepDone) -> torch.Tensor | None:
+        self._asked.put(question)
+        answer = self._answered.get()
+        if isinstance(answer, _Stop):
+            raise answer
+        return answer
+
+    def serve(
+        self,
+        model: Callable[[ModelCall], torch.Tensor],
+        callback: Callable[[dict[str, Any]], None],
+        until: Callable[[ModelCall], bool] = lambda call: False,
+    ) -> ModelCall | torch.Tensor:
+        """Answer the sampler's calls; returns its result, or the first call for which ``until`` holds, unanswered.
+
+        The next ``serve`` begins with that call. What ``model`` or ``callback`` raises ends the sampler and is raised.
+        """
+        while True:
+            question = self._waiting or self._asked.get()
+            self._waiting = None
+            if isinstance(question, _Ended):
+                if question.error is not None:
+                    raise question.error
+                result: torch.Tensor = question.result
+                return result
+            if isinstance(question, ModelCall) and until(question):
+                self._waiting = question
+                return question
+            try:
+                answer = None
+                if isinstance(question, ModelCall):
+                    answer = model(question)
+                else:
+                    callback(question.values)
+            except BaseException:
+                self.stop()
+                raise
+            self._answered.put(answer)
+
+    def stop(self) -> None:
+        """End the sampler where it waits for an answer. Does nothing when it has ended."""
+        if self._thread is not None and self._thread.is_alive():
+            self._answered.put(_Stop())
+            self._thread.join()

@@ -1,0 +1,82 @@
+"""One call of a sampler served by one model after the other is the same call served by both at once."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from wan_flf2v.flf2v.relay import ModelCall, SamplerRelay
+
+
+def multistep(
+    model: Any, x: torch.Tensor, sigmas: torch.Tensor, callback: Any = None, gain: float = 1.0
+) -> torch.Tensor:
+    """A sampler whose every step depends on all the model said before."""
+    history = torch.zeros_like(x)
+    for i in range(len(sigmas) - 1):
+        denoised = model(x, sigmas[i] * x.new_ones(1), extra="ignored")
+        history = history / 2 + denoised
+        x = x + gain * history * (sigmas[i + 1] - sigmas[i])
+        callback({"i": i, "denoised": denoised, "x": x})
+    return x
+
+
+def high(call: ModelCall) -> torch.Tensor:
+    return call.x * 3 - call.sigma
+
+
+def low(call: ModelCall) -> torch.Tensor:
+    return call.x.sin() + call.sigma
+
+
+@given(st.integers(2, 9), st.data())
+def test_the_history_goes_on_over_the_change_of_model(steps: int, data: Any) -> None:
+    switch = data.draw(st.integers(0, steps))
+    sigmas, x = torch.linspace(1, 0, steps + 1, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
+    boundary = float(sigmas[switch])
+
+    def switching(x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> torch.Tensor:
+        return (low if float(sigma) <= boundary else high)(ModelCall(x, sigma))
+
+    expected = multistep(switching, x, sigmas, lambda values: None, gain=0.7)
+    relay, seen = SamplerRelay(multistep), []
+    relay.start(x, sigmas, gain=0.7)
+    reached = relay.serve(high, lambda values: seen.append(values["i"]), lambda call: float(call.sigma) <= boundary)
+    if switch < steps:
+        assert isinstance(reached, ModelCall)
+        assert seen == list(range(switch))
+        reached = relay.serve(low, lambda values: seen.append(values["i"]))
+    assert isinstance(reached, torch.Tensor)
+    assert torch.equal(reached, expected)
+    assert seen == list(range(steps))
+
+
+@pytest.mark.parametrize("where", ["model", "callback", "sampler"])
+def test_an_error_is_raised_where_it_is_served_and_leaves_no_thread(where: str) -> None:
+    def fail(_: Any) -> Any:
+        raise InterruptedError(where)
+
+    def broken(model: Any, x: Any, sigmas: Any, callback: Any) -> torch.Tensor:
+        return multistep(model, x, sigmas, fail)
+
+    before = threading.active_count()
+    relay = SamplerRelay(broken if where == "sampler" else multistep)
+    relay.start(torch.rand(1), torch.linspace(1, 0, 3))
+    with pytest.raises(InterruptedError, match=where):
+        relay.serve(fail if where == "model" else high, fail if where == "callback" else lambda values: None)
+    relay.stop()
+    assert threading.active_count() == before
+
+
+def test_a_sampler_that_is_given_up_ends() -> None:
+    before = threading.active_count()
+    relay = SamplerRelay(multistep)
+    relay.start(torch.rand(1), torch.linspace(1, 0, 3))
+    relay.serve(high, lambda values: None, lambda call: True)
+    relay.stop()
+    relay.stop()
+    assert threading.active_count() == before
