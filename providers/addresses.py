@@ -1,4 +1,4 @@
-"""Which addresses a result may be downloaded from: public ones, and the profile's own origin."""
+"""Which addresses that a provider names are used: public ones, and the profile's own origin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def origin(url: str) -> Origin:
     parts = split_url(url)
     host, port = (parts.hostname or "").lower().rstrip("."), parts.port
     if not host or parts.scheme not in ("http", "https"):
-        raise DownloadRefused(f"The provider named no usable address for the video; got {url[:100]!r}.")
+        raise DownloadRefused(f"The provider named no usable address; got {url[:100]!r}.")
     return parts.scheme, host, port or (443 if parts.scheme == "https" else 80)
 
 
@@ -36,9 +36,9 @@ def check_media_url(url: str, own: Origin) -> bool:
     if target == own:
         return True
     if scheme != "https":
-        raise DownloadRefused(f"The video is offered over {scheme}, not https, at {host}; it was not downloaded.")
+        raise DownloadRefused(f"The provider named an address over {scheme}, not https, at {host}; it was not used.")
     if urlsplit(url).username is not None or urlsplit(url).password is not None:
-        raise DownloadRefused(f"The address of the video at {host} carries a user name; it was not downloaded.")
+        raise DownloadRefused(f"The address that the provider named at {host} carries a user name; it was not used.")
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -53,7 +53,7 @@ def check_media_url(url: str, own: Origin) -> bool:
 def private(host: str) -> DownloadRefused:
     """The error for an address inside the user's own network."""
     return DownloadRefused(
-        f"The address of the video ({host}) leads into a private network; it was not downloaded. Behind a proxy that "
+        f"The address that the provider named ({host}) leads into a private network; it was not used. Behind a proxy that "
         f"answers name look-ups with addresses of its own (198.18.0.0/15), name that network in {NETWORKS_VARIABLE}."
     )
 

@@ -25,6 +25,7 @@ from .owner import OwnerLock, owner_is_alive
 
 FILE_NAME = "jobs.sqlite3"
 KEEP_RESULT_S = 7 * 86400.0  # as long as the providers keep theirs
+STALE_PART_S = 3600.0
 KEEP_ROW_S = 90 * 86400.0
 RowState = Literal[
     "preparing", "submitting", "uncertain", "running", "completed", "failed", "cancelled", "gone", "forgotten"
@@ -244,6 +245,9 @@ class Journal:
             old = self.now() - KEEP_RESULT_S
             for row in self._connection.execute("SELECT * FROM jobs WHERE video IS NOT NULL AND finished_at<?", (old,)):
                 Path(row["video"]).unlink(missing_ok=True)
+            for part in self.videos.glob(".part-*"):  # left by a process that was killed while downloading
+                if self.now() - part.stat().st_mtime > STALE_PART_S:
+                    part.unlink(missing_ok=True)
             self._connection.execute(
                 "DELETE FROM jobs WHERE created_at<? AND state NOT IN ('submitting','uncertain','running')",
                 (self.now() - KEEP_ROW_S,),

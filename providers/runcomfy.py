@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id, split_url
-from .data_uri import data_uri
+from .data_uri import data_uri, without_data_uris
 from .errors import ServerTrouble
 from .faults import Vendor, error_text
 
@@ -118,7 +118,7 @@ def _read(reply: Reply) -> Status:
         outputs=tuple(_videos(output)),
         error=error_text(body.get("error") or body.get("errors")) if state == "failed" else "",
         cost=float(cost) if isinstance(cost, (int, float)) and not isinstance(cost, bool) else None,
-        response=body,
+        response=without_data_uris(body),
     )
 
 

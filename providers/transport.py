@@ -18,6 +18,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from .addresses import check_media_url, origin
 from .calls import Call, Flow, Reply, T, split_url
 from .errors import BadInput, ConnectionLost, NotSent, ProviderError, RateLimited, ServerTrouble
 from .faults import Vendor, judge
@@ -141,8 +142,7 @@ class Transport:
     def _url(self, call: Call) -> str:
         if call.auth:
             return self.base_url + call.target
-        if not call.target.startswith("https://") and not call.target.startswith(f"{self.base_url}/"):
-            raise BadInput(f"{self.vendor.title} named no https address for the upload.", provider=self.vendor.name)
+        check_media_url(call.target, origin(self.base_url))
         return call.target
 
     def _arguments(self, call: Call) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id
+from .data_uri import without_data_uris
 from .errors import BadInput, JobGone, Rejected, ServerTrouble
 from .faults import Vendor, error_text
 
@@ -107,7 +108,7 @@ class WaveSpeed:
             outputs=tuple(_urls([outputs] if isinstance(outputs, str) else outputs)),
             nsfw=tuple(bool(flag) for flag in flags) if isinstance(flags, list) else (),
             error=(error or raw) if state == "failed" else error,
-            response=data,
+            response=without_data_uris(data),
         )
 
     def cancel(self, ticket: Ticket) -> Flow[str]:

@@ -170,7 +170,66 @@ CORE = Layout(
     ],
 )
 
-LAYOUTS = {"wan22_flf2v": TWO_STAGE, "wan22_flf2v_4step": FOUR_STEP, "wan21_flf2v": SINGLE, "wan22_flf2v_core": CORE}
+REMOTE_NODES = {
+    "68": (0, 0, 320, 380),
+    "62": (0, 440, 320, 380),
+    "80": (440, 0, 420, 820),
+    "81": (960, 0, 480, 640),
+}
+REMOTE_TIPS = [
+    "A job is remembered: after a crash, an interrupt or a restart **Run** collects it, and nothing is paid twice.",
+    "Identical inputs give the finished video again. Another **seed** asks, and pays, for a new one.",
+    "**wait** off only submits. *Wan FLF2V Remote Fetch* collects the video later by its request id.",
+]
+
+
+def remote(provider: str, login: str, variable: str, model: str, tips: list[str]) -> Layout:
+    """The layout of a workflow that runs at a provider."""
+    return Layout(
+        nodes=REMOTE_NODES,
+        groups={
+            "Pick the first and the last frame": ["68", "62"],
+            f"Make the video at {provider}": ["80"],
+            "Save the video": ["81"],
+        },
+        about=f"# {provider}: first and last frame to video\n\n{model} on {provider}, without a GPU of yours."
+        f"\n\n## Key\n\n`wan-flf2v login {login}` stores your API key on this machine; `{variable}` in the environment "
+        "works too. A key is never part of a workflow.\n\n"
+        f"Pictures are sent to {provider}, and every new job costs money there.",
+        tips=[*REMOTE_TIPS, *tips],
+        colours={},
+    )
+
+
+RUNCOMFY = remote(
+    "RunComfy",
+    "runcomfy",
+    "RUNCOMFY_API_TOKEN",
+    "Wan 2.2",
+    [
+        "RunComfy documents pictures as public URLs for this API. Where it refuses pictures, disconnect them and fill in "
+        "**start_image_url** and **end_image_url**, or use *Wan FLF2V RunComfy Deployment*."
+    ],
+)
+WAVESPEED = remote(
+    "WaveSpeed",
+    "wavespeed",
+    "WAVESPEED_API_KEY",
+    "Wan 2.1 FLF2V",
+    [
+        "Published prices: 480p $0.30 for 5 s, 720p $0.40; **enable_fast_mode** about half of it. Progress on the node "
+        "shows the estimate."
+    ],
+)
+
+LAYOUTS = {
+    "wan22_flf2v": TWO_STAGE,
+    "wan22_flf2v_4step": FOUR_STEP,
+    "wan21_flf2v": SINGLE,
+    "wan22_flf2v_core": CORE,
+    "remote_runcomfy": RUNCOMFY,
+    "remote_wavespeed": WAVESPEED,
+}
 
 DRAW = """
 async ({api, name, layout, note, models, own}) => {
@@ -201,8 +260,9 @@ async ({api, name, layout, note, models, own}) => {
 
 def note_of(name: str, api: dict[str, Any], layout: Layout) -> str:
     """The note's Markdown: what the workflow does, which files go where, tips."""
-    lines = [layout.about, "", "## Model files", ""]
+    lines = [layout.about]
     needed = {file for node in api.values() if (file := node["inputs"].get(LOADERS.get(node["class_type"], "")))}
+    lines += ["", "## Model files", ""] if needed else []
     for file, model in model_files().items():
         if file in needed:
             lines.append(f"- [{file}]({model.url}), {model.size}, into `models/{model.folder}/`")
@@ -307,13 +367,14 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         ComfyServer(engine, Path(home), tiny_models(engine), tiny=True) as server,
+        sync_playwright() as playwright,
+        launch(playwright) as browser,
     ):
-        with sync_playwright() as playwright, launch(playwright) as browser:
-            page = open_editor(browser, server.url)
-            for name in LAYOUTS:
-                text = json.dumps(draw(page, name), ensure_ascii=False, indent=1) + "\n"
-                (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8")
-                print(f"workflows/{name}.json")
+        page = open_editor(browser, server.url)
+        for name in LAYOUTS:
+            text = json.dumps(draw(page, name), ensure_ascii=False, indent=1) + "\n"
+            (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8")
+            print(f"workflows/{name}.json")
 
 
 if __name__ == "__main__":

@@ -144,6 +144,24 @@ def test_a_deployment_gets_overrides_by_node_id_with_data_uris(runcomfy: RunComf
     assert overrides["68"]["inputs"]["image"].startswith("data:image/png;base64,")
 
 
+def test_pictures_that_the_provider_echoes_are_not_kept(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
+    large = Picture(data=FIRST.data + b"0" * 1000), LAST
+    outcome = generate(runcomfy, tmp_path, "runcomfy", job=job_of("runcomfy", pictures=large))
+    echoed = json.loads(outcome.info())["response"]["input"]["68_image"]
+    assert echoed.startswith("data:image/png;base64,… (")
+    assert rows(tmp_path)[0].response["input"]["68_image"] == echoed
+
+
+def test_an_upload_address_inside_the_network_is_refused(wavespeed, tmp_path) -> None:
+    wavespeed.old_upload = False
+    put = {"method": "PUT", "url": "https://192.168.0.1/put", "headers": {}}
+    body = {"code": 200, "data": {"upload": put, "download_url": "https://example.com/a.png"}}
+    wavespeed.fail_always("ticket", Fault(status=200, body=body))
+    with pytest.raises(ProviderError, match="private network"):
+        generate(wavespeed, tmp_path)
+    assert wavespeed.count("submit") == 0
+
+
 def test_a_newer_version_of_the_deployment_paths_is_followed(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
     runcomfy.version = "v2"
     assert generate(runcomfy, tmp_path, "runcomfy-deployment").video is not None

@@ -224,8 +224,11 @@ def test_old_results_are_dropped_and_open_jobs_are_not(wavespeed, tmp_path) -> N
     done = generate(wavespeed, tmp_path)
     generate(wavespeed, tmp_path, job=job_of(noise_seed=8), wait=False)
     later = time.time() + KEEP_RESULT_S + 60
+    part = tmp_path / "videos" / ".part-of-a-killed-process"
+    part.write_bytes(b"x")
     with Journal(tmp_path, now=lambda: later) as journal:
         journal.prune()
+        assert not part.exists()
         assert done.video is not None
         assert not done.video.exists()
         assert [row.state for row in journal.newest()] == ["running", "completed"]
