@@ -161,7 +161,8 @@ def _run_pip(arguments: list[str]) -> str | None:
     if done.returncode == 0:
         return None
     errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    return (errors or done.stderr.strip().splitlines() or ["pip gave no reason."])[-1]
+    last = (errors or done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+    return f"{last.removeprefix('ERROR: ').rstrip('.')}."
 
 
 def _step(what: str, work: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -222,3 +224,11 @@ def test_demo_makes_a_video_in_one_command(tmp_path: Path) -> None:
     assert f"{width} x {height}, {frames} frames, 12 fps" in done.stdout
     assert rate == 12
     assert "weights" in done.stderr
+    ffprobe = shutil.which("ffprobe")
+    assert ffprobe or not os.environ.get("CI"), "CI needs ffprobe"
+    if ffprobe:
+        entries = "stream=codec_name,pix_fmt,width,height,nb_read_frames,r_frame_rate"
+        command = [ffprobe, "-v", "error", "-count_frames", "-show_entries", entries, "-of", "json", str(out)]
+        (stream,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["streams"]
+        assert (stream["codec_name"], stream["pix_fmt"], stream["r_frame_rate"]) == ("h264", "yuv420p", "12/1")
+        assert (stream["width"], stream["height"], int(stream["nb_read_frames"])) == (width, height, frames)
