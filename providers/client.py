@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from types import TracebackType
 
-from .calls import Candidate, Picture, Status, Ticket, is_request_id
+from .calls import Picture, Status, Ticket, is_request_id
 from .download import Downloader, LinkExpired
 from .errors import (
     BadInput,
@@ -34,13 +34,13 @@ from .journal import Claim, Journal, Row
 from .models import Job, Service
 from .outcome import Outcome, Report, progress_text, silent
 from .profiles import Profile
+from .reconcile import Provider, find_lost_job
 from .retry import Clock, Policy
 from .runcomfy import RunComfy
 from .transport import Transport
 from .wavespeed import WaveSpeed
 
 _log = logging.getLogger(__name__)
-Provider = RunComfy | WaveSpeed
 _URLS_ONLY = (
     " RunComfy's Model API documents pictures as public https URLs only: give URLs instead of pictures, or use a "
     "serverless deployment, which takes pictures directly."
@@ -134,7 +134,8 @@ class RemoteClient:
                 service=self.service,
                 model=job.model.id,
                 inputs={**job.values, job.model.first_image: job.first.digest, job.model.last_image: job.last.digest},
-                price=job.model.price(job.values),
+                # what a vendor publishes says nothing about a gateway of one's own
+                price=job.model.price(job.values) if self.profile.at_vendor else None,
             )
             if claim.kind != "busy":
                 return claim
@@ -210,24 +211,19 @@ class RemoteClient:
 
     async def _reconcile(self, row: Row, values: Mapping[str, object], cause: str) -> Row:
         """The job that a lost submit made, found in the provider's history. Raises MaybeSubmitted where it cannot tell."""
-        since = (row.submitted_at or row.created_at) - 60
         title = self.vendor.title
-        if self.provider.history:
-            self.report(f"{title}: the answer to the submit was lost, looking for the job in the history")
-            for attempt in range(self.policy.reconcile_tries):
-                if attempt:
-                    await self.clock.sleep(self.policy.reconcile_wait_s)
-                try:
-                    found = await self._transport.run(self.provider.recent(row.model, since))
-                except ProviderError as error:
-                    cause = f"{cause} The history could not be read either: {error}"
-                    break
-                mine = self._candidates(found, row, since, values)
-                if len(mine) == 1:
-                    self._notes.append(
-                        f"The answer to the submit was lost; job {mine[0].request_id} of {title}'s history is taken for it."
-                    )
-                    return self._remember(row, Ticket(mine[0].request_id, row.model))
+        self.report(f"{title}: the answer to the submit was lost, looking for the job")
+        try:
+            found = await find_lost_job(
+                row, values, self.provider, self._transport, self.journal, clock=self.clock, policy=self.policy
+            )
+        except ProviderError as error:
+            found, cause = None, f"{cause} The history could not be read either: {error}"
+        if found is not None:
+            self._notes.append(
+                f"The answer to the submit was lost; job {found.request_id} of {title}'s history is taken for it."
+            )
+            return self._remember(row, Ticket(found.request_id, row.model))
         raise MaybeSubmitted(
             f"The job may have been created at {title} and was not resubmitted, as that could be charged twice: {cause} "
             f"Look at {self.vendor.jobs_page}. If the job is there: wan-flf2v jobs adopt {row.row} REQUEST_ID, then run "
@@ -235,19 +231,6 @@ class RemoteClient:
             "and run again.",
             provider=self.vendor.name,
         )
-
-    def _candidates(
-        self, found: list[Candidate], row: Row, since: float, values: Mapping[str, object]
-    ) -> list[Candidate]:
-        known = self.journal.known_ids()
-        new = [one for one in found if one.request_id not in known]
-        shown = [one for one in new if isinstance(one.input, dict)]
-        same = [one for one in shown if all(one.input.get(name, value) == value for name, value in values.items())]
-        if shown:
-            return same if len(shown) == len(new) else []
-        near = [one for one in new if one.created_at is None or one.created_at <= since + 60 + 180]
-        # Without inputs a job is told by its time alone, which is not enough for two lost submits.
-        return near if self.journal.open_questions(row.profile, row.model) <= 1 else []
 
     async def _follow(self, row: Row, *, collected: bool, wait: bool = True) -> Outcome:
         """Poll until the job has ended, then fetch its video."""

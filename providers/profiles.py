@@ -50,6 +50,11 @@ class Profile:
     serverless_base_url: str
     source: str
 
+    @property
+    def at_vendor(self) -> bool:
+        """Whether this is an account at the vendor itself, not at a gateway."""
+        return self.base_url == BASE_URLS[self.provider]
+
 
 def user_directory() -> Path:
     """Where keys and the journal live without ComfyUI: ``WAN_FLF2V_HOME``, else the system's per-user place."""

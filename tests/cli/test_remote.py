@@ -108,7 +108,7 @@ def test_generate_remote_saves_the_video_and_again_costs_nothing(run: Run, ws: W
     status, out, err = run(*JOB, "--set", "duration=10", "--out", "one.mp4")
     assert status == 0
     assert "Saved one.mp4: 64 x 48, 5 frames" in out
-    assert "about $0.45" in err
+    assert "about $" not in err  # the address is a gateway's, and WaveSpeed's prices say nothing about it
     assert (home / "one.mp4").read_bytes() == ws.video
     status, _, err = run(*JOB, "--set", "duration=10", "--out", "two.mp4")
     assert status == 0

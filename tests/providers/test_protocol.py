@@ -106,8 +106,9 @@ def test_wavespeed_submit_is_the_vendors_curl(wavespeed: WaveSpeedDouble, tmp_pa
 
 
 @pytest.mark.parametrize("service", ["runcomfy", "runcomfy-deployment", "wavespeed"])
-def test_a_job_ends_as_the_video_that_the_provider_made(service, runcomfy, wavespeed, tmp_path) -> None:
+def test_a_job_ends_as_the_video_that_the_provider_made(service, runcomfy, wavespeed, tmp_path, monkeypatch) -> None:
     double = wavespeed if service == "wavespeed" else runcomfy
+    monkeypatch.setattr("wan_flf2v.providers.profiles.BASE_URLS", {"wavespeed": wavespeed.url, "runcomfy": ""})
     double.script = Script(queue_s=0.1, run_s=0.1)
     texts: list[str] = []
     outcome = generate(double, tmp_path, service, report=texts.append)
