@@ -240,8 +240,8 @@ class VendorDouble:
                 await handler(request)
             await asyncio.sleep(fault.seconds)
             if fault.drop:
-                assert request.transport is not None
-                request.transport.abort()
+                if request.transport is not None:  # None when the client has left already
+                    request.transport.abort()
                 return web.Response()
             if fault.respond is not None:
                 return await fault.respond(request)

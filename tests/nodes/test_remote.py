@@ -203,9 +203,9 @@ def test_interrupt_stops_both_waiting_nodes_within_a_second(comfy: RemoteComfy, 
     record = comfy.finish(prompt_id)
     assert time.monotonic() - pressed < 1.0
     assert error_of(record) == "interrupted"
-    states = [row.state for row in comfy.rows()[:2]]
     remembered = {"upload": "failed", "submit": "uncertain"}.get(phase, "running")
-    assert states == [remembered, remembered]
+    # ComfyUI reports the interrupt with the first node that stops; the second writes its job down right after
+    comfy.ws.wait_for(lambda: [row.state for row in comfy.rows()[:2]] == [remembered, remembered], timeout_s=2)
     asked = len(comfy.ws.seen)
     time.sleep(0.3)
     assert len(comfy.ws.seen) == asked  # and nobody goes on in the background
