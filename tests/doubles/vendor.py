@@ -141,7 +141,9 @@ class VendorDouble:
         self._faults[step].extend(faults)
 
     def reset(self) -> None:
-        """Forget every request, job, fault and script."""
+        """Forget every request, job, fault, script and setting."""
+        for name in [name for name in vars(self) if hasattr(type(self), name)]:
+            delattr(self, name)  # a setting of the class that a test changed
         self.script = Script()
         self.seen.clear()
         self.jobs.clear()

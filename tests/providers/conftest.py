@@ -26,13 +26,22 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture
-def wavespeed() -> Iterator[WaveSpeedDouble]:
-    with WaveSpeedDouble() as double:
-        yield double
+@pytest.fixture(scope="session")
+def doubles() -> Iterator[tuple[WaveSpeedDouble, RunComfyDouble]]:
+    """Both vendors, for the whole test run."""
+    with WaveSpeedDouble() as wavespeed, RunComfyDouble() as runcomfy:
+        yield wavespeed, runcomfy
 
 
 @pytest.fixture
-def runcomfy() -> Iterator[RunComfyDouble]:
-    with RunComfyDouble() as double:
-        yield double
+def wavespeed(doubles: tuple[WaveSpeedDouble, RunComfyDouble]) -> WaveSpeedDouble:
+    """WaveSpeed, as new."""
+    doubles[0].reset()
+    return doubles[0]
+
+
+@pytest.fixture
+def runcomfy(doubles: tuple[WaveSpeedDouble, RunComfyDouble]) -> RunComfyDouble:
+    """RunComfy, as new."""
+    doubles[1].reset()
+    return doubles[1]
