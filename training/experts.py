@@ -1,0 +1,158 @@
+"""The two micro experts: Wan 2.2's 36-channel video transformer, flow matching on either side of the boundary.
+
+The noise levels are those that a run at shift 8 visits: sigma = 8 x / (1 + 7 x) with x uniform in 0..1, and the
+boundary 0.9 lies at x = 9/17. One model learns all levels first; then each expert goes on from it on its own side.
+The text branch is zero: the prompt has no effect on these models.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .loop import Ema, Log, load_checkpoint, save_checkpoint
+
+SHIFT, BOUNDARY = 8.0, 0.9
+SIDES = {"shared": (0.0, 1.0), "high": (9 / 17, 1.0), "low": (0.0, 9 / 17)}  # in unshifted noise level
+
+
+def new_expert(dim: int, layers: int, ffn: int) -> Any:
+    """An untrained WanModel that predicts zero, its text branch switched off."""
+    import comfy.ldm.wan.model as wan
+    import comfy.ops
+
+    model = wan.WanModel(
+        model_type="t2v", dim=dim, ffn_dim=ffn, num_heads=dim // 128, num_layers=layers, in_dim=36, out_dim=16,
+        operations=comfy.ops.disable_weight_init,
+    )
+    for name, value in model.named_parameters():
+        if value.ndim >= 2 and "modulation" not in name:
+            torch.nn.init.xavier_uniform_(value.flatten(1) if value.ndim > 2 else value)
+        elif name.endswith("weight"):
+            torch.nn.init.ones_(value)
+        else:
+            torch.nn.init.zeros_(value)
+    torch.nn.init.zeros_(model.head.head.weight)
+    torch.nn.init.zeros_(model.time_projection[1].weight)
+    model.text_embedding.requires_grad_(False)
+    for block in model.blocks:
+        block.modulation.data[:, 2], block.modulation.data[:, 5] = 0.5, 0.5  # the gates of the two branches
+        torch.nn.init.zeros_(block.cross_attn.o.weight)
+        block.cross_attn.requires_grad_(False)
+        block.norm3.requires_grad_(False)
+    return model
+
+
+def without_text(model: Any) -> None:
+    """Skip the zero text branch in this process; the saved weights keep it."""
+    for block in model.blocks:
+        block.cross_attn.forward = lambda x, *args, **kwargs: 0.0
+        block.norm3.forward = lambda x: x
+    model.text_embedding.forward = lambda context: context
+
+
+@dataclass
+class Latents:
+    """Normalised latents of clips and of their first-and-last-frame conditioning: each [N, 16, T, h, w]."""
+
+    clips: torch.Tensor
+    conditions: torch.Tensor
+
+    def batch(self, index: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """(clean latents, the 20 conditioning channels) of these clips."""
+        clean, condition = (part[index].to(device, torch.float32) for part in (self.clips, self.conditions))
+        return clean, torch.cat([end_mask(clean), condition], 1)
+
+
+def end_mask(latent: torch.Tensor) -> torch.Tensor:
+    """The model's mask: 1 on the four frames of the first latent and on the last of the last latent's four."""
+    mask = torch.zeros_like(latent[:, :4])
+    mask[:, :, 0] = 1
+    mask[:, 3, -1] = 1
+    return mask
+
+
+def shifted(level: torch.Tensor) -> torch.Tensor:
+    """Sigma at an unshifted noise level in 0..1."""
+    return SHIFT * level / (1 + (SHIFT - 1) * level)
+
+
+def velocity(model: Any, noisy: torch.Tensor, condition: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """The model's prediction of noise minus clean latent."""
+    context = noisy.new_zeros(len(noisy), 1, model.dim)
+    return model(torch.cat([noisy, condition], 1), sigma * 1000, context)
+
+
+def make_optimizers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for everything else."""
+    matrices = [v for n, v in model.blocks.named_parameters() if v.requires_grad and v.ndim == 2]
+    inside = {id(v) for v in matrices}
+    rest = [v for v in model.parameters() if v.requires_grad and id(v) not in inside]
+    return [
+        torch.optim.Muon(matrices, lr=rate, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def train(
+    out: Path, data: Any, device: torch.device, *, side: str, start: Path | None, steps: int, minutes: float,
+    dim: int = 128, layers: int = 6, ffn: int = 512, batch: int = 32, rate: float = 2e-3, seed: int = 2,
+    held_out: Latents, warm: int = 100, end_rate: float = 0.05,
+) -> None:
+    """Train one side until ``steps`` or ``minutes``; resumes from, and writes, ``out/{side}.pt``."""
+    model = new_expert(dim, layers, ffn)
+    without_text(model)
+    if start is not None:
+        model.load_state_dict(torch.load(start, map_location="cpu", weights_only=True)["ema"])
+    model.to(device)
+    optimizers, ema = make_optimizers(model, rate), Ema(model, 0.999)
+    step = load_checkpoint(out / f"{side}.pt", model, optimizers, ema)
+    log = Log(out / f"{side}.csv", ("step", "loss", "held_out_100", "held_out_95", "held_out_80", "held_out_50"))
+    low, high = SIDES[side]
+    begun, losses = time.monotonic(), []
+    while step < steps and time.monotonic() - begun < 60 * minutes:
+        random = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
+        clean, condition = data.batch(torch.randint(len(data.clips), (batch,), generator=random), device)
+        noise = torch.randn(clean.shape, generator=random).to(device)
+        level = low + (high - low) * (torch.rand(batch, generator=random) + torch.arange(batch)) / batch
+        sigma = shifted(level.clamp(min=0.02)).to(device)
+        mix = sigma[:, None, None, None, None]
+        error = velocity(model, mix * noise + (1 - mix) * clean, condition, sigma) - (noise - clean)
+        loss = error.square().mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        ema.update(model)
+        losses.append(loss.item())
+        step += 1
+        if step % 100 == 0 or step == steps:
+            with ema.applied(model):
+                log.write(step, sum(losses) / len(losses), *held_out_errors(model, held_out, device))
+            losses = []
+            save_checkpoint(out / f"{side}.pt", model, optimizers, ema, step)
+    save_checkpoint(out / f"{side}.pt", model, optimizers, ema, step)
+
+
+@torch.no_grad()
+def held_out_errors(model: Any, data: Latents, device: torch.device) -> list[float]:
+    """Mean squared error of the predicted clean latents between the ends, at four noise levels."""
+    clean, condition = data.batch(torch.arange(len(data.clips)), device)
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)).to(device)
+    errors = []
+    for level in (1.0, 0.95, 0.8, 0.5):
+        noisy = level * noise + (1 - level) * clean
+        sigma = torch.full((len(clean),), level, device=device)
+        predicted = noisy - level * velocity(model, noisy, condition, sigma)
+        errors.append(float((predicted - clean)[:, :, 1:-1].square().mean()))
+    return errors
