@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
 from .continuous import WanFLF2VContinuousSampler
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
+from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
@@ -27,6 +28,8 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VWaveSpeed,
     WanFLF2VRemoteFetch,
     WanFLF2VContinuousSampler,
+    WanFLF2VReport,
+    WanFLF2VEndFrames,
 ]
 
 

@@ -196,9 +196,7 @@ def _drawn_texture(dice: _Dice) -> torch.Tensor:
     """Clouds, waves or spots in muted colours: [3, TEXTURE, TEXTURE]."""
     kind = dice.one_of(("clouds", "clouds", "waves", "spots"))
     if kind == "clouds":
-        field_ = sum(
-            0.6**level * _smooth_noise(dice, cells) for level, cells in enumerate((4, 9, 18))
-        )
+        field_ = sum(0.6**level * _smooth_noise(dice, cells) for level, cells in enumerate((4, 9, 18)))
     else:
         ticks = torch.linspace(0, 1, TEXTURE)
         y, x = torch.meshgrid(ticks, ticks, indexing="ij")
@@ -243,6 +241,8 @@ def load_photos(folder: Path, names: tuple[str, ...] = PHOTOS) -> dict[str, torc
     for name in names:
         picture = Image.open(folder / name).convert("RGB")
         scale = 2 * TEXTURE / min(picture.size)
-        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+        picture = picture.resize(
+            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
+        )
         photos[name] = torch.from_numpy(np.asarray(picture).copy()).movedim(-1, 0).float() / 255
     return photos

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from .loop import Ema, Log, load_checkpoint, save_checkpoint
+from .muon import Muon
 
 SHIFT, BOUNDARY = 8.0, 0.9
 SIDES = {"shared": (0.0, 1.0), "high": (9 / 17, 1.0), "low": (0.0, 9 / 17)}  # in unshifted noise level
@@ -26,7 +27,13 @@ def new_expert(dim: int, layers: int, ffn: int) -> Any:
     import comfy.ops
 
     model = wan.WanModel(
-        model_type="t2v", dim=dim, ffn_dim=ffn, num_heads=dim // 128, num_layers=layers, in_dim=36, out_dim=16,
+        model_type="t2v",
+        dim=dim,
+        ffn_dim=ffn,
+        num_heads=dim // 128,
+        num_layers=layers,
+        in_dim=36,
+        out_dim=16,
         operations=comfy.ops.disable_weight_init,
     )
     for name, value in model.named_parameters():
@@ -93,15 +100,29 @@ def make_optimizers(model: Any, rate: float) -> list[torch.optim.Optimizer]:
     inside = {id(v) for v in matrices}
     rest = [v for v in model.parameters() if v.requires_grad and id(v) not in inside]
     return [
-        torch.optim.Muon(matrices, lr=rate, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=rate, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
 def train(
-    out: Path, data: Any, device: torch.device, *, side: str, start: Path | None, steps: int, minutes: float,
-    dim: int = 128, layers: int = 6, ffn: int = 512, batch: int = 32, rate: float = 2e-3, seed: int = 2,
-    held_out: Latents, warm: int = 100, end_rate: float = 0.05,
+    out: Path,
+    data: Any,
+    device: torch.device,
+    *,
+    side: str,
+    start: Path | None,
+    steps: int,
+    minutes: float,
+    dim: int = 128,
+    layers: int = 6,
+    ffn: int = 512,
+    batch: int = 32,
+    rate: float = 2e-3,
+    seed: int = 2,
+    held_out: Latents,
+    warm: int = 100,
+    end_rate: float = 0.05,
 ) -> None:
     """Train one side until ``steps`` or ``minutes``; resumes from, and writes, ``out/{side}.pt``."""
     model = new_expert(dim, layers, ffn)
@@ -116,6 +137,8 @@ def train(
     begun, losses = time.monotonic(), []
     while step < steps and time.monotonic() - begun < 60 * minutes:
         random = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        if step % 50 == 0:
+            data.refresh()
         progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
         for optimizer in optimizers:
             for group in optimizer.param_groups:

@@ -96,8 +96,18 @@ class CropSource:
 
 
 def train(
-    out: Path, photos: dict[str, torch.Tensor], device: torch.device, *, dim: int, steps: int, minutes: float,
-    batch: int = 4, crop: int = 48, rate: float = 5e-3, seed: int = 1, pyramid: bool = False,
+    out: Path,
+    photos: dict[str, torch.Tensor],
+    device: torch.device,
+    *,
+    dim: int,
+    steps: int,
+    minutes: float,
+    batch: int = 4,
+    crop: int = 48,
+    rate: float = 5e-3,
+    seed: int = 1,
+    pyramid: bool = False,
 ) -> None:
     """Train until ``steps`` or ``minutes``; resumes from, and writes, ``out/vae.pt``.
 

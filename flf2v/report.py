@@ -1,0 +1,207 @@
+"""What can be measured of a finished first-to-last-frame video without any model.
+
+Frames are ``[F, H, W, 3]`` with values in [0, 1], pictures ``[H, W, 3]`` prepared to the same size. Differences of
+brightness and colour are on the 0..1 scale, levels in dB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.nn.functional import conv2d
+
+from .errors import FLF2VError
+
+LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
+LAST_FRAMES = 4  # one latent frame: where a flash at the end shows
+STILL = 0.1  # of the usual change: below it a step counts as frozen
+SMALLEST_CHANGE = 1 / 2550  # a tenth of an 8-bit level: below it change is rounding
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """How closely one end is reached; ``ceiling`` is the PSNR of the picture itself after the VAE, where known."""
+
+    psnr: float
+    ssim: float
+    mae: float
+    ceiling: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every figure of a video; the lists have one entry per frame, ``change`` one per step between frames.
+
+    luma_drift, colour_drift: largest distance of a frame's mean luma / mean colour from the straight line between the
+    two pictures. end_flash: largest luma step among the last four over the median step. frozen: share of steps that
+    change less than a tenth of the median at both ends. pace_variation: standard deviation over mean of the change.
+    motion: distance of the middle third's frames from their best cross-fade of the two pictures, over half the distance
+    of the pictures; about 0 is a dissolve. loop_seam: change from last to first frame over the median change.
+    """
+
+    frames: int
+    first: Endpoint | None
+    last: Endpoint | None
+    luma_drift: float | None
+    colour_drift: float | None
+    end_flash: float
+    frozen: float
+    pace_variation: float
+    motion: float | None
+    loop_seam: float
+    luma: list[float]
+    change: list[float]
+    sharpness: list[float]
+
+    def to_dict(self) -> dict[str, object]:
+        """As JSON can hold it: infinite levels become None."""
+        return {name: _finite(value) for name, value in asdict(self).items()}
+
+    def warnings(self) -> list[str]:
+        """What a viewer would notice, in words."""
+        notes = []
+        for name, end in (("first", self.first), ("last", self.last)):
+            if end is not None and end.ceiling is not None and end.psnr < end.ceiling - 3:
+                notes.append(f"the {name} frame is {end.ceiling - end.psnr:.1f} dB below what the VAE allows")
+            elif end is not None and end.psnr < 20:
+                notes.append(f"the {name} frame is missed: {end.psnr:.1f} dB")
+        if self.end_flash > 4:
+            notes.append(f"brightness jumps in the last frames, {self.end_flash:.1f} times the usual step")
+        if self.frozen > 0.5:
+            notes.append(f"{self.frozen:.0%} of the video stands still")
+        if self.motion is not None and self.motion < 0.2:
+            notes.append("the middle is a cross-fade of the two pictures rather than motion")
+        if self.luma_drift is not None and self.luma_drift > 0.08:
+            notes.append(f"brightness drifts by {self.luma_drift:.2f} on the way")
+        return notes
+
+    def text(self) -> str:
+        """The figures in a few lines."""
+        lines = [f"{self.frames} frames"]
+        for name, end in (("first", self.first), ("last", self.last)):
+            if end is not None:
+                ceiling = "" if end.ceiling is None else f" (VAE alone {_level(end.ceiling)})"
+                lines.append(f"{name} frame  PSNR {_level(end.psnr)}{ceiling}  SSIM {end.ssim:.3f}  MAE {end.mae:.4f}")
+        if self.luma_drift is not None:
+            lines.append(f"drift  luma {self.luma_drift:.3f}  colour {self.colour_drift:.3f}")
+        lines.append(
+            f"end flash {self.end_flash:.2f} x  frozen {self.frozen:.0%}  pace variation {self.pace_variation:.2f}"
+        )
+        motion = "" if self.motion is None else f"motion {self.motion:.2f} (0 = cross-fade)  "
+        lines.append(f"{motion}loop seam {self.loop_seam:.2f} x")
+        return "\n".join(lines + [f"Warning: {note}" for note in self.warnings()])
+
+
+def measure(
+    frames: torch.Tensor,
+    first: torch.Tensor | None = None,
+    last: torch.Tensor | None = None,
+    ceilings: tuple[float | None, float | None] = (None, None),
+) -> Report:
+    """Measure a video against its prepared pictures. Raises FLF2VError for shapes that do not go together."""
+    check_frames(frames, [picture for picture in (first, last) if picture is not None])
+    frames = frames.float()
+    luma = frames @ frames.new_tensor(LUMA)
+    means, colours = luma.mean((1, 2)), frames.mean((1, 2))
+    change = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
+    usual = max(float(change.median()), SMALLEST_CHANGE)
+    steps = (means[1:] - means[:-1]).abs()
+    quarter = max(1, len(change) // 4)
+    at_ends = float(torch.cat([change[:quarter], change[-quarter:]]).median())
+    luma_drift = colour_drift = motion = None
+    if first is not None and last is not None:
+        first, last = first.float(), last.float()
+        along = torch.linspace(0, 1, len(frames))[:, None]
+        straight = first.mean((0, 1)) * (1 - along) + last.mean((0, 1)) * along
+        off = colours - straight
+        colour_drift = float(off.norm(dim=1).max())
+        luma_drift = float((off @ frames.new_tensor(LUMA)).abs().max())
+        motion = distance_from_cross_fade(frames, first, last)
+    return Report(
+        frames=len(frames),
+        first=None if first is None else _endpoint(frames[0], first, ceilings[0]),
+        last=None if last is None else _endpoint(frames[-1], last, ceilings[1]),
+        luma_drift=luma_drift,
+        colour_drift=colour_drift,
+        end_flash=float(steps[-LAST_FRAMES:].max()) / max(float(steps.median()), SMALLEST_CHANGE),
+        frozen=float((change < max(STILL * at_ends, SMALLEST_CHANGE)).float().mean()),
+        pace_variation=float(change.std(correction=0) / max(float(change.mean()), SMALLEST_CHANGE)),
+        motion=motion,
+        loop_seam=float((frames[-1] - frames[0]).abs().mean()) / usual,
+        luma=means.tolist(),
+        change=change.tolist(),
+        sharpness=_laplacian(luma).tolist(),
+    )
+
+
+def check_frames(frames: torch.Tensor, pictures: Sequence[torch.Tensor] = ()) -> None:
+    """Raise FLF2VError unless there are at least 3 RGB frames, and pictures of just their size."""
+    if frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 3:
+        raise FLF2VError(f"a video must be [3 or more frames, height, width, 3]; got {list(frames.shape)}.")
+    for picture in pictures:
+        if picture.shape != frames.shape[1:]:
+            raise FLF2VError(
+                f"the pictures must have the frames' size {frames.shape[2]} x {frames.shape[1]}; "
+                f"got {picture.shape[1]} x {picture.shape[0]}."
+            )
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of values in [0, 1]; infinite for equal ones."""
+    error = float((a.detach().float() - b.detach().float()).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def ssim(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Structural similarity of two pictures' luma (Wang et al. 2004: Gaussian window, sigma 1.5, K 0.01 and 0.03)."""
+    ticks = torch.arange(11, dtype=torch.float64) - 5  # float32 loses the small variances of flat pictures
+    line = torch.exp(-ticks.square() / (2 * 1.5**2))
+    window = (line[:, None] * line / line.sum() ** 2)[None, None]
+    weights = torch.tensor(LUMA, dtype=torch.float64)
+    x, y = ((picture.double() @ weights)[None, None] for picture in (a, b))
+    mean_x, mean_y = conv2d(x, window), conv2d(y, window)
+    var_x = conv2d(x * x, window) - mean_x.square()
+    var_y = conv2d(y * y, window) - mean_y.square()
+    both = conv2d(x * y, window) - mean_x * mean_y
+    top = (2 * mean_x * mean_y + 0.01**2) * (2 * both + 0.03**2)
+    return float((top / ((mean_x.square() + mean_y.square() + 0.01**2) * (var_x + var_y + 0.03**2))).mean())
+
+
+def distance_from_cross_fade(frames: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> float | None:
+    """Median over the middle third of a frame's RMS distance from its best cross-fade, over half that of the pictures.
+
+    None where the pictures are equal.
+    """
+    way = (last - first).flatten()
+    length = float(way.square().sum())
+    if length / way.numel() < SMALLEST_CHANGE**2:
+        return None
+    third = len(frames) // 3
+    offset = (frames[third : len(frames) - third] - first).flatten(1)
+    part = (offset @ way / length).clamp(0, 1)
+    rest = (offset - part[:, None] * way).square().mean(1).sqrt()
+    return float(rest.median() / (0.5 * math.sqrt(length / way.numel())))
+
+
+def _endpoint(frame: torch.Tensor, picture: torch.Tensor, ceiling: float | None) -> Endpoint:
+    mae = float((frame - picture).abs().mean())
+    return Endpoint(psnr(frame, picture), ssim(frame, picture), mae, ceiling)
+
+
+def _laplacian(luma: torch.Tensor) -> torch.Tensor:
+    """Variance of each frame's Laplacian: larger is sharper."""
+    kernel = luma.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
+    return conv2d(luma[:, None], kernel).var((1, 2, 3))
+
+
+def _level(value: float) -> str:
+    return "exact" if math.isinf(value) else f"{value:.1f} dB"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,59 @@
+"""A report's plot over the frames and a video's filmstrip, drawn with Pillow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from .report import Report
+
+SIZE = (768, 512)
+LEFT, RIGHT, PANEL, GAP, TOP = 70, 24, 128, 30, 30
+BACKGROUND, INK, FAINT = "#1b1d22", "#e6e6e6", "#4a4e57"
+STRIP_WIDTH, STRIP_PICTURES = 1280, 9
+
+
+def draw_report(report: Report) -> Image.Image:
+    """Brightness, change and sharpness over the frames, one panel each."""
+    image = Image.new("RGB", SIZE, BACKGROUND)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=14)
+    panels = (
+        ("mean brightness", report.luma, "#ff9f45", 0.0),
+        ("change from frame to frame", report.change, "#4aa8ff", 0.5),
+        ("sharpness", report.sharpness, "#9be37a", 0.0),
+    )
+    for number, (title, values, colour, shift) in enumerate(panels):
+        top = TOP + number * (PANEL + GAP)
+        low, high = 0.0 if number else min(values), max(values)
+        if high - low < 1e-3:
+            high = low + 1e-3
+        draw.text((LEFT, top - 4), title, fill=colour, font=font, anchor="lb")
+        for level, y in ((high, top), (low, top + PANEL)):
+            draw.line([(LEFT, y), (SIZE[0] - RIGHT, y)], fill=FAINT)
+            draw.text((LEFT - 8, y), f"{level:.3g}", fill=INK, font=font, anchor="rm")
+        wide = (SIZE[0] - LEFT - RIGHT) / max(1, report.frames - 1)
+        points = [
+            (LEFT + (index + shift) * wide, top + PANEL * (high - value) / (high - low))
+            for index, value in enumerate(values)
+        ]
+        draw.line(points, fill=colour, width=2)
+        for x, height in points:
+            draw.ellipse([x - 2, height - 2, x + 2, height + 2], fill=colour)
+    draw.text((SIZE[0] - RIGHT, SIZE[1] - 6), f"frame 0 to {report.frames - 1}", fill=INK, font=font, anchor="rb")
+    return image
+
+
+def draw_filmstrip(frames: torch.Tensor, count: int = STRIP_PICTURES) -> Image.Image:
+    """Up to ``count`` of the frames side by side, evenly spaced, the first and the last among them."""
+    indices = sorted({round(float(index)) for index in torch.linspace(0, len(frames) - 1, min(count, len(frames)))})
+    width = max(1, STRIP_WIDTH // len(indices))
+    height = max(1, round(width * frames.shape[1] / frames.shape[2]))
+    strip = Image.new("RGB", (width * len(indices), height + 22), BACKGROUND)
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=14)
+    for place, index in enumerate(indices):
+        pixels = (frames[index].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((width - 2, height), Image.Resampling.BICUBIC)
+        strip.paste(picture, (place * width + 1, 0))
+        draw.text((place * width + width / 2, height + 18), str(index), fill=INK, font=font, anchor="mb")
+    return strip

@@ -1,0 +1,139 @@
+"""Measure a finished video, and repair its last frames."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from comfy_api.latest import io, ui
+from PIL import Image
+
+from ..flf2v.end_frames import match_end_colour, trim_end
+from ..flf2v.errors import FLF2VError
+from ..flf2v.frames import fit_frames
+from ..flf2v.report import measure, psnr
+from ..flf2v.report_picture import draw_filmstrip, draw_report
+from ..flf2v.sizes import MAX_SIZE, Fit
+from .frames import fit_input
+from .host import schema
+
+
+class WanFLF2VReport(io.ComfyNode):
+    """Numbers, a plot and a filmstrip of a video."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="WanFLF2VReport",
+            display_name="Wan FLF2V Report",
+            description="Measures a video: are both pictures reached, does brightness drift or flash at the end, is the "
+            "middle frozen or a mere cross-fade, does it loop. No model is needed; with the VAE connected, the ends are "
+            "compared with what the VAE itself can keep.",
+            search_aliases=["metrics", "psnr", "ssim", "quality", "flicker", "filmstrip"],
+            is_output_node=True,
+            inputs=[
+                io.Image.Input("images", tooltip="The decoded frames of one video."),
+                fit_input(),
+                io.Image.Input("start_image", optional=True, tooltip="The picture that the video should start with."),
+                io.Image.Input("end_image", optional=True, tooltip="The picture that the video should end with."),
+                io.Vae.Input("vae", optional=True, tooltip="The VAE, to know the best that the ends could be."),
+            ],
+            outputs=[
+                io.String.Output("report", display_name="report", tooltip="The figures in words, with warnings."),
+                io.String.Output("figures", display_name="figures", tooltip="All figures as JSON, also per frame."),
+                io.Image.Output(
+                    "plot", display_name="plot", tooltip="Brightness, change and sharpness over the frames."
+                ),
+                io.Image.Output(
+                    "filmstrip", display_name="filmstrip", tooltip="Nine frames of the video side by side."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: torch.Tensor,
+        fit: Fit,
+        start_image: torch.Tensor | None = None,
+        end_image: torch.Tensor | None = None,
+        vae: Any = None,
+    ) -> io.NodeOutput:
+        frames = images[..., :3]
+        first = None if start_image is None else _prepared(start_image[:1], frames, fit)
+        last = None if end_image is None else _prepared(end_image[-1:], frames, fit)
+        ceilings = tuple(_ceiling(vae, picture) for picture in (first, last))
+        report = measure(frames, first, last, (ceilings[0], ceilings[1]))
+        text = report.text()
+        return io.NodeOutput(
+            text,
+            json.dumps(report.to_dict()),
+            _tensor(draw_report(report)),
+            _tensor(draw_filmstrip(frames)),
+            ui=ui.PreviewText(text),
+        )
+
+
+class WanFLF2VEndFrames(io.ComfyNode):
+    """Repairs of the last frames, each off by default."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="WanFLF2VEndFrames",
+            display_name="Wan FLF2V End Frames",
+            description="Repairs the last frames: leaves some out, or brings their colours to the given last frame. "
+            "Put it before the save node when the end of a video flashes or changes colour. Both are off at 0.",
+            search_aliases=["trim", "flash", "color match", "end frame"],
+            inputs=[
+                io.Image.Input("images", tooltip="The decoded frames of one video."),
+                io.Int.Input(
+                    "trim", default=0, min=0, max=MAX_SIZE, tooltip="How many frames to leave out at the end; 0 = none."
+                ),
+                io.Int.Input(
+                    "match_colour",
+                    default=0,
+                    min=0,
+                    max=MAX_SIZE,
+                    tooltip="How many of the last frames to bring to the colours of end_image, before trimming; 0 = none.",
+                ),
+                fit_input(),
+                io.Image.Input("end_image", optional=True, tooltip="The given last frame; match_colour needs it."),
+            ],
+            outputs=[io.Image.Output("out_images", display_name="images", tooltip="The repaired frames.")],
+        )
+
+    @classmethod
+    def execute(
+        cls, images: torch.Tensor, trim: int, match_colour: int, fit: Fit, end_image: torch.Tensor | None = None
+    ) -> io.NodeOutput:
+        frames = images[..., :3]
+        if match_colour:
+            if end_image is None:
+                raise FLF2VError(
+                    "match_colour needs the given last frame. Connect end_image, or set match_colour to 0."
+                )
+            frames = match_end_colour(frames, _prepared(end_image[-1:], frames, fit), match_colour)
+        return io.NodeOutput(trim_end(frames, trim))
+
+
+def _prepared(picture: torch.Tensor, frames: torch.Tensor, fit: Fit) -> torch.Tensor:
+    """A picture in the size of the frames, as the conditioning prepares it: [H, W, 3]."""
+    height, width = frames.shape[1:3]
+    return fit_frames(picture, width, height, fit)[0, :height, :width]
+
+
+def _ceiling(vae: Any, picture: torch.Tensor | None) -> float | None:
+    """The PSNR of a picture after the VAE's encoder and decoder."""
+    if vae is None or picture is None:
+        return None
+    height, width = (side // 16 * 16 for side in picture.shape[:2])
+    part = picture[None, :height, :width]
+    back = vae.decode(vae.encode(part))
+    return psnr(back.reshape(-1, height, width, back.shape[-1])[0].cpu(), part[0])
+
+
+def _tensor(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0).unsqueeze(0)
