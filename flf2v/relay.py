@@ -43,6 +43,19 @@ class _Stop(BaseException):
     """Ends the sampler where it waits, when nobody will serve it any more."""
 
 
+class _Model:
+    """What the sampler takes for its model: calls are handed over, attributes are those of the model that serves now."""
+
+    def __init__(self, relay: SamplerRelay) -> None:
+        self._relay = relay
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> Any:
+        return self._relay.ask(ModelCall(x, sigma))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._relay.served_by, name)
+
+
 class SamplerRelay:
     """A running ``sampler(model, x, sigmas, callback=…)``, whose calls are served by ``serve``, one run at a time."""
 
@@ -52,9 +65,11 @@ class SamplerRelay:
         self._answered: queue.Queue[torch.Tensor | _Stop | None] = queue.Queue()
         self._waiting: ModelCall | None = None
         self._thread: threading.Thread | None = None
+        self.served_by: Any = None
 
-    def start(self, x: torch.Tensor, sigmas: torch.Tensor, **options: Any) -> None:
-        """Begin; ``serve`` answers what it asks."""
+    def start(self, x: torch.Tensor, sigmas: torch.Tensor, *, model: Any = None, **options: Any) -> None:
+        """Begin; ``serve`` answers what it asks. The sampler finds the attributes of ``model`` on its own model."""
+        self.served_by = model
         context, inference = contextvars.copy_context(), torch.is_inference_mode_enabled()
         device = torch.cuda.current_device() if x.is_cuda else None
 
@@ -64,7 +79,7 @@ class SamplerRelay:
                 if device is not None:
                     torch.cuda.set_device(device)
                 with torch.inference_mode(inference), torch.no_grad():
-                    result = self._sampler(self._model, x, sigmas, callback=self._callback, **options)
+                    result = self._sampler(_Model(self), x, sigmas, callback=self._callback, **options)
             except BaseException as caught:  # noqa: BLE001 - raised again where the calls are served
                 error = caught
             self._asked.put(_Ended(result, error))
@@ -72,13 +87,11 @@ class SamplerRelay:
         self._thread = threading.Thread(target=context.run, args=(run,), name="sampler", daemon=True)
         self._thread.start()
 
-    def _model(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> Any:
-        return self._ask(ModelCall(x, sigma))
-
     def _callback(self, values: dict[str, Any]) -> None:
-        self._ask(StepDone(values))
+        self.ask(StepDone(values))
 
-    def _ask(self, question: ModelCall | StepDone) -> torch.Tensor | None:
+    def ask(self, question: ModelCall | StepDone) -> torch.Tensor | None:
+        """The answer of whoever serves; called in the sampler's thread."""
         self._asked.put(question)
         answer = self._answered.get()
         if isinstance(answer, _Stop):

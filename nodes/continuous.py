@@ -173,7 +173,9 @@ class ContinuousRun:
     ) -> torch.Tensor:
         self._sigmas = self._sigmas.to(sigmas)
         show = comfy.utils.PROGRESS_BAR_ENABLED
-        self.relay.start(x, self._sigmas, extra_args={"seed": extra_args.get("seed")}, disable=not show, **more)
+        self.relay.start(
+            x, self._sigmas, model=model, extra_args={"seed": extra_args.get("seed")}, disable=not show, **more
+        )
         reached = self._serve(model, extra_args, callback, 0, lambda call: float(call.sigma[0]) <= self._handed_over)
         return reached.x if isinstance(reached, ModelCall) else reached
 
@@ -204,6 +206,7 @@ class ContinuousRun:
             if callback is not None:
                 callback({**values, "i": values["i"] - first_step})
 
+        self.relay.served_by = model
         return self.relay.serve(denoise, step_done, until)
 
 

@@ -72,6 +72,22 @@ def test_an_error_is_raised_where_it_is_served_and_leaves_no_thread(where: str) 
     assert threading.active_count() == before
 
 
+def test_the_sampler_sees_the_attributes_of_the_model_that_serves() -> None:
+    class Model:
+        noise_scale = 3.0
+
+    def reading(model: Any, x: torch.Tensor, sigmas: torch.Tensor, callback: Any) -> torch.Tensor:
+        first = model.noise_scale
+        model(x, sigmas[:1])
+        return x * first + model.noise_scale
+
+    relay, x = SamplerRelay(reading), torch.ones(2)
+    relay.start(x, torch.ones(1), model=Model())
+    assert isinstance(relay.serve(high, lambda values: None, lambda call: True), ModelCall)
+    Model.noise_scale = 5.0
+    assert torch.equal(relay.serve(high, lambda values: None), x * 3 + 5)  # type: ignore[arg-type]
+
+
 def test_a_sampler_that_is_given_up_ends() -> None:
     before = threading.active_count()
     relay = SamplerRelay(multistep)
