@@ -25,6 +25,7 @@ APPLICATION = "wan-flf2v"
 VERSION = "1"  # of the steps below, not of the pack: raise it only when old rows can't be replayed
 WORKFLOW = "wan_flf2v_job"
 COMMON = "flf2v"
+_FIRST_S = 10.0
 _HANDED_OVER = ["PENDING", "ENQUEUED", "DELAYED"]
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class DurableWorker:
     def _launch(self, worker: str, boot: str, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
         engine = DurableEngine(self._database_url)  # makes the tables
         try:
-            engine.bring_home(worker)
+            left_behind = set(engine.bring_home(worker))
         finally:
             engine.close()
         config: DBOSConfig = {
@@ -153,6 +154,10 @@ class DurableWorker:
             return await DBOS.run_step_async({"name": name}, on_callers_loop)
 
         async def run(job: str) -> None:
+            give_up = loop.time() + _FIRST_S
+            while left_behind and job not in left_behind and loop.time() < give_up:
+                await asyncio.sleep(0.02)  # what was begun before comes first: ComfyUI may have it running
+            left_behind.discard(job)
             async with one_at_a_time:
                 await handler(job, step)
 

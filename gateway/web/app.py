@@ -23,6 +23,7 @@ from ..settings import Settings
 from . import files, pages
 
 _BUCKETS = 10_000
+_PATH = web.RequestKey("path", str)
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -117,7 +118,7 @@ def is_loopback(host: str) -> bool:
 
 def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        request["path"] = operation.path
+        request[_PATH] = operation.path
         key = await gate.key(request, operation)
         length = request.content_length
         if length is not None and length > gate.settings.limits.body_bytes:
@@ -143,12 +144,12 @@ def _answer_errors(metrics: Metrics) -> Any:
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception:
-            log.exception("a request failed here", extra={"path": request.get("path", "")})
+            log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
             response = error_response(request.path, ApiError("This is a fault of the gateway; its log has more."))
         if not response.prepared:
             for name, value in _SAFE.items():
                 response.headers.setdefault(name, value)
-        path = request.get("path", "other")
+        path = request.get(_PATH, "other")
         metrics.requests.labels(path, response.status).inc()
         metrics.seconds.labels(path).observe(time.perf_counter() - began)
         return response

@@ -1,0 +1,171 @@
+"""A whole gateway in this process: its application on a real port, a worker, and a fake ComfyUI over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.engines.memory import MemoryEngine, MemoryWorker
+from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.keys import KeyStore
+from wan_flf2v.gateway.server import Gateway, open_assets
+from wan_flf2v.gateway.settings import Limits, Settings, Timing
+from wan_flf2v.gateway.worker.agent import Agent
+from wan_flf2v.gateway.worker.attempt import Runner
+from wan_flf2v.gateway.worker.safety import SafetyCheckers
+from wan_flf2v.gateway.worker.supervisor import External
+from wan_flf2v.gateway.workers import WorkerStore
+
+from .fake_comfyui import FakeComfyUI, video_bytes
+
+FLF2V = "community/wan-2-2/first-last-frame"
+EXAMPLES = {"62_image": "Runcomfy_Example_1259_2.png", "68_image": "Runcomfy_Example_1259_1.png"}
+BODY: dict[str, Any] = {**EXAMPLES, "6_text": "a puppy"}
+FAST = Timing(poll_s=0.02, heartbeat_s=0.5, sweep_s=0.3, cancel_grace_s=1.0, unreachable_s=2.0)
+
+
+@lru_cache(maxsize=1)
+def video() -> bytes:
+    return video_bytes()
+
+
+@dataclass
+class Answer:
+    status: int
+    json: Any
+    headers: Any
+    body: bytes
+
+
+@dataclass
+class Local:
+    url: str
+    settings: Settings
+    session: aiohttp.ClientSession
+    comfy: FakeComfyUI
+    keys: KeyStore
+    jobs: JobStore
+    secret: str = ""
+    comfy_url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def call(self, method: str, path: str, body: Any = None, **kwargs: Any) -> Answer:
+        url = path if path.startswith("http") else self.url + path
+        headers = {**({"Authorization": f"Bearer {self.secret}"} if self.secret else {}), **kwargs.pop("headers", {})}
+        if body is not None:
+            kwargs["json"] = body
+        async with self.session.request(method, url, headers=headers, **kwargs) as response:
+            data = await response.read()
+            kind = response.content_type
+            return Answer(
+                response.status, json.loads(data) if kind == "application/json" else None, response.headers, data
+            )
+
+    async def submit(self, body: Any = None, model: str = FLF2V, **kwargs: Any) -> str:
+        answer = await self.call("POST", f"/v1/models/{model}", body or BODY, **kwargs)
+        assert answer.status == 200, answer.json
+        return str(answer.json["request_id"])
+
+    async def until(self, job: str, *states: str, timeout_s: float = 20) -> dict[str, Any]:
+        """Poll until the job is in one of these states; its row."""
+        wanted = states or ("succeeded", "failed", "cancelled")
+        for _ in range(int(timeout_s / 0.02)):
+            row = self.jobs.get(job)
+            assert row is not None
+            if row.state in wanted:
+                return dict(row.__dict__)
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"job still {row.state}, wanted {wanted}")
+
+
+@asynccontextmanager
+async def local(
+    folder: Path,
+    *,
+    auth: bool = True,
+    worker: bool = True,
+    limits: Limits | None = None,
+    timing: Timing = FAST,
+    trusted: tuple[str, ...] = (),
+    seconds: float = 0.1,
+    demo: bool = False,
+) -> AsyncIterator[Local]:
+    """Everything up, and a worker that has reported itself."""
+    settings = Settings(
+        data=folder,
+        database_url=f"sqlite:///{folder}/jobs.sqlite",
+        auth=auth,
+        demo=demo,
+        limits=limits or Limits(),
+        timing=timing,
+        trusted_origins=trusted,
+    )
+    port, comfy_port = free_port(), free_port()
+    comfy = FakeComfyUI(video(), seconds=seconds)
+    engine = MemoryEngine()
+    database = Database(settings.database_url)
+    runner = Runner(
+        worker="w1",
+        jobs=JobStore(database),
+        assets=open_assets(settings, database),
+        supervisor=External(f"http://127.0.0.1:{comfy_port}"),
+        timing=timing,
+        safety=SafetyCheckers(),
+    )
+    workers = WorkerStore(database, timing.dead_after_s)
+    agent = Agent(runner, workers, MemoryWorker(engine), on_fenced=lambda: None)
+    async with _site(comfy.app(), comfy_port), Gateway(settings, f"http://127.0.0.1:{port}", engine).serving() as app:
+        async with _site(app, port), aiohttp.ClientSession() as session:
+            keys = KeyStore(database)
+            secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
+            here = Local(
+                f"http://127.0.0.1:{port}",
+                settings,
+                session,
+                comfy,
+                keys,
+                runner.jobs,
+                secret,
+                f"http://127.0.0.1:{comfy_port}",
+            )
+            task = asyncio.create_task(agent.run()) if worker else None
+            try:
+                while worker and not any(row.able for row in workers.living()):
+                    await asyncio.sleep(0.02)
+                yield here
+            finally:
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+                await runner_stop(agent)
+    database.close()
+
+
+async def runner_stop(agent: Agent) -> None:
+    await agent.engine.stop()
+
+
+@asynccontextmanager
+async def _site(app: web.Application, port: int) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], timeout_s: float = 60) -> None:
+    """Run one asynchronous test."""
+    asyncio.run(asyncio.wait_for(main(), timeout_s))
