@@ -126,7 +126,8 @@ def _query(data: Path, text: str) -> list[tuple[object, ...]]:
 
 
 def _states(data: Path) -> Counter[str]:
-    return Counter({str(state): int(str(number)) for state, number in _query(data, "SELECT state, count(*) FROM flf2v_jobs GROUP BY state")})
+    rows = _query(data, "SELECT state, count(*) FROM flf2v_jobs GROUP BY state")
+    return Counter({str(state): int(str(number)) for state, number in rows})
 
 
 def _faults(serve: Serve, clients: Clients) -> list[str]:
@@ -166,7 +167,7 @@ def main() -> int:
     if arguments.real:
         options, pause_s, gap = ["--demo"], 6.0, (5.0, 14.0)
     else:
-        options, pause_s, gap = ["--comfyui-command", fake_command(0.3), "--poll", "0.1"], 0.5, (0.3, 4.0)
+        options, pause_s, gap = ["--comfyui-command", fake_command(0.3), "--poll", "0.1"], 1.2, (0.3, 4.0)
     began = time.monotonic()
     report = chaos(data, kills=arguments.kills, seed=arguments.seed, options=options, pause_s=pause_s, gap=gap)
     print(f"\n{report.kills.total()} kills in {time.monotonic() - began:.0f} s: {dict(report.kills)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parents[1] / "cli" / "pictures"
 _FILES = {"Runcomfy_Example_1259_1.png": "first.png", "Runcomfy_Example_1259_2.png": "last.png"}
+EXAMPLES = tuple(_FILES)  # first, last
 
 
 def is_example(name: str) -> bool:

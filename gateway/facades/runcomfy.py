@@ -88,6 +88,7 @@ def json_schema(bindings: Bindings) -> Schema:
         name: {**field, "type": "number" if field["type"] == "float" else field["type"]}
         for name, field in schema["properties"].items()
     }
+    schema["example"] = {name: schema["properties"][name]["default"] for name in schema["required"]}
     return schema
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..decode import PictureError
-from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge
+from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
+from ..examples import EXAMPLES
 from ..jobs import Job, NewJob
 from ..offer import SIZES, WAVESPEED_MODEL, Checker
 from ..service import with_idempotency
@@ -49,6 +52,7 @@ PREDICTION = obj(
 )
 FIELDS: Schema = {
     "type": "object",
+    "example": {"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
     "required": ["first_image", "last_image"],
     "additionalProperties": False,
     "properties": {
@@ -340,10 +344,12 @@ async def upload_form(call: Call) -> web.Response:
     if not call.request.content_type.startswith("multipart/"):
         raise BadRequest("Send the picture as multipart/form-data, in a field named file.")
     try:
-        form = await call.request.post()
+        form = await asyncio.wait_for(call.request.post(), call.settings.limits.body_read_s)
     except web.HTTPRequestEntityTooLarge:
         raise TooLarge(f"The body must have at most {call.settings.limits.body_bytes // 2**20} MiB.") from None
-    except (ValueError, LookupError, AssertionError, RuntimeError, web.RequestPayloadError):
+    except asyncio.TimeoutError:
+        raise TooSlow(f"The form did not arrive within {call.settings.limits.body_read_s:.0f} s.") from None
+    except (ValueError, LookupError, AssertionError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
         raise BadRequest("The form can't be read.") from None
     file = form.get("file")
     if not isinstance(file, web.FileField):

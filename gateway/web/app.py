@@ -44,7 +44,9 @@ def build_app(settings: Settings, service: JobService, keys: KeyStore, metrics: 
     gate = Gate(settings, service, keys)
     app = web.Application(client_max_size=settings.limits.body_bytes, middlewares=[_answer_errors(metrics)])
     for operation in all_operations():
-        app.router.add_route(operation.method, operation.path, _endpoint(operation, gate, metrics))
+        # an id is never the word of a neighbouring address, so that a wrong method there is a 405
+        path = operation.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")
+        app.router.add_route(operation.method, path, _endpoint(operation, gate, metrics))
     return app
 
 

@@ -124,35 +124,27 @@ async def local(
     )
     workers = WorkerStore(database, timing.dead_after_s)
     agent = Agent(runner, workers, MemoryWorker(engine), on_fenced=lambda: None)
-    async with _site(comfy.app(), comfy_port), Gateway(settings, f"http://127.0.0.1:{port}", engine).serving() as app:
-        async with _site(app, port), aiohttp.ClientSession() as session:
-            keys = KeyStore(database)
-            secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
-            here = Local(
-                f"http://127.0.0.1:{port}",
-                settings,
-                session,
-                comfy,
-                keys,
-                runner.jobs,
-                secret,
-                f"http://127.0.0.1:{comfy_port}",
-            )
-            task = asyncio.create_task(agent.run()) if worker else None
-            try:
-                while worker and not any(row.able for row in workers.living()):
-                    await asyncio.sleep(0.02)
-                yield here
-            finally:
-                if task is not None:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
-                await runner_stop(agent)
+    async with (
+        _site(comfy.app(), comfy_port),
+        Gateway(settings, f"http://127.0.0.1:{port}", engine).serving() as app,
+        _site(app, port),
+        aiohttp.ClientSession() as session,
+    ):
+        keys = KeyStore(database)
+        secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
+        comfy_url = f"http://127.0.0.1:{comfy_port}"
+        here = Local(f"http://127.0.0.1:{port}", settings, session, comfy, keys, runner.jobs, secret, comfy_url)
+        task = asyncio.create_task(agent.run()) if worker else None
+        try:
+            while worker and not any(row.able for row in workers.living()):
+                await asyncio.sleep(0.02)
+            yield here
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await agent.engine.stop()
     database.close()
-
-
-async def runner_stop(agent: Agent) -> None:
-    await agent.engine.stop()
 
 
 @asynccontextmanager

@@ -1,0 +1,467 @@
+"""What is turned away at the door, and with which words: addresses, pictures, fields, keys, sizes, rates."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import socket
+import struct
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from PIL import Image
+from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.dial import Dialer, DialRefused, is_public
+from wan_flf2v.gateway.logs import redact
+from wan_flf2v.gateway.settings import Limits
+
+from .local import BODY, EXAMPLES, FLF2V, Local, local, run
+
+
+def png(width: int = 64, height: int = 48) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+def data_uri(data: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+REFUSED_URLS = {
+    "private": "https://192.168.1.10/a.png",
+    "private 10": "https://10.0.0.1/a.png",
+    "loopback": "https://127.0.0.1/a.png",
+    "loopback name": "https://localhost/a.png",
+    "loopback v6": "https://[::1]/a.png",
+    "link-local": "https://169.254.10.10/a.png",
+    "metadata": "https://169.254.169.254/latest/meta-data/",
+    "carrier NAT": "https://100.64.0.1/a.png",
+    "multicast": "https://224.0.0.1/a.png",
+    "unspecified": "https://0.0.0.0/a.png",
+    "IPv4-mapped v6": "https://[::ffff:127.0.0.1]/a.png",
+    "6to4": "https://[2002:7f00:1::]/a.png",
+    "NAT64": "https://[64:ff9b::a9fe:a9fe]/a.png",
+    "unique local v6": "https://[fd00::1]/a.png",
+    "integer address": "https://2130706433/a.png",
+    "octal address": "https://0177.0.0.1/a.png",
+    "userinfo": "https://user:pass@example.com/a.png",
+    "odd port": "https://example.com:8443/a.png",
+    "http": "http://example.com/a.png",
+    "file": "file:///etc/passwd",
+    "ftp": "ftp://example.com/a.png",
+    "no host": "https:///a.png",
+    "backslash": "https://example.com\\@127.0.0.1/a.png",
+}
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS.values(), ids=REFUSED_URLS.keys())
+def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(url: str) -> None:
+    async def main() -> None:
+        with pytest.raises(DialRefused):
+            await Dialer(timeout_s=3).get(url, 1000)
+
+    run(main)
+
+
+def test_every_refused_address_is_a_clear_422_at_the_api(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, worker=True) as here:
+            for name, url in REFUSED_URLS.items():
+                answer = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "62_image": url})
+                assert answer.status == 422, (name, answer.json)
+                assert answer.json["error_message"].startswith("62_image: "), name
+                hook = await here.call("POST", f"/v1/models/{FLF2V}", BODY, params={"webhook": url})
+                assert hook.status in (422, 200), name  # names are looked up at delivery
+            await here.until(await here.submit())  # nothing else is disturbed
+
+    run(main)
+
+
+class Script(AbstractResolver):
+    """A name server whose answers change from question to question."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = self.answers[min(self.asked, len(self.answers) - 1)]
+        self.asked += 1
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "answers", [[["127.0.0.1"]], [["93.184.216.34", "10.0.0.5"]]], ids=["private", "one of two private"]
+)
+def test_a_name_is_refused_unless_every_address_is_public(answers: list[list[str]]) -> None:
+    async def main() -> None:
+        with pytest.raises(DialRefused, match="private network"):
+            await Dialer(timeout_s=3, resolver=Script(*answers)).get("https://pictures.example/a.png", 1000)
+
+    run(main)
+
+
+def test_an_answer_that_changes_wins_nothing_because_the_checked_address_is_the_dialled_one() -> None:
+    async def main() -> None:
+        script = Script(["192.0.2.1"], ["127.0.0.1"])
+        with pytest.raises(DialRefused):
+            await Dialer(timeout_s=2, resolver=script).get("https://pictures.example/a.png", 1000)
+        assert script.asked == 1  # no second look-up between check and connection
+
+    run(main)
+
+
+@asynccontextmanager
+async def web_server(answer: Any) -> AsyncIterator[str]:
+    port = free_port()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "target", ["https://169.254.169.254/", "http://127.0.0.1:1/", "https://[::ffff:10.0.0.1]/", "file:///etc/passwd"]
+)
+def test_a_redirect_is_checked_like_a_first_address(target: str) -> None:
+    async def main() -> None:
+        async def answer(_request: web.Request) -> web.Response:
+            raise web.HTTPFound(target)
+
+        async with web_server(answer) as origin:
+            with pytest.raises(DialRefused):
+                await Dialer((origin,), 3).get(f"{origin}/a.png", 1000)
+
+    run(main)
+
+
+def test_endless_redirects_large_bodies_and_slow_servers_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.path == "/loop":
+                raise web.HTTPFound("/loop")
+            if request.path == "/slow":
+                await asyncio.sleep(3)
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for _ in range(100):
+                await response.write(b"x" * 65536)
+            return response
+
+        async with web_server(answer) as origin:
+            dialer = Dialer((origin,), 1)
+            for path, words in (("loop", "redirects more"), ("big", "larger than"), ("slow", "did not answer")):
+                with pytest.raises(DialRefused, match=words):
+                    await dialer.get(f"{origin}/{path}", 1024 * 1024)
+
+    run(main)
+
+
+def test_a_trusted_origin_is_fetched_and_becomes_a_video(tmp_path: Path) -> None:
+    async def main() -> None:
+        async def answer(_request: web.Request) -> web.Response:
+            return web.Response(body=png())
+
+        async with web_server(answer) as origin, local(tmp_path, trusted=(origin,)) as here:
+            job = await here.submit({**BODY, "62_image": f"{origin}/a.png"})
+            assert (await here.until(job))["state"] == "succeeded"
+
+    run(main)
+
+
+def test_public_addresses_are_public() -> None:
+    assert all(is_public(address) for address in ("93.184.216.34", "2606:2800:220:1::1", "64:ff9b::5db8:d822"))
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A valid little PNG file that decodes to very many pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(b"\0" * (width + 1)) for _ in range(height)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_bad_pictures_are_refused_in_words_and_disturb_nothing(tmp_path: Path) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
+    bad = {
+        "bomb": bomb(20000, 20000),
+        "truncated": png(400, 400)[:-200],
+        "empty": b"",
+        "text": b"not a picture",
+        "svg": svg,
+        "gif": b"GIF89a" + b"\0" * 40,
+        "tiny": png(8, 8),
+        "claims": b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+    }
+
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            for name, data in bad.items():
+                answer = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "62_image": data_uri(data)})
+                assert answer.status == 422, name
+                assert answer.json["detail"][0]["loc"] == ["body", "62_image"], name
+            for text in ("data:image/png;base64,@@@@", "data:text/html;base64,AAAA", "data:image/png,AAAA", "data:"):
+                assert (await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "62_image": text})).status == 422
+            job = await here.submit({**BODY, "62_image": data_uri(png()), "68_image": data_uri(png())})
+            assert (await here.until(job))["state"] == "succeeded"
+
+    run(main)
+
+
+def test_a_stored_picture_carries_no_metadata_and_stands_upright(tmp_path: Path) -> None:
+    async def main() -> None:
+        source = Image.new("RGB", (60, 40), (10, 200, 10))
+        exif = source.getexif()
+        exif[0x0112] = 6  # turned by 90 degrees
+        exif[0x010E] = "where I live"
+        out = io.BytesIO()
+        source.save(out, "JPEG", exif=exif)
+        async with local(tmp_path) as here:
+            form = {"file": io.BytesIO(out.getvalue())}
+            answer = await here.call("POST", "/api/v3/media/upload/binary", data=form)
+            assert answer.status == 200, answer.json
+            stored = (await here.call("GET", answer.json["data"]["download_url"])).body
+            assert b"where I live" not in stored
+            assert Image.open(io.BytesIO(stored)).size == (40, 60)
+
+    run(main)
+
+
+PATHS = [
+    "../../etc/passwd",
+    "/etc/passwd",
+    "C:\\windows\\x.png",
+    "input/x.png",
+    "a.png [output]",
+    "a\0b.png",
+    "..%2f",
+    "con",
+]
+
+
+@pytest.mark.parametrize("field", ["62_image", "68_image"])
+def test_no_field_takes_a_path(tmp_path: Path, field: str) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            for path in PATHS:
+                assert (await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, field: path})).status == 422, path
+                body = {"first_image": path, "last_image": path}
+                assert (await here.call("POST", "/api/v3/wavespeed-ai/wan-flf2v", body)).status == 422, path
+
+    run(main)
+
+
+def test_path_tricks_elsewhere_name_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            for path in PATHS:
+                quoted = path.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
+                for address in (f"/v1/requests/{quoted}/status", f"/static/{quoted}", f"/api/v3/predictions/{quoted}"):
+                    assert (await here.call("GET", address)).status == 404, address
+                assert (await here.call("GET", f"/files/{quoted}/x?expires=9999999999&signature=00")).status in (
+                    403,
+                    404,
+                )
+            ticket = await here.call("POST", "/api/v3/media/uploads", {"filename": "../../x.png", "size": 10})
+            assert "/upload.png?" in ticket.json["data"]["upload"]["url"]
+
+    run(main)
+
+
+FIELDS = {
+    "unknown": {"evil": 1},
+    "wrong type": {"6_text": 5},
+    "out of range": {"57_steps": 21},
+    "not whole": {"57_steps": 7.5},
+    "infinite": {"57_cfg": 1e400},
+    "huge": {"57_noise_seed": 2**64},
+    "negative seed": {"57_noise_seed": -1},
+    "not in the list": {"67_length": 80},
+    "long text": {"6_text": "x" * 4001},
+    "NUL": {"6_text": "a\0b"},
+    "half a surrogate": {"6_text": "\ud800"},
+    "truth for a number": {"57_steps": True},
+    "a list": {"6_text": ["x"]},
+}
+
+
+@pytest.mark.parametrize("change", FIELDS.values(), ids=FIELDS.keys())
+def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=0) as here:
+            answer = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, **change})
+            if change == FIELDS["infinite"]:
+                assert answer.status == 400  # not JSON
+            else:
+                assert answer.status == 422, answer.json
+                assert next(iter(change)) in answer.json["error_message"]
+
+    run(main)
+
+
+def test_a_graph_is_never_taken(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            root = "/prod/v1/deployments/wan22_flf2v/inference"
+            graph = {"1": {"class_type": "LoadImage", "inputs": {}}}
+            assert (await here.call("POST", root, {"workflow_api_json": graph, "overrides": {}})).status == 422
+            for overrides in (
+                {"37": {"inputs": {"unet_name": "x"}}},
+                {"6": {"inputs": {"clip": ["1", 0]}}},
+                {"6": "x"},
+                [],
+            ):
+                answer = await here.call("POST", root, {"overrides": overrides})
+                assert answer.status == 422, overrides
+
+    run(main)
+
+
+def test_sizes_rates_and_the_queue_have_limits(tmp_path: Path) -> None:
+    limits = Limits(body_bytes=200_000, queued_jobs=5, submits_per_second=5, submits_burst=20)
+
+    async def main() -> None:
+        async with local(tmp_path, limits=limits, seconds=30) as here:
+            big = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "6_text": "x" * 300_000})
+            assert (big.status, big.headers["Connection"]) == (413, "close")
+
+            async def chunks() -> AsyncIterator[bytes]:
+                for _ in range(100):
+                    yield b"x" * 10_000
+
+            url, headers = f"{here.url}/v1/models/{FLF2V}", {"Authorization": f"Bearer {here.secret}"}
+            streamed = await here.session.post(url, data=chunks(), headers=headers)
+            assert streamed.status == 413
+            answers = [await here.call("POST", f"/v1/models/{FLF2V}", BODY) for _ in range(40)]
+            assert {answer.status for answer in answers} == {200, 429}
+            full = [answer for answer in answers if answer.status == 429]
+            assert all(int(answer.headers["Retry-After"]) >= 1 for answer in full)
+            words = " ".join(answer.json["error_message"] for answer in full)
+            assert "queue is full" in words
+            assert "requests a second" in words
+            assert sum(answer.status == 200 for answer in answers) in (5, 6)
+            assert (await here.call("GET", "/v1/models")).status == 200  # reading goes on
+
+    run(main)
+
+
+def test_a_slow_body_is_given_up_and_holds_nobody_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, limits=replace(Limits(), body_read_s=0.5)) as here:
+            host, port = here.url.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            head = f"POST /v1/models/{FLF2V} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {here.secret}\r\n"
+            writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n{{".encode())
+            await writer.drain()
+            job = await here.submit()
+            assert b"408" in await asyncio.wait_for(reader.readline(), 5)
+            await here.until(job)
+            writer.close()
+
+    run(main)
+
+
+def test_ten_thousand_jobs_are_refused_beyond_the_limit_and_the_rest_is_kept(tmp_path: Path) -> None:
+    limits = Limits(queued_jobs=1000, submits_per_second=0)
+
+    async def main() -> None:
+        async with local(tmp_path, limits=limits, seconds=30) as here:
+            gate = asyncio.Semaphore(64)
+
+            async def one() -> int:
+                async with gate:
+                    return (await here.call("POST", f"/v1/models/{FLF2V}", BODY)).status
+
+            statuses = await asyncio.gather(*(one() for _ in range(2000)))
+            assert set(statuses) == {200, 429}
+            assert 1000 <= statuses.count(200) <= 1002
+            counts = here.jobs.counts()
+            assert counts["queued"] + counts.get("running", 0) == statuses.count(200)
+
+    run(main, timeout_s=120)
+
+
+async def second_key(here: Local, *scopes: str) -> dict[str, str]:
+    secret = (await asyncio.to_thread(here.keys.create, "other", scopes or ("submit", "read")))[1]
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_keys_are_needed_scoped_revocable_and_blind_to_each_others_jobs(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=5) as here:
+            job = await here.submit()
+            for path in (f"/v1/requests/{job}/status", f"/api/v3/predictions/{job}/result", "/v1/models", "/metrics"):
+                for wrong in ("", "Bearer ", "Bearer nonsense", "Basic abc", "Bearer \u00fc", "Bearer " + "x" * 5000):
+                    answer = await here.call("GET", path, headers={"Authorization": wrong})
+                    assert answer.status == 401, (path, wrong[:20])
+            other = await second_key(here)
+            for method, path in (
+                ("GET", f"/v1/requests/{job}/status"), ("GET", f"/v1/requests/{job}/result"),
+                ("POST", f"/v1/requests/{job}/cancel"), ("GET", f"/api/v3/predictions/{job}/result"),
+                ("DELETE", f"/api/v3/predictions/{job}"), ("GET", f"/prod/v1/deployments/wan22_flf2v/requests/{job}/status"),
+            ):  # fmt: skip
+                assert (await here.call(method, path, headers=other)).status == 404, path
+            deleted = await here.call("POST", "/api/v3/predictions/delete", {"ids": [job]}, headers=other)
+            assert deleted.json["data"]["deleted_count"] == 0
+            assert (await here.call("GET", f"/v1/requests/{job}/status")).status == 200
+            reader = await second_key(here, "read")
+            assert (await here.call("POST", f"/v1/models/{FLF2V}", BODY, headers=reader)).status == 403
+            assert (await here.call("GET", "/metrics", headers=other)).status == 403
+            assert here.keys.revoke("other") == 2
+
+    run(main)
+
+
+def test_without_keys_only_this_machines_own_pages_are_served(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, auth=False) as here:
+            assert (await here.call("GET", "/v1/models")).status == 200
+            assert (await here.call("GET", "/v1/models", headers={"Host": "evil.example"})).status == 403
+            assert (await here.call("GET", "/v1/models", headers={"Origin": "https://evil.example"})).status == 403
+            assert (await here.call("GET", "/v1/models", headers={"Origin": here.url})).status == 200
+
+    run(main)
+
+
+def test_logs_carry_no_secret() -> None:
+    text = "Authorization: Bearer abc123 wf2v_SECRET data:image/png;base64,AAAA https://u:p@host/x ?signature=deadbeef"
+    shown = redact(text)
+    for secret in ("abc123", "SECRET", "AAAA", "u:p", "deadbeef"):
+        assert secret not in shown
+
+
+def test_no_secret_is_stored_in_clear(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            await here.until(await here.submit({**EXAMPLES, "6_text": "x"}))
+            for path in tmp_path.rglob("*"):
+                if path.is_file():
+                    assert here.secret.encode() not in path.read_bytes(), path
+
+    run(main)

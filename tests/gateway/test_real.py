@@ -1,0 +1,199 @@
+"""The demo gateway with the real ComfyUI: vendors' own clients, this pack's remote nodes, and a person at the page."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import pytest
+from playwright.sync_api import Page, sync_playwright
+from wan_flf2v.engine.locate import Engine
+from wan_flf2v.tests.doubles.comfy import RemoteComfy, error_of, graph
+from wan_flf2v.tests.frontend.browser import launch, screenshot_folder
+
+from .processes import Serve
+
+pytestmark = pytest.mark.slow
+# The request of RunComfy's public API page for this model.
+SEED_BODY = """{
+    "62_image": "Runcomfy_Example_1259_2.png",
+    "6_text": "Puppy, playing, happy, barking, joyful",
+    "68_image": "Runcomfy_Example_1259_1.png"
+  }"""
+
+
+@pytest.fixture(scope="module")
+def demo(engine: Engine, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    serve = Serve(tmp_path_factory.mktemp("demo"), ["--demo"], environment={"OMP_NUM_THREADS": "1"})
+    serve.start(wait_s=180)
+    yield serve
+    serve.stop()
+
+
+def frames(data: bytes) -> int:
+    """How many frames of a video can be decoded."""
+    with av.open(io.BytesIO(data)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url) as response:
+        return bytes(response.read())
+
+
+def test_the_official_wavespeed_sdk_uploads_runs_and_gets_a_playable_video(
+    demo: Serve, pictures: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wavespeed import Client
+
+    client = Client(api_key="any", base_url=demo.url)
+    first, last = (client.upload(str(path)) for path in pictures)
+    answer = client.run(
+        "wavespeed-ai/wan-flf2v",
+        {"first_image": first, "last_image": last, "prompt": "glass flower blossom", "duration": 5, "seed": 7},
+        timeout=240,
+    )
+    assert len(answer["outputs"]) == 1
+    assert frames(fetch(answer["outputs"][0])) == 17  # the demo's length
+
+
+def test_runcomfys_own_curl_lines_with_the_host_changed(demo: Serve) -> None:
+    def curl(*arguments: str) -> Any:
+        done = subprocess.run(["curl", "--silent", *arguments], capture_output=True, check=True, timeout=60)
+        return json.loads(done.stdout)
+
+    key = ("--header", "Authorization: Bearer <token>")
+    ticket = curl(
+        "--request", "POST", "--url", f"{demo.url}/v1/models/community/wan-2-2/first-last-frame",
+        "--header", "Content-Type: application/json", *key, "--data", SEED_BODY,
+    )  # fmt: skip
+    assert set(ticket) == {"request_id", "status_url", "result_url", "cancel_url"}
+    request = f"{demo.url}/v1/requests/{ticket['request_id']}"
+    deadline = time.monotonic() + 240
+    while (status := curl("--request", "GET", "--url", f"{request}/status", *key))["status"] != "completed":
+        assert status["status"] in ("in_queue", "in_progress")
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    result = curl("--request", "GET", "--url", f"{request}/result", *key)
+    assert result["status"] == "succeeded"
+    assert frames(fetch(result["output"]["video"])) == 17
+    assert curl("--request", "POST", "--url", f"{request}/cancel", *key)["outcome"] == "not_cancellable"
+
+
+def test_this_packs_remote_nodes_with_their_profiles_at_the_gateway(
+    demo: Serve, engine: Engine, tmp_path: Path
+) -> None:
+    def wait_for(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    account = SimpleNamespace(key="sk-anything-at-all", url=demo.url, wait_for=wait_for)
+    comfy = RemoteComfy(engine, tmp_path, account, account)  # type: ignore[arg-type]
+    with comfy.server:
+        nodes = graph("WanFLF2VWaveSpeed", "WanFLF2VRunComfy", "WanFLF2VRunComfyDeployment")
+        nodes["12"]["inputs"]["deployment_id"] = "wan22_flf2v"
+        record = comfy.finish(comfy.queue(nodes), timeout_s=300)
+    assert error_of(record) == ""
+    videos = sorted((tmp_path / "output" / "remote").glob("*.mp4"))
+    assert len(videos) == 3
+    assert {frames(path.read_bytes()) for path in videos} == {17}
+
+
+@pytest.fixture(scope="module")
+def page(demo: Serve) -> Iterator[Page]:
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.set_default_timeout(30_000)
+        yield page
+
+
+def open_playground(page: Page, url: str) -> list[str]:
+    """Open the page; the list gets every error of its console."""
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("#field-6_text")
+    return problems
+
+
+def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, pictures: tuple[Path, Path]) -> None:
+    problems = open_playground(page, demo.url)
+    page.click("#run")
+    assert "Start Image" in page.inner_text("#problem")
+    page.set_input_files("#field-68_image", pictures[0])
+    page.set_input_files("#field-62_image", pictures[1])
+    page.fill("#field-57_steps", "99")
+    page.click("#run")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "57_steps" in page.inner_text("#problem")
+    assert page.get_attribute("#field-57_steps", "aria-invalid") == "true"
+    assert problems.pop().startswith("Failed to load resource")  # the browser's own note of the 422
+    page.fill("#field-57_steps", "6")
+    page.click("#run")
+    page.wait_for_selector("#video:not([hidden])", timeout=240_000)
+    page.wait_for_function("document.querySelector('#video').videoWidth === 128")
+    line = page.text_content("#curl") or ""
+    assert f"{demo.url}/v1/models/community/wan-2-2/first-last-frame" in line
+    assert '"57_steps": 6' in line
+    page.screenshot(path=screenshot_folder() / "playground.png", full_page=True)
+    assert problems == []
+
+
+def test_the_curl_line_of_the_playground_runs(page: Page, demo: Serve) -> None:
+    line = page.text_content("#curl") or ""
+    done = subprocess.run(["bash", "-c", f"{line} --silent"], capture_output=True, check=True, timeout=60)
+    assert "request_id" in json.loads(done.stdout)
+
+
+def test_the_playground_fits_a_phone_and_works_by_keyboard(page: Page, demo: Serve) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    problems = open_playground(page, demo.url)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    visited = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        visited.add(page.evaluate("document.activeElement.id"))
+    assert {"field-68_image", "field-62_image", "field-6_text", "field-57_cfg", "run"} <= visited
+    page.screenshot(path=screenshot_folder() / "playground-phone.png", full_page=True)
+    page.focus("#run")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.evaluate("document.activeElement.id") == "field-68_image"
+    page.set_viewport_size({"width": 1200, "height": 900})
+    assert problems == []
+
+
+def test_the_api_page_shows_every_address_without_the_network(page: Page, demo: Serve) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{demo.url}/docs")
+    page.wait_for_selector(".operation")
+    paths = json.loads(fetch(f"{demo.url}/openapi.json"))["paths"]
+    assert page.locator(".operation").count() == sum(len(methods) for methods in paths.values())
+    page.screenshot(path=screenshot_folder() / "api.png")
+    assert all(url.startswith(demo.url) for url in asked)
+
+
+def test_a_job_is_rendered_again_after_its_comfyui_was_killed(demo: Serve) -> None:
+    status, ticket = demo.call("POST", "/v1/models/community/wan-2-2/first-last-frame", json.loads(SEED_BODY))
+    assert status == 200
+    request = f"/v1/requests/{ticket['request_id']}"
+    while demo.call("GET", f"{request}/status")[1]["status"] != "in_progress":
+        time.sleep(0.1)
+    assert demo.kill_comfy()
+    deadline = time.monotonic() + 240
+    while (body := demo.call("GET", f"{request}/result")[1])["status"] in ("in_queue", "in_progress"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert body["status"] == "succeeded"
