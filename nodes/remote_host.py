@@ -72,7 +72,7 @@ def reporter(node_id: str | None) -> Callable[[str], None]:
         phase = text.split(" · ")[0]
         now = time.monotonic()
         send = getattr(PromptServer.instance, "send_progress_text", None)
-        if send is None or node_id is None or (phase == shown["phase"] and now - shown["at"] < 1):
+        if send is None or node_id is None or (phase == shown["phase"] and now - shown["at"] < 0.9):
             return
         shown.update(phase=phase, at=now)
         send(text, node_id)

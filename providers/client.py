@@ -103,6 +103,7 @@ class RemoteClient:
             else:
                 row = claim.row
             if not wait:
+                self.report(f"{self.vendor.title}: submitted as {row.request_id}")
                 return self._outcome(row, collected=claim.kind != "new")
             return await self._follow(row, collected=claim.kind != "new")
 
@@ -249,6 +250,7 @@ class RemoteClient:
         if any(status.nsfw):
             self._notes.append(f"{self.vendor.title}'s safety checker flagged this video as unsafe (NSFW).")
         self.journal.finish(row.row, "completed", response=status.response, video=video)
+        self.report(f"{self.vendor.title}: done · {self.clock.time() - (row.submitted_at or row.created_at):.0f} s")
         outcome = self._outcome(row, status, collected=collected)
         return dataclasses.replace(outcome, video=video)
 
@@ -256,7 +258,7 @@ class RemoteClient:
         self.report(f"{self.vendor.title}: downloading the video · {received / 2**20:.1f} MiB")
 
     async def _poll(self, row: Row, *, wait: bool = True) -> Status:
-        started, failures = self.clock.time(), 0
+        started, failures, status = self.clock.time(), 0, None
         submitted = row.submitted_at or row.created_at
         while True:
             pause = self.policy.poll_wait(self.clock.time() - started)
@@ -268,6 +270,7 @@ class RemoteClient:
                     return status
             except (NotSent, ConnectionLost, ServerTrouble, RateLimited) as error:
                 # The job goes on without us, so trouble in asking ends the waiting at the deadline only.
+                status = None
                 self.report(f"{self.vendor.title}: asking again after trouble ({error})")
                 pause = max(pause, self.policy.backoff(failures, self.clock))
                 if isinstance(error, RateLimited) and error.retry_after_s is not None:
@@ -285,7 +288,16 @@ class RemoteClient:
                     provider=self.vendor.name,
                     request_id=row.request_id or "",
                 )
-            await self.clock.sleep(pause)
+            await self._pause(pause, row, status)
+
+    async def _pause(self, seconds: float, row: Row, status: Status | None) -> None:
+        """Sleep, with the seconds on display running on."""
+        while seconds > 0:
+            await self.clock.sleep(min(1.0, seconds))
+            seconds -= 1.0
+            if status is not None and seconds > 0:
+                waited = self.clock.time() - (row.submitted_at or row.created_at)
+                self.report(progress_text(self.vendor.title, status, waited, row.price))
 
     def _raise_for(self, row: Row, status: Status) -> None:
         """Raise what a finished job without a video means, and write it down."""

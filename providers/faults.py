@@ -93,7 +93,7 @@ def judge(reply: Reply, call: Call, vendor: Vendor, profile: str, now: float) ->
         if reply.json is None and call.auth:
             return ServerTrouble(f"{vendor.title} answered with something other than JSON.", provider=vendor.name)
         return None
-    said = error_text(reply.json) or " ".join(reply.text.split())[:_LONGEST]
+    said = error_text(reply.json) or (" ".join(reply.text.split())[:_LONGEST] if reply.json is None else "")
     tail = f" {vendor.title} said: {said}" if said else ""
     shown = f"HTTP {status}" if code is None else f"HTTP {reply.status}, code {code}"
     if status in (401, 407) or code in (400004, 401001):
