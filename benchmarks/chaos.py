@@ -46,7 +46,9 @@ class Clients:
     def submit(self, key: str) -> None:
         """Submit under this key until it is answered."""
         while True:
-            status, answer = self.serve.call("POST", f"/v1/models/{FLF2V}", BODY, {"Idempotency-Key": key}, timeout_s=10)
+            status, answer = self.serve.call(
+                "POST", f"/v1/models/{FLF2V}", BODY, {"Idempotency-Key": key}, timeout_s=10
+            )
             if status == 200:
                 if self.accepted.setdefault(key, answer["request_id"]) != answer["request_id"]:
                     raise SystemExit(f"two jobs under one idempotency key: {key}")

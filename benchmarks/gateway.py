@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
 from wan_flf2v.tests.gateway.local import BODY, FLF2V

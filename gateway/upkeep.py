@@ -13,6 +13,7 @@ from .service import JobService
 # The table is the queue; the engine only holds its head, so that cancelling and a long queue stay cheap.
 _WINDOW = 32
 _FEED_S = 0.25
+_BREATH_S = 0.05
 log = logging.getLogger(__name__)
 
 
@@ -21,6 +22,7 @@ class Upkeep:
 
     def __init__(self, service: JobService) -> None:
         self.service = service
+        self.full = False
 
     async def run_feeding(self) -> None:
         """Give queued jobs to the engine as it has room."""
@@ -29,6 +31,8 @@ class Upkeep:
                 await asyncio.wait_for(self.service.arrived.wait(), _FEED_S)
             self.service.arrived.clear()
             await _guard("feeding", self.feed)
+            # Every look costs the database something that submits wait for, so a burst is fed in a few rounds.
+            await asyncio.sleep(_FEED_S if self.full else _BREATH_S)
 
     async def run_sweeping(self) -> None:
         """Look for dead workers and stranded jobs."""
@@ -48,7 +52,8 @@ class Upkeep:
         if not await service.call(service.jobs.unfed, 1):
             return
         room = _WINDOW - await service.call(service.engine.waiting)
-        if room > 0:
+        self.full = room <= 0
+        if not self.full:
             jobs = await service.call(service.jobs.unfed, room)
             await service.call(service.engine.enqueue, jobs)
             await service.call(service.jobs.mark_fed, jobs)

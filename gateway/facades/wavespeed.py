@@ -1,17 +1,14 @@
-"""WaveSpeed's API v3: named fields in, a prediction out; uploads in both of its forms; delete and history."""
+"""WaveSpeed's API v3: named fields in, a prediction out; delete and history."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from ..decode import PictureError
-from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
+from ..errors import Invalid
 from ..examples import EXAMPLES
 from ..jobs import Job, NewJob
 from ..offer import SIZES, WAVESPEED_MODEL, Checker
@@ -32,8 +29,8 @@ from .operation import (
     obj,
     one_of,
 )
+from .uploads import TAG, envelope, wrapped
 
-TAG = "WaveSpeed API v3"
 STATES = {"queued": "created", "running": "processing", "succeeded": "completed", "failed": "failed"}
 NO_CHECKER = "none installed"
 PREDICTION = obj(
@@ -71,33 +68,6 @@ FIELDS: Schema = {
 }
 
 
-def envelope(data: Schema) -> Schema:
-    """The schema of WaveSpeed's wrapping."""
-    return obj(("code", "message", "data"), code=INTEGER, message=STRING, data=data)
-
-
-UPLOADED = envelope(obj(("download_url",), type=STRING, download_url=URI, filename=STRING, size=INTEGER))
-TICKET = envelope(
-    obj(
-        ("upload", "download_url"),
-        upload=obj(("method", "url", "headers"), method=STRING, url=URI, headers={"type": "object"}),
-        download_url=URI,
-    )
-)
-FILE_BODY: Schema = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}},
-}
-UPLOAD_BODY: Schema = {
-    "type": "object",
-    "required": ["filename", "size"],
-    "properties": {
-        "filename": {"type": "string", "minLength": 1, "maxLength": 255},
-        "size": {"type": "integer", "minimum": 1},
-        "content_type": STRING,
-    },
-}
 LIST_BODY: Schema = {
     "type": "object",
     "properties": {
@@ -172,42 +142,6 @@ def operations() -> list[Operation]:
             errors=bodies,
         ),
         Operation(
-            "POST",
-            "/api/v3/media/upload/binary",
-            upload_form,
-            "Upload a picture in a form",
-            TAG,
-            "submit",
-            body=FILE_BODY,
-            body_type="multipart/form-data",
-            answers={200: UPLOADED},
-            errors=bodies,
-        ),
-        Operation(
-            "POST",
-            "/api/v3/media/uploads",
-            announce,
-            "Ask for a place to PUT a picture to",
-            TAG,
-            "submit",
-            body=UPLOAD_BODY,
-            answers={200: TICKET},
-            errors=bodies,
-        ),
-        Operation(
-            "PUT",
-            "/uploads/{asset_id}/{filename}",
-            put_upload,
-            "PUT the announced picture",
-            TAG,
-            None,
-            body={"type": "string", "format": "binary"},
-            body_type="application/octet-stream",
-            query={"expires": STRING, "signature": STRING},
-            answers={200: obj(("size",), size=INTEGER)},
-            errors=(400, 403, 404, 408, 413, 422, 429, 503),
-        ),
-        Operation(
             "GET",
             "/api/v3/models",
             models,
@@ -229,11 +163,6 @@ def operations() -> list[Operation]:
             errors=(401, 403, 503),
         ),
     ]
-
-
-def wrapped(data: Any) -> web.Response:
-    """An answer in WaveSpeed's wrapping."""
-    return web.json_response({"code": 200, "message": "success", "data": data})
 
 
 async def submit(call: Call) -> web.Response:
@@ -337,72 +266,6 @@ async def delete_one(call: Call) -> web.Response:
     job = await call.service.job(call.part("prediction_id"), call.key)
     await call.service.delete([job.id], call.key)
     return wrapped({"id": job.id, "status": "deleted"})
-
-
-async def upload_form(call: Call) -> web.Response:
-    """Take a picture from a form."""
-    if not call.request.content_type.startswith("multipart/"):
-        raise BadRequest("Send the picture as multipart/form-data, in a field named file.")
-    try:
-        form = await asyncio.wait_for(call.request.post(), call.settings.limits.body_read_s)
-    except web.HTTPRequestEntityTooLarge:
-        raise TooLarge(f"The body must have at most {call.settings.limits.body_bytes // 2**20} MiB.") from None
-    except asyncio.TimeoutError:
-        raise TooSlow(f"The form did not arrive within {call.settings.limits.body_read_s:.0f} s.") from None
-    except (ValueError, LookupError, AssertionError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
-        raise BadRequest("The form can't be read.") from None
-    file = form.get("file")
-    if not isinstance(file, web.FileField):
-        raise Invalid("The form must have a picture in a field named file.", field="file")
-    data = file.file.read()
-    return wrapped(await _stored(call, data, file.filename))
-
-
-async def _stored(call: Call, data: bytes, filename: str) -> dict[str, Any]:
-    if len(data) > call.settings.limits.picture_bytes:
-        raise TooLarge(f"A picture must have at most {call.settings.limits.picture_bytes // 2**20} MiB.")
-    try:
-        asset = await call.service.store_picture(data, filename, call.key)
-    except PictureError as error:
-        raise Invalid(f"file: {error}", field="file") from None
-    link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
-    return {"type": "image", "download_url": link, "filename": asset.filename, "size": asset.size}
-
-
-async def announce(call: Call) -> web.Response:
-    """Answer where a picture may be PUT to, without a key, by whoever has the signed address."""
-    body = await call.json()
-    filename, size = body.get("filename"), body.get("size")
-    if not isinstance(filename, str) or not 0 < len(filename) <= 255:
-        raise Invalid("filename must be a text of 1 to 255 characters.", field="filename")
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= call.settings.limits.picture_bytes:
-        limit = call.settings.limits.picture_bytes
-        raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
-    service = call.service
-    await service.check_uploads(call.key)
-    asset = await service.call(
-        service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
-    )
-    link = call.base + service.links.path(asset.id, asset.filename, "write", 3600)
-    headers = {"Content-Type": str(body.get("content_type") or "application/octet-stream")[:100]}
-    upload = {"method": "PUT", "url": link, "headers": headers}
-    reading = call.base + service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
-    return wrapped({"upload": upload, "download_url": reading})
-
-
-async def put_upload(call: Call) -> web.Response:
-    """Take the bytes of an announced picture, once."""
-    asset_id, query = call.part("asset_id"), call.request.query
-    if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
-        raise Forbidden("This upload link is not valid, or has expired.")
-    data = await call.raw()
-    try:
-        png = await call.service.decoder.png(data)
-    except PictureError as error:
-        raise Invalid(f"file: {error}", field="file") from None
-    if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):
-        raise NotFound("This upload was made already, or has expired.")
-    return web.json_response({"size": len(png)})
 
 
 async def models(call: Call) -> web.Response:

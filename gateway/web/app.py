@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized
-from ..facades import runcomfy, serverless, wavespeed
+from ..facades import runcomfy, serverless, uploads, wavespeed
 from ..facades.operation import Call, Operation
 from ..keys import NOBODY, Key, KeyStore
 from ..metrics import Metrics
@@ -35,7 +35,7 @@ Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def all_operations() -> list[Operation]:
     """Every address of the gateway."""
-    parts = (runcomfy, serverless, wavespeed, files, pages)
+    parts = (runcomfy, serverless, wavespeed, uploads, files, pages)
     return [operation for part in parts for operation in part.operations()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import io
@@ -465,3 +466,17 @@ def test_no_secret_is_stored_in_clear(tmp_path: Path) -> None:
                     assert here.secret.encode() not in path.read_bytes(), path
 
     run(main)
+
+
+def test_the_compose_file_uses_commands_that_exist() -> None:
+    import yaml
+    from wan_flf2v.gateway import cli
+
+    compose = yaml.safe_load((Path(cli.__file__).parent / "compose.yaml").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser()
+    cli.add_parsers(parser.add_subparsers())
+    commands = [service["command"].split() for service in compose["services"].values() if "command" in service]
+    assert len(commands) == 3
+    for command in commands:
+        assert command[0] == "wan-flf2v"
+        parser.parse_args(command[1:])

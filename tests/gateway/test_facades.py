@@ -120,7 +120,9 @@ def test_wavespeeds_envelope_states_and_history(tmp_path: Path) -> None:
             assert (await here.call("GET", done["outputs"][0])).body == here.comfy.video
             assert done["timings"]["inference"] > 0
             assert (done["has_nsfw_contents"], done["safety_checker"]) == ([], "none installed")
-            page = (await here.call("POST", "/api/v3/predictions", {"status": "completed", "page_size": 10})).json["data"]
+            page = (await here.call("POST", "/api/v3/predictions", {"status": "completed", "page_size": 10})).json[
+                "data"
+            ]
             assert [item["id"] for item in page["items"]] == [data["id"]]
             assert page["items"][0]["input"]["seed"] == 3
             gone = (await here.call("POST", "/api/v3/predictions/delete", {"ids": [data["id"], "unknown"]})).json
@@ -155,7 +157,9 @@ def test_both_upload_forms_give_a_link_that_a_job_can_use(tmp_path: Path, pictur
             early = await here.call("POST", WAVESPEED, {"first_image": first, "last_image": ticket["download_url"]})
             assert early.status == 422  # announced, not there yet
             for expected in (200, 404):  # once, and not again
-                async with here.session.put(put["url"], data=pictures[1].read_bytes(), headers=put["headers"]) as answer:
+                async with here.session.put(
+                    put["url"], data=pictures[1].read_bytes(), headers=put["headers"]
+                ) as answer:
                     assert answer.status == expected
             body = {"first_image": first, "last_image": ticket["download_url"]}
             job = (await here.call("POST", WAVESPEED, body)).json["data"]["id"]
@@ -183,7 +187,10 @@ def test_wavespeeds_fields_become_a_workflow() -> None:
 
 
 def test_only_what_every_worker_can_run_is_offered() -> None:
-    workers = [Worker(name, "b", "ready", files, {}, 0, 0.0) for name, files in (("a", ["wan22_flf2v", "wan21_flf2v"]), ("b", ["wan22_flf2v"]))]
+    workers = [
+        Worker(name, "b", "ready", files, {}, 0, 0.0)
+        for name, files in (("a", ["wan22_flf2v", "wan21_flf2v"]), ("b", ["wan22_flf2v"]))
+    ]
     assert list(Offer.of(workers).workflows) == ["wan22_flf2v"]
 
 
@@ -237,7 +244,11 @@ def test_metrics_tell_jobs_queue_and_workers(tmp_path: Path) -> None:
         async with local(tmp_path) as here:
             await here.until(await here.submit())
             text = (await here.call("GET", "/metrics")).body.decode()
-            for line in ('flf2v_jobs{state="succeeded"} 1.0', "flf2v_queue_depth 0.0", 'flf2v_worker_up{worker="w1"} 1.0'):
+            for line in (
+                'flf2v_jobs{state="succeeded"} 1.0',
+                "flf2v_queue_depth 0.0",
+                'flf2v_worker_up{worker="w1"} 1.0',
+            ):
                 assert line in text
             assert here.secret not in text
 
