@@ -17,6 +17,7 @@ from .calls import Picture, Status, Ticket, is_request_id
 from .download import Downloader, LinkExpired
 from .errors import (
     BadInput,
+    ConfigError,
     ConnectionLost,
     Flagged,
     JobCancelled,
@@ -115,6 +116,10 @@ class RemoteClient:
         row = self.journal.adopt(
             Ticket(request_id, model), profile=self.profile.name, base_url=self.base_url, service=self.service
         )
+        if row.base_url != self.base_url:
+            raise ConfigError(
+                f"The job {request_id} is at {row.base_url}, but profile {self.profile.name} points to {self.base_url} now."
+            )
         if row.state == "completed" and row.video_path is not None:
             return self._served(row)
         return await self._follow(row, collected=True, wait=wait)
@@ -277,7 +282,8 @@ class RemoteClient:
                     pause = max(self.policy.poll_s, error.retry_after_s)
                 failures += 1
             except JobGone as error:
-                if self.clock.time() - submitted > self.policy.unknown_grace_s:
+                # Right after the submit a provider may not know its own job yet; an id from elsewhere has no such excuse.
+                if row.submitted_at is None or self.clock.time() - submitted > self.policy.unknown_grace_s:
                     self.journal.finish(row.row, "gone", response=row.response, error=str(error))
                     raise JobGone(f"Job {row.request_id}: {error}", request_id=row.request_id or "") from None
             waited = self.clock.time() - started

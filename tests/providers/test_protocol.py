@@ -237,6 +237,29 @@ def test_trouble_while_polling_does_not_end_the_waiting(fault: Fault, wavespeed,
     assert wavespeed.count("submit") == 1
 
 
+def test_a_new_model_is_a_new_entry(wavespeed, tmp_path, monkeypatch) -> None:
+    entry = {
+        "images": {"first": "image", "last": "end_image"},
+        "names": {"prompt": "text", "noise_seed": "seed"},
+        "max_picture_mib": 1,
+        "fields": {
+            "image": {"title": "Image", "description": "", "type": "string", "format": "image", "required": True},
+            "end_image": {"title": "End", "description": "", "type": "string", "format": "image", "required": True},
+            "text": {"title": "Text", "description": "", "type": "string", "required": True},
+            "seed": {"title": "Seed", "description": "", "type": "integer", "minimum": 0, "maximum": 9},
+        },
+    }
+    monkeypatch.setattr("wan_flf2v.providers.models._entries", lambda: {"wavespeed": {"vendor/other-flf": entry}})
+    other = model("wavespeed", "vendor/other-flf")
+    job = Job.build(other, other.from_local({"prompt": "x", "noise_seed": 3}), *URLS)
+    wavespeed.fail("submit", Fault(status=400, body={"code": 400, "message": "the double knows one model"}))
+    with pytest.raises(ProviderError, match="knows one model"):
+        generate(wavespeed, tmp_path, job=job)
+    seen = wavespeed.last("submit")
+    assert seen.path == "/api/v3/vendor/other-flf"
+    assert seen.json == {"image": URLS[0].url, "end_image": URLS[1].url, "text": "x", "seed": 3}
+
+
 def test_the_same_values_typed_as_int_or_float_are_the_same_job() -> None:
     assert job_of(cfg=5).content_key("a", "b") == job_of(cfg=5.0).content_key("a", "b")
     keys = {job_of().content_key("a", "b"), job_of().content_key("c", "b"), job_of().content_key("a", "c")}

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from wan_flf2v.providers import Interrupted, Journal, RemoteClient, run_interruptible
 from wan_flf2v.providers.calls import Ticket
-from wan_flf2v.providers.errors import JobGone, MaybeSubmitted, StillRunning
+from wan_flf2v.providers.errors import ConfigError, JobGone, MaybeSubmitted, StillRunning
 from wan_flf2v.providers.journal import KEEP_RESULT_S
+from wan_flf2v.providers.profiles import Profile
 from wan_flf2v.providers.retry import Clock
 from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, profile_of, rows
 from wan_flf2v.tests.doubles.vendor import Fault, Script
@@ -218,6 +220,23 @@ def test_any_request_id_can_be_collected_and_cancelled(runcomfy, tmp_path) -> No
 
     assert asyncio.run(cancel()) == "cancelled"
     assert rows(tmp_path / "here")[0].state == "cancelled"
+
+
+def test_a_wrong_id_is_refused_at_once_and_an_id_of_another_address_is_not_asked_for(runcomfy, tmp_path) -> None:
+    generate(runcomfy, tmp_path, "runcomfy", wait=False)
+    request_id = next(iter(runcomfy.jobs))
+    moved = replace(profile_of(runcomfy, "runcomfy"), base_url="https://elsewhere.example")
+    patient = replace(QUICK, unknown_grace_s=60)
+
+    async def collect(profile: Profile, wanted: str) -> None:
+        with Journal(tmp_path) as journal:
+            async with RemoteClient(profile, "runcomfy", journal, policy=patient) as client:
+                await client.collect(wanted)
+
+    with pytest.raises(JobGone):
+        asyncio.run(collect(profile_of(runcomfy, "runcomfy"), "no-such-job"))
+    with pytest.raises(ConfigError, match=r"points to https://elsewhere\.example"):
+        asyncio.run(collect(moved, request_id))
 
 
 def test_old_results_are_dropped_and_open_jobs_are_not(wavespeed, tmp_path) -> None:
