@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,28 +28,30 @@ class Timed:
         return any(name == child or name.rpartition(".")[2] == child for name, _ in self.nodes)
 
 
-async def run_timed(client: ComfyClient, graph: Mapping[str, Any]) -> Timed:
-    """Queue the graph and follow it to its end. Raises EngineError's children when it fails."""
-    events = client.events()
-    await anext(events)  # the connection is up when the first status arrives
-    prompt_id = await client.queue(graph)
-    started = previous = time.perf_counter()
-    current: str | None = None
+async def run_timed(url: str, graph: Mapping[str, Any]) -> Timed:
+    """Queue the graph and follow it to its end. Raises EngineError's children when it fails.
+
+    Each run is a client of its own: a server drops an id's connection when an earlier one of the same id ends.
+    """
     nodes: list[tuple[str, float]] = []
-    async for message in events:
-        data = message.get("data", {})
-        if message["type"] != "executing" or data.get("prompt_id") != prompt_id:
-            continue
-        now = time.perf_counter()
-        if current is None:
-            started = now
-        else:
-            nodes.append((current, now - previous))
-        current, previous = data["node"], now
-        if current is None:
-            break
-    record = await client.history(prompt_id)
-    while record is None:
-        record = await client.history(prompt_id)
+    started = previous = 0.0
+    current: str | None = None
+    async with ComfyClient(url) as client:
+        events = client.events()
+        await anext(events)  # the connection is up when the first status arrives
+        prompt_id = await client.queue(graph)
+        async for message in events:
+            data = message.get("data", {})
+            if message["type"] != "executing" or data.get("prompt_id") != prompt_id:
+                continue
+            now = time.perf_counter()
+            if current is not None:
+                nodes.append((current, now - previous))
+            started = started or now
+            current, previous = data["node"], now
+            if current is None:
+                break
+        while (record := await client.history(prompt_id)) is None:
+            await asyncio.sleep(0.01)
     raise_for_status(record)
     return Timed(previous - started, nodes, record)

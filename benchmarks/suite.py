@@ -22,7 +22,7 @@ from .server_rows import server_rows
 
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- benchmark table: python run.py bench --readme -->", "<!-- end of the benchmark table -->"
-_VERSIONS = "import torch, comfyui_version; print(torch.__version__, comfyui_version.__version__)"
+_VERSIONS = "import torch, runpy; print(torch.__version__, runpy.run_path('comfyui_version.py')['__version__'])"
 
 
 def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]) -> dict[str, Any]:
