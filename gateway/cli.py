@@ -55,7 +55,10 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         demo=getattr(arguments, "demo", False),
         trusted_origins=trusted,
         limits=limits,
-        timing=Timing(poll_s=getattr(arguments, "poll", Timing.poll_s)),
+        timing=Timing(
+            poll_s=getattr(arguments, "poll", Timing.poll_s),
+            cancel_grace_s=getattr(arguments, "cancel_grace", Timing.cancel_grace_s),
+        ),
     )
 
 
@@ -93,16 +96,8 @@ async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
 async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> None:
     """Run the worker as a child process, and again whenever it ends. Its standard input tells it that we live."""
     command = [sys.executable, "-m", "wan_flf2v.gateway", "worker", "--data", str(settings.data)]
-    command += [
-        "--follow-parent",
-        "--log-level",
-        arguments.log_level,
-        "--name",
-        arguments.name,
-        "--poll",
-        str(arguments.poll),
-    ]
-    for name in ("comfyui", "comfyui_url", "comfyui_command", "models"):
+    command.append("--follow-parent")
+    for name in ("name", "log_level", "poll", "cancel_grace", "comfyui", "comfyui_url", "comfyui_command", "models"):
         if getattr(arguments, name):
             command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
     if settings.demo:
@@ -240,6 +235,13 @@ def add_parsers(commands: Any) -> None:
         command.add_argument("--models", metavar="DIR", help="folder laid out as ComfyUI's models/")
         command.add_argument(
             "--name", default=_default_name(), help="the worker's name, its own on every machine and GPU"
+        )
+        command.add_argument(
+            "--cancel-grace",
+            type=float,
+            default=Timing.cancel_grace_s,
+            metavar="SECONDS",
+            help="how long a cancelled job may go on before its ComfyUI is killed (default 30)",
         )
         command.add_argument("--poll", type=float, default=Timing.poll_s, help=argparse.SUPPRESS)
         command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))

@@ -25,6 +25,12 @@ _CRASH_PAUSE_S = 3.0
 log = logging.getLogger(__name__)
 
 
+def _is_old(version: str) -> bool:
+    """Whether this is a ComfyUI before 0.28."""
+    numbers = [int(part) for part in version.lstrip("v").split(".")[:2] if part.isdigit()]
+    return len(numbers) == 2 and numbers < [0, 28]
+
+
 def _end_process() -> None:
     os._exit(3)
 
@@ -145,6 +151,8 @@ class Agent:
             "comfyui": system.get("comfyui_version", ""),
             "devices": [str(device.get("name", "")) for device in stats.get("devices", [])],
         }
+        if _is_old(str(self.info["comfyui"])):
+            log.warning("this ComfyUI lacks security fixes of 0.28; keep it on loopback", extra=self.info)
         if not self.workflows:
             log.error("this ComfyUI has the model files of no workflow; wan-flf2v status says what is missing")
 

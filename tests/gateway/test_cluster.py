@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -127,7 +128,50 @@ def test_a_running_prompt_is_found_again_after_the_gateway_and_its_worker_were_k
         serve.stop()
 
 
-def test_a_comfyui_that_ignores_a_cancel_is_killed(tmp_path: Path) -> None:
+def test_a_second_worker_on_one_machine_shares_the_sqlite_queue(tmp_path: Path) -> None:
+    """One worker for each GPU, the same data folder, another name."""
+    data = tmp_path / "data"
+    options = ["--poll", "0.2", "--comfyui-command", fake_command(0.7)]
+    with (
+        running(Serve(data, ["--no-auth", *options])) as serve,
+        running(Serve(data, options, name="w2", command="worker"), 0),
+    ):
+        deadline = time.monotonic() + 60
+        while serve.call("GET", "/health")[1]["workers"] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        jobs = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(8)]
+        database = Database(f"sqlite:///{data}/jobs.sqlite")
+        store = JobStore(database)
+        wait_over(store, jobs, 60)
+        assert {store.attempts(job)[-1].worker for job in jobs} == {"w1", "w2"}
+        assert {row.state for job in jobs if (row := store.get(job)) is not None} == {"succeeded"}
+        database.close()
+
+
+def test_a_running_job_whose_comfyui_ignores_the_cancel_ends_and_the_next_one_runs(tmp_path: Path) -> None:
+    options = ["--no-auth", "--poll", "0.2", "--cancel-grace", "1.5", "--comfyui-command", fake_command(60)]
+    with running(Serve(tmp_path, options)) as serve:
+        job = serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"]
+        while serve.call("GET", f"/v1/requests/{job}/status")[1]["status"] != "in_progress":
+            time.sleep(0.05)
+        time.sleep(0.5)
+        comfy = serve.comfy_pid()
+        port = json.loads((tmp_path / "workers" / "w1" / "comfyui.json").read_text())["port"]
+        serve.call("POST", f"http://127.0.0.1:{port}/fake", {"deaf": True})
+        began = time.monotonic()
+        assert serve.call("POST", f"/v1/requests/{job}/cancel")[1]["outcome"] == "cancelled"
+        while serve.call("GET", f"/v1/requests/{job}/status")[1]["status"] != "cancelled":
+            assert time.monotonic() - began < 15
+            time.sleep(0.05)
+        after = serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"]
+        while serve.call("GET", f"/v1/requests/{after}/status")[1]["status"] != "in_progress":
+            assert time.monotonic() - began < 60
+            time.sleep(0.1)
+        assert serve.comfy_pid() != comfy
+
+
+def test_the_next_agent_finds_the_comfyui_of_the_last_one(tmp_path: Path) -> None:
     from wan_flf2v.gateway.worker.supervisor import Owned
 
     owned = Owned(tmp_path, command=fake_command(60).split())
