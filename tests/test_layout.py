@@ -19,7 +19,7 @@ ARROWS = {
     "providers": {"workflows"},
     "nodes": {"flf2v", "providers", "workflows"},
     "gateway": {"flf2v", "providers", "engine", "workflows"},
-    "cli": {"flf2v", "providers", "engine", "workflows", "gateway"},
+    "cli": {"flf2v", "providers", "engine", "workflows", "gateway", "benchmarks"},
 }
 HOST_MODULES = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "nodes", "server", "folder_paths", "execution")
 
