@@ -54,7 +54,7 @@ class Gateway:
         database = await asyncio.to_thread(Database, settings.database_url)
         engine = self.engine
         if engine is None:
-            engine = await asyncio.to_thread(open_engine, settings.database_url)
+            engine = open_engine(settings.database_url)
         dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s)
         links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
         secret = await asyncio.to_thread(shared_secret, database, "webhooks")

@@ -54,10 +54,15 @@ class EngineWorker(Protocol):
 
 
 def open_engine(database_url: str) -> JobEngine:
-    """The feeding side of the durable engine on this database, its tables made where they are missing."""
-    from .durable import DurableEngine
+    """The feeding side of the durable engine on this database, opened on its first use."""
+    from .lazy import LazyEngine
 
-    return DurableEngine(database_url)
+    def make() -> JobEngine:
+        from .durable import DurableEngine
+
+        return DurableEngine(database_url)
+
+    return LazyEngine(make)
 
 
 def open_worker(database_url: str, poll_s: float) -> EngineWorker:
