@@ -10,6 +10,7 @@ from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeplo
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VTwoStageSampler
+from .routes import register_routes
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
 
@@ -37,5 +38,6 @@ class WanFLF2VExtension(ComfyExtension):
     """What ComfyUI's loader asks for the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack."""
+        """Every node of the pack. Adds the routes of the pack's part of the editor too."""
+        register_routes()  # not in on_load, which ComfyUI 0.3.75 does not call
         return NODES

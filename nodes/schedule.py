@@ -179,22 +179,32 @@ class WanFLF2VAutoShift(io.ComfyNode):
 
     @classmethod
     def execute(cls, steps: int, high_steps: int, scheduler: str, boundary: float) -> io.NodeOutput:
-        shift = auto_shift(unshifted_times(scheduler, steps), high_steps, boundary)
-        found = split_steps(scheduler_sigmas(scheduler, steps, shift), boundary).high
-        if found != high_steps:
-            raise FLF2VError(
-                f"with the scheduler {scheduler} no shift gives {high_steps} of {steps} steps (the nearest gives {found}). "
-                "Use the scheduler simple, or set high_steps on the sampler."
-            )
-        return io.NodeOutput(shift)
+        return io.NodeOutput(find_shift(steps, high_steps, scheduler, boundary))
+
+
+def find_shift(steps: int, high_steps: int, scheduler: str, boundary: float) -> float:
+    """The shift that gives exactly ``high_steps``, proven on the scheduler's grid. Raises FLF2VError where none does."""
+    shift = auto_shift(unshifted_times(scheduler, steps), high_steps, boundary)
+    found = split_steps(scheduler_sigmas(scheduler, steps, shift), boundary).high
+    if found != high_steps:
+        raise FLF2VError(
+            f"with the scheduler {scheduler} no shift gives {high_steps} of {steps} steps (the nearest gives {found}). "
+            "Use the scheduler simple, or set high_steps on the sampler."
+        )
+    return shift
 
 
 def scheduler_sigmas(scheduler: str, steps: int, shift: float) -> list[float]:
     """The scheduler's grid for a flow model of this shift, as ComfyUI computes it."""
+    sigmas: list[float] = comfy.samplers.calculate_sigmas(flow_sampling(shift), scheduler, steps).tolist()
+    return sigmas
+
+
+def flow_sampling(shift: float) -> Any:
+    """ComfyUI's own model sampling of a Wan model with this shift."""
     sampling = comfy.model_sampling.ModelSamplingDiscreteFlow()
     sampling.set_parameters(shift=shift, multiplier=1000)
-    sigmas: list[float] = comfy.samplers.calculate_sigmas(sampling, scheduler, steps).tolist()
-    return sigmas
+    return sampling
 
 
 def unshifted_times(scheduler: str, steps: int) -> list[float]:

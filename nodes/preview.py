@@ -1,0 +1,179 @@
+"""What the editor shows before a run: the schedule and the frames, computed by the code that the run uses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.samplers
+
+from ..flf2v.errors import FLF2VError
+from ..flf2v.frames import check_length, latent_length
+from ..flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
+from ..flf2v.split import BY_BOUNDARY, check_hand_over, split_steps, warnings_for
+from .host import run_grid
+from .schedule import find_shift, flow_sampling
+
+MOST_STEPS = 10_000  # of the whole grid; more are run, but not drawn
+ASPECT_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class ShiftedModel:
+    """As much of a model as ComfyUI's KSampler asks for a grid: its sampling."""
+
+    sampling: Any
+
+    def get_model_object(self, name: str) -> Any:
+        """The model sampling."""
+        return self.sampling
+
+
+class Request:
+    """The JSON body of a call, read field by field with a clear error for a wrong one."""
+
+    def __init__(self, body: object) -> None:
+        if not isinstance(body, Mapping):
+            raise FLF2VError("the body must be a JSON object.")
+        self.body = body
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """A finite number."""
+        value = self.body.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise FLF2VError(f"{name} must be a number; got {value!r}.")
+        return value
+
+    def whole(self, name: str, default: int | None = None) -> int:
+        """A whole number."""
+        value = self.number(name, default)
+        if value != int(value):
+            raise FLF2VError(f"{name} must be a whole number; got {value!r}.")
+        return int(value)
+
+    def choice(self, name: str, options: list[str] | tuple[str, ...], default: str | None = None) -> str:
+        """One of the options."""
+        value = self.body.get(name, default)
+        if not isinstance(value, str) or value not in options:
+            raise FLF2VError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
+        return value
+
+    def child(self, name: str) -> Request | None:
+        """A nested object, or None where it is absent."""
+        value = self.body.get(name)
+        return None if value is None else Request(value)
+
+
+def schedule_preview(body: object) -> dict[str, Any]:
+    """The sigmas, the split and the warnings of a run with these values. Raises FLF2VError.
+
+    ``shift`` is a number; ``auto`` (steps, high_steps, scheduler, boundary) asks for Wan FLF2V Auto Shift's instead.
+    ``boundary`` is absent where one model makes all steps. ``lora`` and ``cfg`` are for the warnings alone.
+    """
+    asked = Request(body)
+    steps, denoise = asked.whole("steps"), asked.number("denoise", 1.0)
+    if steps < 1 or steps / max(denoise, 1e-6) > MOST_STEPS:
+        raise FLF2VError(f"steps / denoise must be between 1 and {MOST_STEPS} for a plot; got {steps} / {denoise:g}.")
+    scheduler = asked.choice("scheduler", comfy.samplers.KSampler.SCHEDULERS)
+    sampler = asked.choice("sampler_name", comfy.samplers.KSampler.SAMPLERS)
+    auto = asked.child("auto")
+    shift = _auto_shift(auto) if auto is not None else asked.number("shift")
+    if not 0 < shift <= 100:
+        raise FLF2VError(f"shift must be above 0 and at most 100; got {shift:g}.")
+    grid = run_grid(ShiftedModel(flow_sampling(shift)), steps, sampler, scheduler, denoise)
+    found: dict[str, Any] = {"shift": shift, "sigmas": list(grid.sigmas), "steps": len(grid.sigmas) - 1}
+    if asked.body.get("boundary") is None:
+        return found | {"high": None, "low": None, "boundary": None, "words": f"{found['steps']} steps", "warnings": []}
+    high_steps = asked.whole("high_steps", BY_BOUNDARY)
+    split = split_steps(grid.sigmas, asked.number("boundary"), high_steps)
+    lora, cfg = bool(asked.body.get("lora")), asked.number("cfg", 1.0)
+    notes = warnings_for(split, forced=high_steps != BY_BOUNDARY, cfg=cfg, distilled=lora and steps <= 8)
+    if asked.body.get("shift_low") is not None:
+        sampling = flow_sampling(asked.number("shift_low"))
+        low = run_grid(ShiftedModel(sampling), steps, sampler, scheduler, denoise)
+        try:
+            check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
+        except FLF2VError as error:
+            notes.insert(0, _sentence(error))
+    return found | {
+        "high": split.high,
+        "low": split.low,
+        "boundary": split.boundary,
+        "words": split.describe(),
+        "hand_over": split.sigmas[split.high],
+        "warnings": notes,
+    }
+
+
+def _auto_shift(auto: Request) -> float:
+    return find_shift(
+        auto.whole("steps"),
+        auto.whole("high_steps"),
+        auto.choice("scheduler", comfy.samplers.KSampler.SCHEDULERS),
+        auto.number("boundary"),
+    )
+
+
+def frames_preview(body: object) -> dict[str, Any]:
+    """How the two pictures will be used at this size: placements, latent frames, seconds, warnings. Raises FLF2VError.
+
+    ``preset`` is Wan FLF2V Resolution's, and wins over width and height; ``start`` and ``end`` are ``{width, height}``.
+    """
+    asked = Request(body)
+    preset = asked.body.get("preset")
+    if isinstance(preset, str) and preset != "custom":
+        width, height = preset_size(preset)
+    else:
+        width, height = asked.whole("width"), asked.whole("height")
+    length, rate = asked.whole("length"), asked.number("frame_rate", 16.0)
+    fit: Any = asked.choice("fit", FITS)
+    check_size(width, height)
+    check_length(length)
+    if not rate > 0:
+        raise FLF2VError(f"frame_rate must be above 0; got {rate:g}.")
+    pictures: dict[str, Any] = {}
+    notes = []
+    for side in ("start", "end"):
+        size = asked.child(side)
+        if size is None:
+            continue
+        source = size.whole("width"), size.whole("height")
+        try:
+            check_picture_size(*source)
+        except FLF2VError as error:
+            notes.append(f"{'First' if side == 'start' else 'Last'} frame: {error}")
+            continue
+        placed = place(*source, width, height, fit)
+        pictures[side] = {"size": list(source), "source": list(placed.source), "target": list(placed.target)}
+        lost = 1 - placed.source[2] * placed.source[3] / (source[0] * source[1])
+        if lost > ASPECT_TOLERANCE:
+            pictures[side]["lost"] = lost
+    if len(pictures) == 2:
+        (first, last) = (side["size"][0] / side["size"][1] for side in pictures.values())
+        if abs(first / last - 1) > ASPECT_TOLERANCE:
+            notes.append(
+                f"The two pictures have different aspects ({_size(pictures['start'])} and {_size(pictures['end'])}), "
+                "so the view will seem to jump. Crop them alike first."
+            )
+    return {
+        "width": width,
+        "height": height,
+        "render": list(render_size(width, height)),
+        "length": length,
+        "latent_frames": latent_length(length),
+        "seconds": length / rate,
+        "frame_rate": rate,
+        "pictures": pictures,
+        "warnings": notes,
+    }
+
+
+def _size(picture: Mapping[str, Any]) -> str:
+    return "x".join(str(side) for side in picture["size"])
+
+
+def _sentence(error: FLF2VError) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,118 @@
+"""What the editor's list of remote jobs asks for: the journal, the accounts without their keys, fetch and cancel."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+
+from ..providers import Journal, RemoteClient
+from ..providers.errors import ConfigError, ProviderError
+from ..providers.journal import Row
+from ..providers.profiles import PROVIDERS, Profile
+from . import remote_host
+from .preview import Request
+
+LATEST = 50
+NO_KEY = (
+    "No API key is stored for {profile}. Run `wan-flf2v login {provider}` in a terminal on ComfyUI's machine, or set "
+    "{variable} in its environment. A key is never typed into the editor."
+)
+VARIABLES = {"runcomfy": "RUNCOMFY_API_TOKEN", "wavespeed": "WAVESPEED_API_KEY"}
+
+
+def remote_handlers() -> dict[str, Any]:
+    """The handlers by route name."""
+    return {
+        "remote/jobs": list_jobs,
+        "remote/accounts": list_accounts,
+        "remote/cancel": cancel_job,
+        "remote/fetch": fetch_job,
+    }
+
+
+def list_jobs(_: object) -> dict[str, Any]:
+    """The newest jobs of the journal, newest first, without links or answers of the provider."""
+    with Journal(remote_host.store().folders[0]) as journal:
+        return {"now": time.time(), "jobs": [_shown(row) for row in journal.newest(LATEST)]}
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    prompt = next((str(row.inputs[name]) for name in ("6_text", "prompt") if row.inputs.get(name)), "")
+    return {
+        "row": row.row,
+        "state": row.state,
+        "service": row.service,
+        "profile": row.profile,
+        "model": row.model,
+        "request_id": row.request_id,
+        "created_at": row.created_at,
+        "finished_at": row.finished_at,
+        "prompt": prompt[:200],
+        "error": row.error,
+        "price": row.price,
+        "has_video": row.video_path is not None,
+    }
+
+
+def list_accounts(_: object) -> dict[str, Any]:
+    """Every profile, whether a key is stored for it, and how to store one."""
+    store = remote_host.store()
+    accounts = []
+    for provider in PROVIDERS:
+        for name in store.names(provider):
+            try:
+                store.load(name)
+                advice = None
+            except ConfigError:
+                advice = NO_KEY.format(profile=name, provider=provider, variable=VARIABLES[provider])
+            accounts.append({"name": name, "provider": provider, "advice": advice})
+    return {"accounts": accounts}
+
+
+async def cancel_job(body: object) -> dict[str, Any]:
+    """Ask the provider to stop the job ``row``; its answer in words. Raises ProviderError."""
+    with Journal(remote_host.store().folders[0]) as journal:
+        row = _row(journal, body)
+        async with RemoteClient(_profile(row), row.service, journal) as client:
+            return {"answer": await client.cancel(row)}
+
+
+async def fetch_job(body: object) -> dict[str, Any]:
+    """The video of the job ``row``, copied into ComfyUI's output folder, or its state while it runs."""
+    with Journal(remote_host.store().folders[0]) as journal:
+        row = _row(journal, body)
+        async with RemoteClient(_profile(row), row.service, journal) as client:
+            outcome = await client.collect(row.ticket.request_id, row.model, wait=False)
+    if outcome.video is None:
+        return {"state": "running", "file": None}
+    return {"state": "finished", "file": _save(outcome.video)}
+
+
+def _save(video: Path) -> dict[str, str]:
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        "video/wan_flf2v_remote", folder_paths.get_output_directory()
+    )
+    target = Path(folder) / f"{name}_{counter:05}_{video.suffix}"
+    shutil.copyfile(video, target)
+    return {"filename": target.name, "subfolder": subfolder, "type": "output"}
+
+
+def _row(journal: Journal, body: object) -> Row:
+    number = Request(body).whole("row")
+    row = journal.get(number)
+    if row is None:
+        raise ProviderError(f"there is no job {number} in the journal.")
+    return row
+
+
+def _profile(row: Row) -> Profile:
+    profile = remote_host.store().load(row.profile)
+    now = profile.serverless_base_url if row.service == "runcomfy-deployment" else profile.base_url
+    if now != row.base_url:
+        # the job's key would otherwise go to another host
+        raise ConfigError(f"job {row.row} is at {row.base_url}, but the profile {row.profile} points to {now} now.")
+    return profile

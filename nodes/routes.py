@@ -1,0 +1,62 @@
+"""The pack's HTTP routes, for its own part of the editor. They read; only the remote routes act, on POST."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..flf2v.errors import FLF2VError
+from ..providers.errors import ProviderError
+from ..workflows.api_call import ApiCallError, api_call
+from .preview import frames_preview, schedule_preview
+
+logger = logging.getLogger(__name__)
+PREFIX = "/wan_flf2v"
+Answer = Callable[[Any], Any]
+
+
+def register_routes() -> bool:
+    """Add the routes to ComfyUI's server; False where none is running, as in a script that imports the nodes."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return False
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return False
+    from .remote_routes import remote_handlers
+
+    handlers: dict[str, Answer] = {
+        "schedule": schedule_preview,
+        "frames": frames_preview,
+        "api_call": api_call,
+        **remote_handlers(),
+    }
+    known = {(route.method, route.path) for route in server.routes}
+    for name, answer in handlers.items():
+        path = f"{PREFIX}/{name}"
+        if ("POST", path) not in known:  # a pack that is reloaded finds its routes there
+            server.routes.post(path)(_handler(answer))
+    return True
+
+
+def _handler(answer: Answer) -> Callable[[Any], Awaitable[Any]]:
+    from aiohttp import web
+
+    async def handle(request: Any) -> Any:
+        if request.content_type != "application/json":
+            return web.json_response({"error": "the body must be application/json"}, status=415)
+        try:
+            body = await request.json()
+        except ValueError:
+            return web.json_response({"error": "the body must be JSON"}, status=400)
+        try:
+            result = answer(body) if asyncio.iscoroutinefunction(answer) else asyncio.to_thread(answer, body)
+            found: Mapping[str, Any] = await result
+        except (FLF2VError, ApiCallError, ProviderError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(found)
+
+    return handle
