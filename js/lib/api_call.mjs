@@ -1,0 +1,28 @@
+// "Copy as API call": the graph's values as payload, curl line, Python or command line. The server reads the bindings.
+
+/** @typedef {{workflow: string, title: string, payload: Record<string, any>, curl: string, python: string, cli: string, notes: string[]}} ApiCall */
+
+export const FORMS = [
+  { id: "payload", label: "Payload (JSON)" },
+  { id: "curl", label: "curl" },
+  { id: "python", label: "Python" },
+  { id: "cli", label: "Command line" },
+];
+
+/**
+ * The text to copy.
+ * @param {ApiCall} call
+ * @param {string} form
+ */
+export function textOf(call, form) {
+  if (form === "payload") return `${JSON.stringify(call.payload, null, 2)}\n`;
+  if (form === "curl") return call.curl;
+  if (form === "python") return call.python;
+  return call.cli;
+}
+
+/** What to tell the user beside "copied". @param {ApiCall} call */
+export function remarks(call) {
+  const pictures = "Pictures are names in ComfyUI's input folder: give URLs or paths in their place.";
+  return [...call.notes, pictures].join("\n");
+}

@@ -1,0 +1,166 @@
+// Reads a graph of the editor: where an input's value or model really comes from. Nothing here changes the graph.
+
+const SUBGRAPH_INPUT = -10;
+const MUTED = 2;
+const BYPASSED = 4;
+const DEPTH = 64;
+
+/**
+ * As much of the editor's graph as is read here.
+ * @typedef {{name: string, value: any}} Widget
+ * @typedef {{name: string, type?: any, link?: number | null, widget?: {name: string}}} Input
+ * @typedef {{name: string, type?: any, links?: number[] | null, linkIds?: number[]}} Output
+ * @typedef {{id: number, origin_id: any, origin_slot: number, target_id: any, target_slot: number}} Link
+ * @typedef {{id: any, type: string, title?: string, mode?: number, inputs?: Input[], outputs?: Output[], widgets?: Widget[],
+ *   graph?: Graph | null, subgraph?: Graph | null, imgs?: any[]}} GraphNode
+ * @typedef {{_nodes?: GraphNode[], nodes?: GraphNode[], links: any, outputs?: Output[], inputs?: Output[],
+ *   rootGraph?: Graph}} Graph
+ * @typedef {{node: GraphNode, slot: number} | {widget: Widget}} Source
+ */
+
+/**
+ * The link of this id.
+ * @param {Graph | null | undefined} graph
+ * @param {number | null | undefined} id
+ * @returns {Link | undefined}
+ */
+export function linkOf(graph, id) {
+  if (!graph || id == null) return undefined;
+  return graph.links instanceof Map ? graph.links.get(id) : graph.links?.[id];
+}
+
+/** @param {Graph} graph @returns {GraphNode[]} */
+export const nodesOf = (graph) => graph._nodes ?? graph.nodes ?? [];
+
+/** @param {Graph} graph @param {any} id */
+const nodeById = (graph, id) => nodesOf(graph).find((node) => String(node.id) === String(id));
+
+/**
+ * The node that shows this subgraph, anywhere below the root graph.
+ * @param {Graph} root
+ * @param {Graph} inner
+ * @returns {GraphNode | undefined}
+ */
+export function containerOf(root, inner) {
+  for (const node of nodesOf(root)) {
+    if (!node.subgraph) continue;
+    if (node.subgraph === inner) return node;
+    const found = containerOf(node.subgraph, inner);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/**
+ * What feeds an input: another node's output, or a widget of the subgraph's node; undefined when nothing does.
+ * Walks through reroutes, bypassed nodes and the borders of subgraphs.
+ * @param {GraphNode} node
+ * @param {number} index
+ * @param {number} depth
+ * @returns {Source | undefined}
+ */
+export function sourceAt(node, index, depth = 0) {
+  const graph = node.graph;
+  const link = linkOf(graph, node.inputs?.[index]?.link);
+  if (!graph || !link || depth > DEPTH) return undefined;
+  if (Number(link.origin_id) === SUBGRAPH_INPUT) {
+    const container = containerOf(graph.rootGraph ?? graph, graph);
+    const outer = container?.inputs?.[link.origin_slot];
+    if (!container || !outer) return undefined;
+    if (outer.link != null) return sourceAt(container, link.origin_slot, depth + 1);
+    const name = outer.widget?.name ?? outer.name;
+    const widget = container.widgets?.find((each) => each.name === name);
+    return widget && { widget };
+  }
+  const origin = nodeById(graph, link.origin_id);
+  return origin && throughNode(origin, link.origin_slot, depth + 1);
+}
+
+/**
+ * @param {GraphNode} node
+ * @param {number} slot
+ * @param {number} depth
+ * @returns {Source | undefined}
+ */
+function throughNode(node, slot, depth) {
+  if (node.mode === MUTED) return undefined;
+  if (node.type === "Reroute") return sourceAt(node, 0, depth);
+  if (node.mode === BYPASSED) {
+    const type = node.outputs?.[slot]?.type;
+    const index = (node.inputs ?? []).findIndex((input) => input.type === type);
+    return index < 0 ? undefined : sourceAt(node, index, depth);
+  }
+  if (node.subgraph) {
+    const link = linkOf(node.subgraph, node.subgraph.outputs?.[slot]?.linkIds?.[0]);
+    const inner = link && nodeById(node.subgraph, link.origin_id);
+    return inner && link ? throughNode(inner, link.origin_slot, depth + 1) : undefined;
+  }
+  return { node, slot };
+}
+
+/**
+ * What feeds the input of this name.
+ * @param {GraphNode} node
+ * @param {string} name
+ * @param {number} [depth]
+ */
+export function source(node, name, depth = 0) {
+  const index = (node.inputs ?? []).findIndex((input) => input.name === name);
+  return index < 0 ? undefined : sourceAt(node, index, depth);
+}
+
+/** @param {GraphNode} node @param {string} name */
+export const isLinked = (node, name) => node.inputs?.find((input) => input.name === name)?.link != null;
+
+/** @param {GraphNode} node @param {string} name */
+export const widgetValue = (node, name) => node.widgets?.find((widget) => widget.name === name)?.value;
+
+/**
+ * The value that an input will have: its widget's, or what is linked to it where that can be read without a run.
+ * @param {GraphNode} node
+ * @param {string} name
+ * @returns {any} undefined where only a run can tell
+ */
+export function valueOf(node, name) {
+  if (!isLinked(node, name)) return widgetValue(node, name);
+  const found = source(node, name);
+  if (!found) return undefined;
+  if ("widget" in found) return found.widget.value;
+  if (found.node.type.startsWith("Primitive") || found.node.type === "INTConstant") {
+    return widgetValue(found.node, "value") ?? found.node.widgets?.[0]?.value;
+  }
+  return undefined;
+}
+
+/**
+ * The nodes downstream of an output, nearest first, through everything that passes data on.
+ * @param {GraphNode} start
+ * @param {number} slot
+ * @returns {GraphNode[]}
+ */
+export function downstream(start, slot) {
+  /** @type {GraphNode[]} */
+  const found = [];
+  const seen = new Set([start]);
+  /** @type {[GraphNode, number | null][]} */
+  let wave = [[start, slot]];
+  for (let depth = 0; wave.length && depth < DEPTH; depth++) {
+    /** @type {[GraphNode, number | null][]} */
+    const next = [];
+    for (const [node, only] of wave) {
+      (node.outputs ?? []).forEach((output, index) => {
+        if (only !== null && index !== only) return;
+        for (const id of output.links ?? []) {
+          const link = linkOf(node.graph, id);
+          const target = link && node.graph && nodeById(node.graph, link.target_id);
+          if (!target || seen.has(target)) continue;
+          seen.add(target);
+          found.push(target);
+          next.push([target, null]);
+        }
+      });
+    }
+    wave = next;
+  }
+  return found;
+}
