@@ -9,8 +9,8 @@ from .continuous import WanFLF2VContinuousSampler
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
-from .sampler import WanFLF2VTwoStageSampler
 from .routes import register_routes
+from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
 

@@ -23,7 +23,7 @@ def api_call(body: object) -> dict[str, Any]:
     """The API call of ``{"graph": an API graph}``: payload, curl, python, cli, notes. Raises ApiCallError."""
     graph = body.get("graph") if isinstance(body, Mapping) else None
     if not isinstance(graph, Mapping) or not all(isinstance(node, Mapping) for node in graph.values()):
-        raise ApiCallError("the body must be {\"graph\": …} with a graph in API format.")
+        raise ApiCallError('the body must be {"graph": …} with a graph in API format.')
     bindings = workflow_of(graph)
     payload = payload_of(bindings, graph)
     notes = differences(bindings, graph, payload)
@@ -36,7 +36,9 @@ def api_call(body: object) -> dict[str, Any]:
             raise ApiCallError(str(wrong)) from None
         notes.insert(0, FREE.format(error=str(error).rstrip(".")))
     if bindings.model != PUBLISHED:
-        notes.insert(0, f"RunComfy publishes {PUBLISHED} alone; this workflow runs on your own gateway (RUNCOMFY_BASE_URL).")
+        notes.insert(
+            0, f"RunComfy publishes {PUBLISHED} alone; this workflow runs on your own gateway (RUNCOMFY_BASE_URL)."
+        )
     return {
         "workflow": bindings.name,
         "title": bindings.title,

@@ -12,7 +12,8 @@ const DEPTH = 64;
  * @typedef {{name: string, type?: any, links?: number[] | null, linkIds?: number[]}} Output
  * @typedef {{id: number, origin_id: any, origin_slot: number, target_id: any, target_slot: number}} Link
  * @typedef {{id: any, type: string, title?: string, mode?: number, inputs?: Input[], outputs?: Output[], widgets?: Widget[],
- *   graph?: Graph | null, subgraph?: Graph | null, imgs?: any[]}} GraphNode
+ *   graph?: Graph | null, subgraph?: Graph | null, imgs?: any[], getInputLink?: (slot: number) => Link | null,
+ *   getOutputNodes?: (slot: number) => GraphNode[] | null}} GraphNode
  * @typedef {{_nodes?: GraphNode[], nodes?: GraphNode[], links: any, outputs?: Output[], inputs?: Output[],
  *   rootGraph?: Graph}} Graph
  * @typedef {{node: GraphNode, slot: number} | {widget: Widget}} Source
@@ -27,6 +28,28 @@ const DEPTH = 64;
 export function linkOf(graph, id) {
   if (!graph || id == null) return undefined;
   return graph.links instanceof Map ? graph.links.get(id) : graph.links?.[id];
+}
+
+/**
+ * The link of a node's input. Newer editors warn about reading `link` itself.
+ * @param {GraphNode} node
+ * @param {number} index
+ */
+const inputLink = (node, index) =>
+  node.getInputLink && !node.subgraph // a subgraph's node means its inside by that method
+    ? (node.getInputLink(index) ?? undefined)
+    : linkOf(node.graph, node.inputs?.[index]?.link);
+
+/**
+ * The nodes that an output feeds.
+ * @param {GraphNode} node
+ * @param {number} index
+ * @returns {GraphNode[]}
+ */
+function targetsOf(node, index) {
+  if (node.getOutputNodes) return node.getOutputNodes(index) ?? [];
+  const links = (node.outputs?.[index]?.links ?? []).map((id) => linkOf(node.graph, id));
+  return links.flatMap((link) => (link && node.graph && nodeById(node.graph, link.target_id)) || []);
 }
 
 /** @param {Graph} graph @returns {GraphNode[]} */
@@ -61,13 +84,13 @@ export function containerOf(root, inner) {
  */
 export function sourceAt(node, index, depth = 0) {
   const graph = node.graph;
-  const link = linkOf(graph, node.inputs?.[index]?.link);
+  const link = inputLink(node, index);
   if (!graph || !link || depth > DEPTH) return undefined;
   if (Number(link.origin_id) === SUBGRAPH_INPUT) {
     const container = containerOf(graph.rootGraph ?? graph, graph);
     const outer = container?.inputs?.[link.origin_slot];
     if (!container || !outer) return undefined;
-    if (outer.link != null) return sourceAt(container, link.origin_slot, depth + 1);
+    if (inputLink(container, link.origin_slot)) return sourceAt(container, link.origin_slot, depth + 1);
     const name = outer.widget?.name ?? outer.name;
     const widget = container.widgets?.find((each) => each.name === name);
     return widget && { widget };
@@ -110,7 +133,10 @@ export function source(node, name, depth = 0) {
 }
 
 /** @param {GraphNode} node @param {string} name */
-export const isLinked = (node, name) => node.inputs?.find((input) => input.name === name)?.link != null;
+export function isLinked(node, name) {
+  const index = (node.inputs ?? []).findIndex((input) => input.name === name);
+  return index >= 0 && inputLink(node, index) !== undefined;
+}
 
 /** @param {GraphNode} node @param {string} name */
 export const widgetValue = (node, name) => node.widgets?.find((widget) => widget.name === name)?.value;
@@ -148,14 +174,13 @@ export function downstream(start, slot) {
     /** @type {[GraphNode, number | null][]} */
     const next = [];
     for (const [node, only] of wave) {
-      (node.outputs ?? []).forEach((output, index) => {
+      (node.outputs ?? []).forEach((_, index) => {
         if (only !== null && index !== only) return;
-        for (const id of output.links ?? []) {
-          const link = linkOf(node.graph, id);
-          const target = link && node.graph && nodeById(node.graph, link.target_id);
-          if (!target || seen.has(target)) continue;
+        for (const target of targetsOf(node, index)) {
+          if (seen.has(target)) continue;
           seen.add(target);
           found.push(target);
+          if (target.subgraph) found.push(...nodesOf(target.subgraph));
           next.push([target, null]);
         }
       });

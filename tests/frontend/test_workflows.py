@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.tests.frontend.browser import set_renderer
 from wan_flf2v.tests.frontend.draw_workflows import LAYOUTS, draw
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
@@ -55,6 +56,7 @@ def test_ui_graphs_are_what_the_drawing_gives(
     server_of: Callable[[str], ComfyServer], open_page: Callable[..., Page]
 ) -> None:
     page = open_page(server_of("bundled").url)
+    set_renderer(page, "classic")  # Nodes 2.0 has its own sizes
     for name in LAYOUTS:
         assert draw(page, name) == json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8")), (
             f"workflows/{name}.json is out of date: run python -m wan_flf2v.tests.frontend.draw_workflows"

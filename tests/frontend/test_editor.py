@@ -1,0 +1,266 @@
+"""The pack's part of the editor, in Chromium, in both frontends and both renderers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from wan_flf2v.engine.client import ComfyClient
+from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.tests.frontend.browser import load_workflow, set_renderer, shipped_graph
+from wan_flf2v.workflows import Bindings
+
+OURS = "/wan_flf2v/"
+SET = """([id, values]) => {
+  const root = window.app.rootGraph ?? window.app.graph;
+  const node = root.getNodeById(id);
+  for (const [name, value] of Object.entries(values)) node.widgets.find((widget) => widget.name === name).value = value;
+}"""
+LOAD_API = "async (graph) => { await window.app.loadApiJson(graph, 'from api') }"
+EXPORT = "async () => (await window.app.graphToPrompt()).output"
+
+
+def panel(page: Page, kind: str = "schedule") -> Any:
+    """The pack's panels of one kind that are in the page."""
+    return page.locator(f"[data-panel={kind}]")
+
+
+def splits(page: Page) -> list[str]:
+    """The split of every plot."""
+    found: list[str] = panel(page).evaluate_all("(all) => all.map((each) => each.dataset.split ?? '')")
+    return found
+
+
+def wait_for_split(page: Page, *wanted: int) -> None:
+    """Until every plot shows one of these splits."""
+    page.wait_for_function(
+        "(wanted) => { const all = [...document.querySelectorAll('[data-panel=schedule]')]; "
+        "return all.length && all.every((each) => wanted.includes(each.dataset.split)) }",
+        arg=[str(value) for value in wanted],
+    )
+
+
+def run_api(server: ComfyServer, graph: dict[str, Any]) -> dict[str, Any]:
+    """Run an API graph; its outputs."""
+
+    async def work() -> dict[str, Any]:
+        async with ComfyClient(server.url) as client:
+            prompt_id = await client.queue(graph)
+            while (record := await client.history(prompt_id)) is None:
+                await asyncio.sleep(0.1)
+            assert record["status"]["status_str"] == "success", record["status"]
+            return dict(record["outputs"])
+
+    with ThreadPoolExecutor() as pool:  # Playwright has this thread's event loop
+        return pool.submit(asyncio.run, work()).result()
+
+
+@pytest.fixture
+def editor(server: ComfyServer, renderer: str, open_page: Callable[..., Page]) -> Page:
+    """An editor in this test's renderer, without a graph of ours. Errors of the pack's own files fail the test."""
+    page = open_page(server.url)
+    set_renderer(page, renderer)
+    return page
+
+
+def test_plot_shows_the_split_that_the_run_uses_and_follows_every_widget(server: ComfyServer, editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    wait_for_split(editor, 10)
+    assert len(splits(editor)) == 2
+    expect(panel(editor).first).to_contain_text("10 high + 10 low")
+    changes: list[tuple[int, dict[str, Any]]] = [
+        (54, {"shift": 5}),
+        (57, {"steps": 10}),
+        (57, {"scheduler": "beta"}),
+        (57, {"sampler_name": "uni_pc"}),
+        (57, {"boundary": 0.8}),
+        (57, {"high_steps": 2}),
+    ]
+    for node, change in changes:
+        before = panel(editor).last.get_attribute("data-sigmas")
+        words = panel(editor).last.inner_text()
+        editor.evaluate(SET, [node, change])
+        editor.wait_for_function(
+            "([sigmas, words]) => { const all = document.querySelectorAll('[data-panel=schedule]'); "
+            "const last = all[all.length - 1]; return last.dataset.sigmas !== sigmas || last.innerText !== words }",
+            arg=[before, words],
+        )
+        graph = schedule_graph(editor.evaluate(EXPORT))
+        outputs = run_api(server, graph)
+        report, split = outputs["901"]["text"][0], int(outputs["902"]["text"][0])
+        wait_for_split(editor, split)
+        shown = json.loads(panel(editor).last.get_attribute("data-sigmas") or "[]")
+        assert [f"{sigma:.4f}" for sigma in shown] == report.split("sigmas ")[1].split("\n")[0].split(", ")
+
+
+def schedule_graph(exported: dict[str, Any]) -> dict[str, Any]:
+    """The exported graph's models, shift and sampler values, as a run of the schedule alone, with its results as text."""
+    graph = {key: exported[key] for key in ("37", "56", "54")}
+    names = ("model_high", "model_low", "steps", "sampler_name", "scheduler", "boundary", "high_steps", "denoise")
+    inputs = {name: exported["57"]["inputs"][name] for name in names}
+    graph["900"] = {"class_type": "WanFLF2VSchedule", "inputs": inputs}
+    graph["901"] = {"class_type": "PreviewAny", "inputs": {"source": ["900", 5]}}
+    graph["902"] = {"class_type": "PreviewAny", "inputs": {"source": ["900", 0]}}
+    return graph
+
+
+def test_plot_warns_of_bad_splits(editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v_4step")
+    wait_for_split(editor, 2)
+    expect(panel(editor).last.get_by_role("alert")).to_have_count(0)
+    editor.evaluate(SET, [57, {"cfg": 4}])
+    expect(panel(editor).last.get_by_role("alert")).to_contain_text("distilled for cfg 1")
+    editor.evaluate(SET, [57, {"cfg": 1, "high_steps": 0}])
+    expect(panel(editor).last.get_by_role("alert").first).to_contain_text("takes no step")
+    editor.evaluate(SET, [57, {"boundary": 0}])
+    expect(panel(editor).last.get_by_role("alert").first).to_contain_text("boundary must be above 0")
+
+
+def test_sixty_quick_changes_leave_one_request_in_flight(editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    wait_for_split(editor, 10)
+    editor.evaluate(
+        "() => { const ask = window.fetch; window.seen = {flying: 0, most: 0, count: 0}; const seen = window.seen; "
+        "window.fetch = (...call) => { if (!String(call[0]).includes('/wan_flf2v/schedule')) return ask(...call); "
+        "seen.count++; seen.most = Math.max(seen.most, ++seen.flying); return ask(...call).finally(() => seen.flying--) } }"
+    )
+    editor.evaluate(
+        "async () => { const node = (window.app.rootGraph ?? window.app.graph).getNodeById(57); "
+        "const steps = node.widgets.find((widget) => widget.name === 'steps'); "
+        "for (let value = 1; value <= 60; value++) { steps.value = value; await new Promise((go) => setTimeout(go, 10)) } }"
+    )
+    editor.wait_for_function(
+        "() => [...document.querySelectorAll('[data-panel=schedule]')].every("
+        "(each) => JSON.parse(each.dataset.sigmas).length === 61)"
+    )
+    seen = editor.evaluate("() => window.seen")
+    assert 1 <= seen["most"] <= 2, "one for each of the two plots"
+    assert seen["count"] <= 30
+
+
+def test_frames_are_shown_as_they_will_be_used(editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    frames = panel(editor, "frames")
+    expect(frames.locator("canvas")).to_have_count(2)
+    expect(frames).to_contain_text("720 × 720 · 81 frames = 5.06 s at 16 fps · 21 latent frames")
+    editor.evaluate(SET, [71, {"preset": "540x960 (9:16)"}])
+    expect(frames).to_contain_text("Rendered at 544 × 960, cropped back when saved.")
+    expect(frames).to_contain_text("% cut off")
+    editor.evaluate(SET, [67, {"fit": "pad", "length": 49}])
+    expect(frames).to_contain_text("49 frames = 3.06 s")
+    corner = frames.locator("canvas").first.evaluate("(c) => [...c.getContext('2d').getImageData(2, 2, 1, 1).data]")
+    assert corner == [0, 0, 0, 255], "the bars of fit=pad are black"
+    editor.evaluate(SET, [67, {"length": 50}])
+    expect(frames.get_by_role("alert")).to_contain_text("Use 49 or 53")
+
+
+def test_panels_survive_toggling_reload_copy_paste_undo_and_api_json(server: ComfyServer, editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    wait_for_split(editor, 10)
+    saved = editor.evaluate("() => (window.app.rootGraph ?? window.app.graph).serialize()")
+    assert all("10 high" not in str(node.get("widgets_values")) for node in saved["nodes"])
+    values = {node["id"]: node.get("widgets_values") for node in saved["nodes"]}
+    assert values[57] == [96860978, "fixed", 20, 4, 0, "euler", "simple", 0.9, -1, 1]
+    assert values[54] == [8]
+    for renderer in ("nodes2", "classic"):
+        set_renderer(editor, renderer)
+        wait_for_split(editor, 10)
+    editor.evaluate("(graph) => window.app.loadGraphData(graph, true, true, 'again')", saved)
+    wait_for_split(editor, 10)
+    editor.evaluate(LOAD_API, shipped_graph("wan22_flf2v_4step", api=True))
+    wait_for_split(editor, 2)
+    editor.evaluate(
+        "() => { const canvas = window.app.canvas; const node = canvas.graph.getNodeById(57); "
+        "canvas.selectItems([node]); canvas.copyToClipboard([node]); canvas.pasteFromClipboard(); }"
+    )
+    editor.wait_for_function("() => document.querySelectorAll('[data-panel=schedule]').length === 3")
+    pasted = editor.evaluate(
+        "() => window.app.canvas.graph._nodes.filter((node) => node.type === 'WanFLF2VTwoStageSampler')"
+        ".map((node) => node.widgets.find((widget) => widget.name === 'steps').value)"
+    )
+    assert pasted == [4, 4]
+
+
+def test_works_inside_a_subgraph(editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v_4step")
+    wait_for_split(editor, 2)
+    before = editor.evaluate(EXPORT)
+    editor.evaluate(
+        "() => { const canvas = window.app.canvas; const graph = canvas.graph; "
+        "const items = new Set([graph.getNodeById(57)]); graph.convertToSubgraph(items); }"
+    )
+    editor.evaluate(
+        "() => { const canvas = window.app.canvas; "
+        "const outer = canvas.graph._nodes.find((node) => node.subgraph); canvas.openSubgraph(outer.subgraph, outer); }"
+    )
+    wait_for_split(editor, 2)
+    after = editor.evaluate(EXPORT)
+    inner = next(node for node in after.values() if node["class_type"] == "WanFLF2VTwoStageSampler")
+    plain = {name: value for name, value in inner["inputs"].items() if not isinstance(value, list)}
+    assert plain == {name: value for name, value in before["57"]["inputs"].items() if not isinstance(value, list)}
+
+
+@pytest.mark.parametrize("form", ["payload", "cli"])
+def test_copied_api_call_is_the_job_of_the_graph(server: ComfyServer, editor: Page, form: str) -> None:
+    editor.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
+    load_workflow(editor, "wan22_flf2v")
+    editor.evaluate(SET, [57, {"steps": 12, "noise_seed": 7}])
+    editor.evaluate(SET, [71, {"preset": "custom", "width": 96, "height": 64}])
+    editor.evaluate(SET, [7, {"text": "blurred"}])
+    editor.evaluate("(id) => window.app.extensionManager.command.execute(id)", f"WanFLF2V.CopyApiCall.{form}")
+    expect(editor.get_by_text("Copied: Wan 2.2 FLF2V").first).to_be_visible()
+    text = editor.evaluate("() => navigator.clipboard.readText()")
+    if form == "cli":
+        assert text == "wan-flf2v generate --workflow wan22_flf2v --free --payload payload.json"
+        return
+    bindings = Bindings.load("wan22_flf2v")
+    mine = bindings.apply(bindings.check(json.loads(text), free=True))
+    exported = editor.evaluate(EXPORT)
+    for key, node in exported.items():
+        assert mine[key]["inputs"] == node["inputs"], key
+
+
+def test_menus_offer_the_api_call(editor: Page, renderer: str) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    names = editor.evaluate(
+        "() => window.app.collectCanvasMenuItems(window.app.canvas).map((item) => item?.content).filter(Boolean)"
+    )
+    assert "Copy as API call" in names
+    names = editor.evaluate(
+        "() => window.app.collectNodeMenuItems(window.app.canvas.graph.getNodeById(57)).map((item) => item?.content)"
+    )
+    assert "Copy as API call" in names
+
+
+def test_nothing_is_asked_before_a_node_of_the_pack_is_there(
+    server: ComfyServer, open_page: Callable[..., Page], browser: Any
+) -> None:
+    asked: list[str] = []
+    page = browser.new_context().new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server.url)
+    page.wait_for_function("window.app?.extensionManager && window.app?.canvas?.graph", timeout=120_000)
+    page.wait_for_timeout(1500)
+    assert not [url for url in asked if OURS in url]
+    files = [url.rpartition("/")[2] for url in asked if "/extensions/wan-flf2v/" in url]
+    assert sorted(files) == sorted(set(files)), "each file is fetched once"
+    assert set(files) <= {"wan_flf2v.js", *(path.name for path in Path(__file__).parents[2].glob("js/lib/*.mjs"))}
+    page.context.close()
+
+
+def test_remote_node_says_how_to_add_a_key_and_shows_no_key_field(editor: Page) -> None:
+    load_workflow(editor, "remote_wavespeed")
+    remote = panel(editor, "remote")
+    expect(remote.get_by_role("alert")).to_contain_text("wan-flf2v login wavespeed")
+    names = editor.evaluate(
+        "() => window.app.canvas.graph._nodes.flatMap((node) => (node.widgets ?? []).map((widget) => widget.name))"
+    )
+    assert not [name for name in names if "key" in name or "token" in name]
+    remote.get_by_role("button", name="Job list").click()
+    expect(editor.get_by_text("No remote jobs yet.")).to_be_visible()

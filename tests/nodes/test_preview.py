@@ -1,0 +1,111 @@
+"""What the editor's panels are told equals what the nodes do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wan_flf2v.flf2v.errors import FLF2VError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def preview(pack: dict[str, Any]) -> Any:
+    from wan_flf2v.nodes import preview
+
+    return preview
+
+
+@pytest.mark.parametrize("sampler", ["euler", "uni_pc"])
+@pytest.mark.parametrize("scheduler", ["simple", "beta", "karras"])
+@pytest.mark.parametrize("denoise", [1.0, 0.6])
+def test_the_plot_has_the_numbers_of_the_schedule_node(
+    preview: Any, call: Any, load_model: Any, sampler: str, scheduler: str, denoise: float
+) -> None:
+    values = {"steps": 7, "sampler_name": sampler, "scheduler": scheduler, "boundary": 0.9, "high_steps": -1}
+    high, low = call("WanFLF2VShift", model_high=load_model("high"), model_low=load_model("low"), shift=5.0)
+    split, sigmas, *_ = call("WanFLF2VSchedule", model_high=high, model_low=low, denoise=denoise, **values)
+    shown = preview.schedule_preview({**values, "denoise": denoise, "shift": 5.0})
+    assert (shown["high"], shown["sigmas"]) == (split, sigmas.tolist())
+
+
+def test_an_automatic_shift_is_the_node_s(preview: Any, call: Any) -> None:
+    auto = {"steps": 4, "high_steps": 2, "scheduler": "simple", "boundary": 0.9}
+    (shift,) = call("WanFLF2VAutoShift", **auto)
+    base = {"steps": 4, "sampler_name": "euler", "scheduler": "simple", "boundary": 0.9}
+    shown = preview.schedule_preview({**base, "auto": auto})
+    assert (shown["shift"], shown["high"]) == (shift, 2)
+
+
+def test_bad_choices_are_warned_of(preview: Any) -> None:
+    base = {"steps": 4, "sampler_name": "euler", "scheduler": "simple", "boundary": 0.9, "shift": 5.0}
+    assert preview.schedule_preview(base)["warnings"] == []
+    for change, words in [
+        ({"high_steps": 0}, "takes no step"),
+        ({"high_steps": 4}, "takes no step"),
+        ({"high_steps": 3}, "Set high_steps to -1"),
+        ({"lora": True, "cfg": 4.0}, "Set cfg to 1"),
+        ({"shift_low": 8.0}, "different shifts"),
+    ]:
+        assert words in " ".join(preview.schedule_preview({**base, **change})["warnings"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 0},
+        {"steps": 10**9},
+        {"steps": "4"},
+        {"steps": True},
+        {"steps": float("nan")},
+        {"scheduler": "none"},
+        {"shift": 0},
+        {"shift": 1e9},
+        {"boundary": 2},
+        {"denoise": 0},
+        {"high_steps": 99},
+    ],
+)
+def test_values_that_cannot_work_are_refused_in_words(preview: Any, change: dict[str, Any]) -> None:
+    base = {"steps": 4, "sampler_name": "euler", "scheduler": "simple", "boundary": 0.9, "shift": 5.0}
+    with pytest.raises(FLF2VError, match="must be|least|between"):
+        preview.schedule_preview({**base, **change})
+
+
+def test_frames_are_placed_as_the_conditioning_places_them(preview: Any) -> None:
+    from wan_flf2v.flf2v.sizes import place
+
+    body = {"preset": "540x960 (9:16)", "length": 81, "fit": "crop", "start": {"width": 480, "height": 480}}
+    shown = preview.frames_preview(body)
+    placed = place(480, 480, 540, 960, "crop")
+    assert shown["pictures"]["start"]["source"] == list(placed.source)
+    assert (shown["render"], shown["latent_frames"], shown["seconds"]) == ([544, 960], 21, 81 / 16)
+    other = preview.frames_preview({**body, "end": {"width": 640, "height": 480}})
+    assert "different aspects" in other["warnings"][0]
+
+
+def test_every_node_has_help_in_both_languages_that_names_every_input(pack: dict[str, Any]) -> None:
+    docs = ROOT / "js" / "docs"
+    for name, node in pack.items():
+        assert (docs / "media" / f"{name}.jpg").is_file(), name
+        for path in (docs / f"{name}.md", docs / name / "zh.md"):
+            text = path.read_text(encoding="utf-8")
+            assert f"(media/{name}.jpg)" in text
+            for given in node.GET_SCHEMA().inputs:
+                assert f"`{given.id}`" in text, f"{path.name}: {given.id}"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_locales_cover_every_node_input_and_output(pack: dict[str, Any], language: str) -> None:
+    found = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+    assert set(found) == set(pack)
+    for name, node in pack.items():
+        schema = node.GET_SCHEMA()
+        assert set(found[name]["inputs"]) == {given.id for given in schema.inputs}, name
+        assert len(found[name]["outputs"]) == len(schema.outputs), name
+        if language == "en":
+            for given in schema.inputs:
+                assert found[name]["inputs"][given.id]["tooltip"] == given.tooltip, f"{name}.{given.id}"
