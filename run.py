@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -198,6 +199,15 @@ def check() -> int:
         ([str(BIN / "ruff"), "format", "--check", "."], ROOT),
         ([str(BIN / "mypy"), "--config-file", str(ROOT / "pyproject.toml"), "-p", "wan_flf2v"], link.parent),
     ]
+    if shutil.which("node") and shutil.which("npm"):
+        scripts = ROOT / "tests" / "js"
+        npm = shutil.which("npm") or "npm"
+        if not (scripts / "node_modules").is_dir():
+            commands.append(([npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"], scripts))
+        commands += [([npm, "run", "--silent", "check"], scripts), ([npm, "run", "--silent", "test"], scripts)]
+    elif os.environ.get("CI"):
+        print("Node.js and npm are needed for the JavaScript checks.", file=sys.stderr)
+        return 1
     failed = 0
     for command, folder in commands:
         print("$", " ".join([Path(command[0]).name, *command[1:]]), flush=True)

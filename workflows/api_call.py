@@ -95,7 +95,7 @@ def _in_use(bindings: Bindings, field: Field, graph: Mapping[str, Any]) -> bool:
             if target.transform == "constant"
         }
         return not any((target.node, target.input, _input(graph, target)) in hidden for target in field.bind)
-    return _value(field, graph) != field.default
+    return bool(_value(field, graph) != field.default)
 
 
 def _value(field: Field, graph: Mapping[str, Any]) -> Any:

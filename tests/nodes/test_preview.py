@@ -71,7 +71,7 @@ def test_bad_choices_are_warned_of(preview: Any) -> None:
 )
 def test_values_that_cannot_work_are_refused_in_words(preview: Any, change: dict[str, Any]) -> None:
     base = {"steps": 4, "sampler_name": "euler", "scheduler": "simple", "boundary": 0.9, "shift": 5.0}
-    with pytest.raises(FLF2VError, match="must be|least|between"):
+    with pytest.raises(FLF2VError, match=r"must be|least|between"):
         preview.schedule_preview({**base, **change})
 
 

@@ -23,7 +23,7 @@ def graph_of(name: str) -> dict[str, Any]:
 def test_the_fields_of_a_changed_graph_make_that_graph_again(name: str) -> None:
     bindings = Bindings.load(name)
     values: dict[str, Any] = {field: "x.png" for field in (bindings.first_image, bindings.last_image)}
-    values |= {"6_text": "it's \"raining\"", "7_text": "模糊", "57_steps": 7, "57_noise_seed": 2**63 + 1}
+    values |= {"6_text": 'it\'s "raining"', "7_text": "模糊", "57_steps": 7, "57_noise_seed": 2**63 + 1}
     values |= {"71_width": 90, "71_height": 64, "67_length": 9}
     graph = bindings.apply(bindings.check(values, free=True))
     answer = api_call({"graph": graph})
@@ -41,7 +41,7 @@ def test_the_shipped_graph_needs_nothing_beyond_what_runcomfy_publishes() -> Non
 
 def test_every_form_carries_the_same_payload_and_no_key() -> None:
     graph = graph_of("wan22_flf2v")
-    graph["6"]["inputs"]["text"] = "it's \"quoted\" $HOME `x` \\ 雨"
+    graph["6"]["inputs"]["text"] = 'it\'s "quoted" $HOME `x` \\ 雨'
     answer = api_call({"graph": graph})
     words = shlex.split(answer["curl"].replace("\\\n", " "))
     assert json.loads(words[words.index("-d") + 1]) == answer["payload"]
@@ -69,7 +69,9 @@ def test_values_beyond_the_published_ranges_are_told() -> None:
     assert "RunComfy refuses it" in api_call({"graph": graph})["notes"][0]
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"graph": {}}, {"graph": {"1": {"class_type": "KSampler", "inputs": {}}}}])
+@pytest.mark.parametrize(
+    "body", [None, [], {}, {"graph": {}}, {"graph": {"1": {"class_type": "KSampler", "inputs": {}}}}]
+)
 def test_other_graphs_are_refused_in_words(body: object) -> None:
     with pytest.raises(ApiCallError):
         api_call(body)
