@@ -103,7 +103,8 @@ def chaos(data: Path, *, kills: int, seed: int, options: list[str], pause_s: flo
         time.sleep(0.5)
     faults = _faults(serve, clients)
     serve.stop()
-    attempts = Counter(dict(_query(data, "SELECT attempt, count(*) FROM flf2v_jobs GROUP BY attempt")))
+    rows = _query(data, "SELECT attempt, count(*) FROM flf2v_jobs GROUP BY attempt")
+    attempts: Counter[int] = Counter({int(str(attempt)): int(str(number)) for attempt, number in rows})
     return Report(done, len(clients.accepted), _states(data), attempts, recovery, faults)
 
 
@@ -143,10 +144,10 @@ def _faults(serve: Serve, clients: Clients) -> list[str]:
     unanswered = clients.asked - set(clients.accepted)
     if len(extra) > len(unanswered):
         faults.append(f"{len(extra)} jobs that nobody asked for")
-    for job, assets in _query(
+    for doubled, assets in _query(
         serve.data, "SELECT job, count(*) FROM flf2v_assets WHERE job != '' GROUP BY job HAVING count(*) > 1"
     ):
-        faults.append(f"two results: {job} has {assets}")
+        faults.append(f"two results: {doubled} has {assets}")
     for job in clients.accepted.values():
         status, body = serve.call("GET", f"/v1/requests/{job}/result")
         if status != 200 or body["status"] not in ("succeeded", "failed"):
