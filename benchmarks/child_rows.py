@@ -14,6 +14,7 @@ from ..engine.locate import ROOT, Engine
 from .rows import Row
 
 CHILD = Path(__file__).with_name("measure_in_comfyui.py")
+AGAINST_DIFFUSERS = Path(__file__).with_name("against_diffusers.py")
 # (VAE channels, size): the tiny VAE, and the real one's 96 channels on a clip that two CPU cores can encode
 TIMED = ((16, (160, 96, 81)), (96, (64, 48, 41)))
 WEIGHED = ((16, (384, 224, 81)), (96, (96, 64, 81)))
@@ -32,6 +33,29 @@ def child_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> list[
     imports = [float(_run(engine, ["import"])["seconds"]) for _ in range(rounds)]
     rows.append(Row("import of the pack in ComfyUI", "", "s", imports, budget=0.15))
     return rows
+
+
+def diffusers_rows(engine: Engine, models: Path, say: Callable[[str], None]) -> list[Row]:
+    """Numbers against diffusers' Wan pipeline; none where ComfyUI's interpreter has no diffusers."""
+    known = subprocess.run([str(engine.python), "-c", "import diffusers"], capture_output=True, check=False)
+    if known.returncode:
+        say("diffusers is not installed (pip install wan-flf2v[bench]): its rows are left out")
+        return []
+    say("conditioning and splits against diffusers")
+    result = _script(engine, AGAINST_DIFFUSERS, [str(models)])
+    masks = "masks equal" if result["masks_equal"] else "masks NOT equal"
+    what = f"schedules split otherwise than by its UniPC, of {result['schedules']}"
+    grids = "each on its own grid, which differ by up to 0.006 in sigma"
+    return [
+        Row(
+            "largest relative difference of the concat latent",
+            "diffusers",
+            "",
+            [result["latent_difference"]],
+            note=masks,
+        ),
+        Row(what, "diffusers", "", [float(result["splits_that_differ"])], note=grids),
+    ]
 
 
 def _label(channels: int, size: Sequence[int]) -> str:
@@ -83,7 +107,13 @@ def _encode(
 
 
 def _run(engine: Engine, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    command = [str(engine.python), str(CHILD), str(engine.comfyui), str(ROOT), *arguments]
+    return _script(engine, CHILD, arguments, environment)
+
+
+def _script(
+    engine: Engine, script: Path, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    command = [str(engine.python), str(script), str(engine.comfyui), str(ROOT), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **(environment or {})}
     )

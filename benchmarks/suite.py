@@ -16,7 +16,7 @@ from typing import Any
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
 from ..engine.setup import tiny_models
-from .child_rows import child_rows
+from .child_rows import child_rows, diffusers_rows
 from .rows import Row, markdown
 from .server_rows import server_rows
 
@@ -32,6 +32,7 @@ def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]
     with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
         rows += asyncio.run(server_rows(server, rounds, say))
     rows += child_rows(engine, rounds, say)
+    rows += diffusers_rows(engine, models, say)
     path = RESULTS / f"{name}.json"
     report = {
         "date": datetime.date.today().isoformat(),

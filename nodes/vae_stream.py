@@ -7,6 +7,7 @@ adapter, with a stand-in of the clip's shape that takes no memory. The adapter d
 from __future__ import annotations
 
 import copy
+import sys
 import weakref
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -123,7 +124,8 @@ def _watch(vae: Any) -> None:
 
 
 def _on_detach(patcher: Any, _unpatch_all: bool) -> None:
-    if PREFIXES.nbytes > _limit():
+    # a patcher that dies with the process detaches too, when psutil is gone already
+    if not sys.is_finalizing() and PREFIXES.nbytes > _limit():
         _forget_model(id(patcher.model))
 
 
