@@ -59,6 +59,18 @@ SMALL_GRAPHS: dict[str, tuple[dict[str, tuple[str, int]], list[tuple[str, str, i
         [("VAEDecode", "samples", 0)],
     ),
     "WanFLF2VSaveVideo": ({"images": ("VAEDecode", 0), "width": ("WanFLF2VResolution", 0)}, []),
+    "WanFLF2VContinuousSampler": (
+        {"model_high": ("WanFLF2VShift", 0), "positive": ("WanFLF2VConditioning", 0)},
+        [("VAEDecode", "samples", 0)],
+    ),
+    "WanFLF2VReport": (
+        {"images": ("VAEDecode", 0), "start_image": ("LoadImage:first", 0), "end_image": ("LoadImage:last", 0)},
+        [("PreviewAny", "source", 0), ("PreviewImage", "images", 3)],
+    ),
+    "WanFLF2VEndFrames": (
+        {"images": ("VAEDecode", 0), "end_image": ("LoadImage:last", 0)},
+        [("WanFLF2VSaveVideo", "images", 0)],
+    ),
     "WanFLF2VRunComfy": (
         {"start_image": ("LoadImage:first", 0), "end_image": ("LoadImage:last", 0)},
         [("SaveVideo", "video", 0)],
