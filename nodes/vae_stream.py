@@ -56,7 +56,7 @@ class _StreamedModel:
     def __init__(self, vae: Any, clip: Clip, drive: Drive) -> None:
         self._vae = vae
         self._clip = clip
-        self._encoder = DrivenEncoder(vae.first_stage_model, drive, self._prepare)
+        self._drive = drive
         self._context: Hashable = (
             id(vae.first_stage_model),
             vae.patcher.patches_uuid,
@@ -77,7 +77,8 @@ class _StreamedModel:
             comfy.model_management.throw_exception_if_processing_interrupted()
             bar.update_absolute(done, total)
 
-        return self._encoder.finish(encode_causal(self._encoder, self._clip, self._resume, self._keep, progress))
+        encoder = DrivenEncoder(self._vae.first_stage_model, self._drive, self._prepare)
+        return encoder.finish(encode_causal(encoder, self._clip, self._resume, self._keep, progress))
 
     def _prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         prepared: torch.Tensor = self._vae.process_input(as_video(pixels))
