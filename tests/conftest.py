@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 from PIL import Image
+
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer

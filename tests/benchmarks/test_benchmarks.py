@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wan_flf2v.benchmarks.rows import Row, markdown
 from wan_flf2v.benchmarks.suite import BEGIN, END, RESULTS, write_readme
 from wan_flf2v.engine.locate import ROOT, Engine

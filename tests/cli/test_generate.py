@@ -15,6 +15,7 @@ from typing import Any
 import av
 import pytest
 from PIL import Image
+
 from wan_flf2v.cli import main
 from wan_flf2v.workflows import Bindings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from wan_flf2v.cli.errors import CliError
 from wan_flf2v.cli.job import _outputs
 from wan_flf2v.engine.errors import JobFailed, JobInterrupted

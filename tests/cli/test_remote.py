@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from wan_flf2v.cli import main
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import KEY, Fault, Script

@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+
 from wan_flf2v.cli import main
 
 

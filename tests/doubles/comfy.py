@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.providers import Journal

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.causal import Prefix, PrefixStore, State, encode_causal
 from wan_flf2v.flf2v.clip import Clip, chunk_spans
 from wan_flf2v.flf2v.errors import FLF2VError

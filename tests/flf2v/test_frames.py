@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.frames import build_mask, check_length, fit_frames, latent_length
 

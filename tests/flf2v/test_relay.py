@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.relay import ModelCall, SamplerRelay
 
 

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+
 from wan_flf2v.flf2v.end_frames import match_end_colour, trim_end
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.report import Report, measure, psnr, ssim

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.shift import auto_shift, shift_interval, shift_sigma, unshift_sigma
 from wan_flf2v.flf2v.split import split_steps, steps_at_or_above

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.sizes import PRESETS, check_size, place, preset_size, render_size
 from wan_flf2v.workflows import Bindings

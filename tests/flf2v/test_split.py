@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.shift import shift_sigma
 from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for

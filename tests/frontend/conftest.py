@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
+
 from wan_flf2v.engine.locate import ENGINE_FOLDER, Engine
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.tests.frontend.browser import launch, open_editor

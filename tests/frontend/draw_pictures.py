@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, sync_playwright
+
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
 from wan_flf2v.tests.frontend.browser import READY, launch, open_editor

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
+
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
 from wan_flf2v.tests.frontend.browser import launch, open_editor

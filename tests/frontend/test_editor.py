@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.tests.frontend.browser import load_workflow, set_renderer, shipped_graph

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.tests.frontend.browser import set_renderer
 from wan_flf2v.tests.frontend.draw_workflows import LAYOUTS, draw

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.engines.memory import MemoryEngine, MemoryWorker

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
 from wan_flf2v.engine.process import free_port
 
 FAKE = Path(__file__).with_name("fake_comfyui.py")

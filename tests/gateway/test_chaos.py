@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.benchmarks.chaos import chaos
 
 from .processes import fake_command

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from PIL import Image
+
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.dial import Dialer, DialRefused, is_public
 from wan_flf2v.gateway.logs import redact
@@ -470,6 +471,7 @@ def test_no_secret_is_stored_in_clear(tmp_path: Path) -> None:
 
 def test_the_compose_file_uses_commands_that_exist() -> None:
     import yaml
+
     from wan_flf2v.gateway import cli
 
     compose = yaml.safe_load((Path(cli.__file__).parent / "compose.yaml").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wan_flf2v.gateway.engines import EngineWorker, JobEngine, Steps
 from wan_flf2v.gateway.engines.durable import DurableEngine, DurableWorker
 from wan_flf2v.gateway.engines.memory import MemoryEngine, MemoryWorker

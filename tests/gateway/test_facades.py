@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.workers import Worker

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.gateway.settings import Limits
 
 from .background import Background

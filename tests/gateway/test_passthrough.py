@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
 from wan_flf2v.providers import Job, Journal, Picture, RemoteClient, model
 from wan_flf2v.providers.models import Service
 from wan_flf2v.providers.profiles import Profile

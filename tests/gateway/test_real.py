@@ -15,6 +15,7 @@ from typing import Any
 import av
 import pytest
 from playwright.sync_api import Page, sync_playwright
+
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.tests.doubles.comfy import RemoteComfy, error_of, graph
 from wan_flf2v.tests.frontend.browser import launch, screenshot_folder

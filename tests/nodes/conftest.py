@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from wan_flf2v.engine.locate import Engine
 
 

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer

@@ -64,6 +64,7 @@ def test_clip_vision_of_both_pictures_equals_cores(
     comfy: Any, call: Call, vae: Any, conditioning: Any, models: Any
 ) -> None:
     import comfy.clip_vision
+
     import wan_flf2v.engine.support_pack  # noqa: F401 - lets the core loader read the tiny CLIP vision
 
     weights = comfy.utils.load_torch_file(str(models / "clip_vision/clip_vision_h.safetensors"))

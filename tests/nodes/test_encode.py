@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wan_flf2v.flf2v.clip import Clip
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 

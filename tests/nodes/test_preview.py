@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from wan_flf2v.flf2v.errors import FLF2VError
 
 ROOT = Path(__file__).parents[2]

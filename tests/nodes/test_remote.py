@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import av
 import pytest
+
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.providers.models import model
 from wan_flf2v.providers.profiles import ProfileStore

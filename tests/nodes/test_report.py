@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from wan_flf2v.flf2v.errors import FLF2VError
 
 Call = Callable[..., tuple[Any, ...]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
 

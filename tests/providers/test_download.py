@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.providers.addresses import PublicResolver, check_media_url, is_public, origin
 from wan_flf2v.providers.download import Downloader
 from wan_flf2v.providers.errors import DownloadError, DownloadRefused

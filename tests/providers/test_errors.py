@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from wan_flf2v.providers import Picture
 from wan_flf2v.providers.calls import Call, Reply
 from wan_flf2v.providers.errors import (

@@ -7,6 +7,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.providers.errors import (
     JournalError,
     MaybeSubmitted,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.providers.errors import ConfigError
 from wan_flf2v.providers.profiles import FILE_NAME, ProfileStore, check_base_url, user_directory
 from wan_flf2v.providers.secret import Secret

@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.providers import Picture, ProviderError, model
 from wan_flf2v.providers.errors import JobCancelled
 from wan_flf2v.providers.models import Job

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from wan_flf2v.providers import Interrupted, Journal, RemoteClient, run_interruptible
 from wan_flf2v.providers.calls import Ticket
 from wan_flf2v.providers.errors import ConfigError, JobGone, MaybeSubmitted, StillRunning

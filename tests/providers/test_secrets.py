@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from wan_flf2v.providers.errors import ConfigError, KeyRejected, ProviderError
 from wan_flf2v.providers.secret import Secret, redact, redact_json
 from wan_flf2v.tests.doubles.remote import generate, job_of, profile_of

@@ -9,6 +9,7 @@ import shlex
 from typing import Any
 
 import pytest
+
 from wan_flf2v.workflows import Bindings, available_bindings
 from wan_flf2v.workflows.api_call import ApiCallError, api_call
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from wan_flf2v.workflows import Bindings, FieldError, available_bindings
 from wan_flf2v.workflows.bindings import API_FOLDER
 from wan_flf2v.workflows.models import model_files
