@@ -42,6 +42,11 @@ def open_editor(browser: Browser, url: str, **context: object) -> Page:
     expect.set_options(timeout=30_000)
     page.goto(url)
     page.wait_for_function(READY)
+    if page.evaluate("() => !window.app.extensionManager.setting.get('Comfy.TutorialCompleted')"):
+        # else the template browser greets a new user, over the graph
+        page.evaluate("() => window.app.extensionManager.setting.set('Comfy.TutorialCompleted', true)")
+        page.reload()
+        page.wait_for_function(READY)
     return page
 
 

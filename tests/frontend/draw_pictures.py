@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
-from wan_flf2v.tests.frontend.browser import READY, launch, open_editor
+from wan_flf2v.tests.frontend.browser import launch, open_editor
 
 ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "cli" / "pictures"
@@ -208,11 +208,6 @@ def main() -> None:
             launch(playwright) as browser,
         ):
             page = open_editor(browser, server.url)
-            # else the template browser greets a new user, over the graph
-            page.evaluate("() => window.app.extensionManager.setting.set('Comfy.TutorialCompleted', true)")
-            page.reload()
-            page.wait_for_function(READY)
-            page.wait_for_timeout(1500)
             for node in SMALL_GRAPHS:
                 node_picture(page, node).save(MEDIA / f"{node}.jpg", quality=85)
                 print(node)

@@ -167,7 +167,7 @@ def test_panels_survive_toggling_reload_copy_paste_undo_and_api_json(server: Com
     saved = editor.evaluate("() => (window.app.rootGraph ?? window.app.graph).serialize()")
     assert all("10 high" not in str(node.get("widgets_values")) for node in saved["nodes"])
     values = {node["id"]: node.get("widgets_values") for node in saved["nodes"]}
-    assert values[57] == [96860978, "fixed", 20, 4, 0, "euler", "simple", 0.9, -1, 1]
+    assert values[57] == [96860978, "fixed", 20, 4, 0, "euler", "simple", 0.9, -1, 1, False]
     assert values[54] == [8]
     for renderer in ("nodes2", "classic"):
         set_renderer(editor, renderer)

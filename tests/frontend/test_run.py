@@ -1,0 +1,98 @@
+"""From the template browser to a playing video, as a new user would; and a screenshot of every node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect
+from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.tests.frontend.browser import screenshot_folder, set_renderer, shipped_graph
+
+EXPORT = "async () => (await window.app.graphToPrompt()).output"
+SMALL = """() => {
+  const graph = window.app.rootGraph ?? window.app.graph;
+  const set = (id, name, value) => { graph.getNodeById(id).widgets.find((widget) => widget.name === name).value = value; };
+  set(71, "preset", "custom"); set(71, "width", 96); set(71, "height", 64); set(67, "length", 9); set(57, "steps", 4);
+}"""
+
+
+def ours(message: ConsoleMessage) -> bool:
+    """Whether the browser's console reports trouble in the pack's own files."""
+    where = f"{message.text} {message.location.get('url', '')}"
+    return message.type in {"error", "warning"} and ("wan-flf2v" in where or "wan_flf2v" in where)
+
+
+def test_template_opens_runs_and_its_video_plays(
+    server: ComfyServer, renderer: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(server.url)
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text) if ours(message) else None)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    set_renderer(page, renderer)
+    page.evaluate("() => void window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    page.get_by_text("wan-flf2v", exact=True).first.click()
+    card = page.get_by_text("wan22_flf2v", exact=True).first
+    expect(card).to_be_visible()
+    card.click()
+    page.wait_for_function("() => (window.app.rootGraph ?? window.app.graph).getNodeById(57) != null")
+    exported = page.evaluate(EXPORT)
+    shipped = shipped_graph("wan22_flf2v", api=True)
+    assert {key: node["inputs"] for key, node in exported.items()} == {
+        key: node["inputs"]
+        for key, node in shipped.items()  # type: ignore[index]
+    }
+    page.evaluate(SMALL)
+    page.get_by_test_id("queue-button").get_by_role("button").first.click()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].some((video) => video.readyState >= 2)")
+    moved = page.evaluate(
+        "async () => { const video = [...document.querySelectorAll('video')].find((each) => each.readyState >= 2); "
+        "video.muted = true; await video.play(); await new Promise((go) => setTimeout(go, 400)); "
+        "return [video.currentTime, video.videoWidth, video.videoHeight, video.error] }"
+    )
+    assert moved[0] > 0
+    assert moved[1:] == [96, 64, None]
+    assert trouble == []
+    page.screenshot(path=screenshot_folder() / f"run-{renderer}-{server.home.name}.png")
+
+
+@pytest.mark.parametrize("palette", ["dark", "light"])
+def test_every_node_is_drawn(
+    server: ComfyServer, frontend: str, renderer: str, palette: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(server.url, viewport={"width": 2400, "height": 1700})
+    set_renderer(page, renderer)
+    page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", palette)
+    count = page.evaluate(
+        """async () => {
+          const graph = window.app.rootGraph ?? window.app.graph;
+          graph.clear();
+          const names = Object.keys(window.LiteGraph.registered_node_types).filter((name) => name.startsWith("WanFLF2V"));
+          const columns = Array(6).fill(0);
+          for (const name of names) {
+            const node = window.LiteGraph.createNode(name);
+            graph.add(node);
+            const column = columns.indexOf(Math.min(...columns));
+            node.pos = [column * 440, columns[column]];
+            node.setSize([380, Math.max(node.size[1], node.computeSize()[1])]);
+            columns[column] += node.size[1] + 120;
+          }
+          const ds = window.app.canvas.ds;
+          ds.scale = 0.78;
+          ds.offset = [120, 190];
+          window.app.canvas.setDirty(true, true);
+          await new Promise((go) => setTimeout(go, 1500));
+          return names.length;
+        }"""
+    )
+    panels = page.locator("[data-panel]").filter(visible=True)
+    expect(panels.first).to_be_visible()
+    assert panels.count() == 8, "3 plots, 1 pair of frames, 4 remote accounts"
+    assert count >= 13
+    texts = panels.all_inner_texts()
+    assert all(text.strip() for text in texts), texts
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(500)
+    page.screenshot(path=screenshot_folder() / f"nodes-{frontend}-{renderer}-{palette}.png")
+    page.evaluate("() => window.app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
