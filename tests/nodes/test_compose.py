@@ -171,7 +171,7 @@ def test_fp8_scaled_experts_give_cores_bits(
         fp8_scaled(file, tmp_path / file.name)
         experts.append(comfy.sd.load_diffusion_model(str(tmp_path / file.name)))
     weight = experts[0].model.diffusion_model.blocks[0].ffn[0].weight
-    assert weight.dtype == torch.float8_e4m3fn
+    assert weight.dtype == torch.float8_e4m3fn or "Quantized" in type(weight).__name__ + type(weight.data).__name__
     high, low = call("WanFLF2VShift", model_high=experts[0], model_low=experts[1], shift=8.0)
     split, *_ = call(
         "WanFLF2VSchedule", model_high=high, model_low=low, steps=STEPS, sampler_name="dpmpp_2m", scheduler="simple",

@@ -156,7 +156,13 @@ def test_encoders_that_another_pack_replaced_are_used_as_they_are(
 
     wrapped = load_vae()
     encoder = wrapped.first_stage_model.encoder
-    encoder.forward = lambda *args, _forward=encoder.forward, **options: _forward(*args, **options) * 3
+    own_forward = encoder.forward
+
+    def tripled(*args: Any, **options: Any) -> Any:
+        output = own_forward(*args, **options)
+        return None if output is None else output * 3
+
+    encoder.forward = tripled
     assert torch.equal(stream.encode_clip(wrapped, clip), wrapped.encode(clip.whole()))
 
     by_class = load_vae()
