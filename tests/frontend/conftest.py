@@ -72,12 +72,12 @@ def server_of(
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is up its event loop runs, and other tests' asyncio.run would fail
 def browser() -> Iterator[Browser]:
     """Chromium. Where there is none the tests are skipped, but fail in CI."""
     with sync_playwright() as playwright:
+        context = launch(playwright)
         try:
-            context = launch(playwright)
             chromium = context.__enter__()
         except Error as error:
             message = f"no Chromium to drive (apt-get install chromium, or set CHROMIUM_PATH): {error}"
