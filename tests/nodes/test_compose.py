@@ -158,6 +158,7 @@ def fp8_scaled(path: Path, target: Path) -> None:
     save_file(out, target)
 
 
+@torch.inference_mode()  # as ComfyUI loads and runs models
 def test_fp8_scaled_experts_give_cores_bits(
     comfy: ModuleType, call: Callable[..., Any], models: Path, tmp_path: Path, conditioning: list[Any]
 ) -> None:
@@ -180,13 +181,12 @@ def test_fp8_scaled_experts_give_cores_bits(
     frames = {"concat_latent_image": torch.rand(1, 16, 3, 4, 6), "concat_mask": torch.ones(1, 4, 3, 4, 6)}
     prompt = [[conditioning[0][0], frames]]
     latent = {"samples": torch.zeros(1, 16, 3, 4, 6)}
-    with torch.inference_mode():
-        (one,) = nodes.common_ksampler(high, 5, STEPS, 2.0, "dpmpp_2m", "simple", prompt, prompt, latent)
-        ours, _ = call(
-            "WanFLF2VContinuousSampler", model_high=high, model_low=high, positive=prompt, negative=prompt,
-            latent_image=latent, noise_seed=5, steps=STEPS, start_at_step=0, switch_at_step=split, cfg=2.0, cfg_low=2.0,
-            sampler_name="dpmpp_2m", scheduler="simple",
-        )  # fmt: skip
+    (one,) = nodes.common_ksampler(high, 5, STEPS, 2.0, "dpmpp_2m", "simple", prompt, prompt, latent)
+    ours, _ = call(
+        "WanFLF2VContinuousSampler", model_high=high, model_low=high, positive=prompt, negative=prompt,
+        latent_image=latent, noise_seed=5, steps=STEPS, start_at_step=0, switch_at_step=split, cfg=2.0, cfg_low=2.0,
+        sampler_name="dpmpp_2m", scheduler="simple",
+    )  # fmt: skip
     assert torch.equal(ours["samples"], one["samples"])
 
 
