@@ -18,6 +18,7 @@ from .loop import Ema, Log, load_checkpoint, save_checkpoint
 from .muon import Muon
 
 SHIFT, BOUNDARY = 8.0, 0.9
+FFN = 512
 SIDES = {"shared": (0.0, 1.0), "high": (9 / 17, 1.0), "low": (0.0, 9 / 17)}  # in unshifted noise level
 
 
@@ -112,11 +113,11 @@ def train(
     *,
     side: str,
     start: Path | None,
-    steps: int,
     minutes: float,
+    steps: int = 100_000,
     dim: int = 128,
     layers: int = 6,
-    ffn: int = 512,
+    ffn: int = FFN,
     batch: int = 32,
     rate: float = 2e-3,
     seed: int = 2,

@@ -101,8 +101,8 @@ def train(
     device: torch.device,
     *,
     dim: int,
-    steps: int,
     minutes: float,
+    steps: int = 100_000,
     batch: int = 4,
     crop: int = 48,
     rate: float = 5e-3,
@@ -158,6 +158,67 @@ def train(
             losses = []
             save_checkpoint(out / f"{name}.pt", vae, optimizers, ema, step)
     save_checkpoint(out / f"{name}.pt", vae, optimizers, ema, step)
+
+
+def train_decoder(
+    out: Path,
+    vae: Any,
+    data: Any,
+    photos: dict[str, torch.Tensor],
+    device: torch.device,
+    *,
+    minutes: float,
+    steps: int = 20_000,
+    rate: float = 2e-3,
+    batch: int = 4,
+    first_seed: int = 100_000,
+) -> None:
+    """Train only the decoder, on latents that are already made: the encoder, and with it the data set, stays as it is.
+
+    ``data`` holds the normalised latents of the clips from ``first_seed`` on.
+    """
+    import comfy.latent_formats
+
+    wan = comfy.latent_formats.Wan21()
+    vae.encoder.requires_grad_(False)
+    vae.conv1.requires_grad_(False)
+    vae.conv2.requires_grad_(False)
+    kernels = [value for value in vae.decoder.parameters() if value.ndim >= 4 and min(value.flatten(1).shape) > 4]
+    inside = {id(value) for value in kernels}
+    rest = [value for value in vae.decoder.parameters() if id(value) not in inside]
+    optimizers = [Muon(kernels, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
+    ema = Ema(vae, 0.995)
+    step = load_checkpoint(out / "decoder.pt", vae, optimizers, ema)
+    log = Log(out / "decoder.csv", ("step", "loss", "psnr"))
+    held = torch.stack([to_vae(make_clip(seed, photos).frames()) for seed in range(900, 904)]).to(device)
+    with torch.no_grad():
+        held_latents = vae.encode(held)
+    begun, losses = time.monotonic(), []
+    while step < steps and time.monotonic() - begun < 60 * minutes:
+        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = rate * min(1, (step + 1) / 50) * (0.05 + 0.95 * (1 - progress))
+        random = torch.Generator().manual_seed(77_000_003 + step)
+        index = torch.randint(len(data.clips), (batch,), generator=random)
+        clean = data.batch(index, device)[0]
+        video = torch.stack([to_vae(make_clip(first_seed + int(one), photos).frames()) for one in index]).to(device)
+        noisy = clean + LATENT_NOISE / 2 * torch.randn(clean.shape, generator=random).to(device)
+        error = vae.decode(wan.process_out(noisy)) - video
+        loss = error.abs().mean() + 2 * error.square().mean()
+        vae.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        ema.update(vae)
+        losses.append(loss.item())
+        step += 1
+        if step % 100 == 0 or step == steps:
+            with ema.applied(vae), torch.no_grad():
+                log.write(step, sum(losses) / len(losses), psnr(vae.decode(held_latents), held))
+            losses = []
+            save_checkpoint(out / "decoder.pt", vae, optimizers, ema, step)
+    save_checkpoint(out / "decoder.pt", vae, optimizers, ema, step)
 
 
 @torch.no_grad()

@@ -1,0 +1,115 @@
+"""``python -m wan_flf2v.training``: trains the micro models from nothing and measures them, in one resumable command.
+
+Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import evaluate, experts, export, latents, vae
+from .clips import HELD_OUT_PHOTOS, load_photos
+from .curves import draw_curves
+from .host import use_comfyui
+
+FIRST_CLIP = 100_000
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m wan_flf2v.training", description=__doc__)
+    parser.add_argument("--comfyui", type=Path, default=ROOT / ".engine" / "comfyui-0.3.75", help="ComfyUI's folder")
+    parser.add_argument("--work", type=Path, default=ROOT / ".engine" / "training", help="checkpoints and logs")
+    parser.add_argument("--out", type=Path, default=ROOT / "models", help="where the weights go")
+    parser.add_argument("--photos", type=Path, help="a folder with scikit-image's sample photos (default: installed)")
+    parser.add_argument("--dim", type=int, default=8, help="channels of the VAE")
+    parser.add_argument("--layers", type=int, default=6, help="layers of an expert")
+    parser.add_argument("--clips", type=int, default=6000, help="clips in the experts' data set")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    for name, minutes in PHASES.items():
+        parser.add_argument(f"--{name}-minutes", type=float, default=minutes, help=f"longest time for {name}")
+    return parser.parse_args()
+
+
+PHASES = {"pyramid": 5.0, "vae": 60.0, "decoder": 30.0, "shared": 90.0, "high": 30.0, "low": 30.0}
+
+
+def main() -> None:
+    """Run every phase that is not done, then measure."""
+    arguments = parse()
+    device = use_comfyui(arguments.comfyui)
+    torch.set_num_threads(arguments.threads)
+    folder = arguments.photos or photo_folder()
+    photos, held_photos = load_photos(folder), load_photos(folder, HELD_OUT_PHOTOS)
+    work = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    codec = _codec(arguments, photos, device)
+    latents.write_pieces(work / "latents", codec, photos, range(FIRST_CLIP, FIRST_CLIP + arguments.clips), device)
+    data = latents.GrowingLatents(work / "latents")
+    if not (work / "decoder.pt.done").exists():
+        vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
+        (work / "decoder.pt.done").touch()
+    export.save_half(export.load_average(codec, work / "decoder.pt"), arguments.out / export.VAE)
+    held_out = evaluate.held_out_latents(codec.cpu(), held_photos)
+    for side, start in (("shared", None), ("high", work / "shared.pt"), ("low", work / "shared.pt")):
+        done = work / f"{side}.pt.done"
+        if not done.exists():
+            experts.train(
+                work, data, device, side=side, start=start, minutes=getattr(arguments, f"{side}_minutes"),
+                layers=arguments.layers, held_out=held_out, rate=2e-3 if start is None else 1e-3,
+            )  # fmt: skip
+            done.touch()
+    pair = {}
+    for side, name in export.EXPERTS.items():
+        model = export.load_average(experts.new_expert(128, arguments.layers, experts.FFN), work / f"{side}.pt")
+        export.save_half(model, arguments.out / name)
+        pair[side] = export.load_half(model, arguments.out / name)
+    report(export.load_half(codec, arguments.out / export.VAE), pair, held_photos, arguments.out)
+    draw_curves(work, arguments.out)
+
+
+def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:
+    """The trained VAE with ComfyUI's latent statistics."""
+    work, codec = arguments.work, vae.new_vae(arguments.dim)
+    folded = work / "folded.pt"
+    if not folded.exists():
+        for phase in ("pyramid", "vae"):
+            done = work / f"{phase}.pt.done"
+            if not done.exists():
+                minutes = getattr(arguments, f"{phase}_minutes")
+                vae.train(work, photos, device, dim=arguments.dim, minutes=minutes, pyramid=phase == "pyramid")
+                done.touch()
+        export.load_average(codec, work / "vae.pt")
+        vae.fold_latent_statistics(codec, photos)
+        torch.save(codec.state_dict(), folded)
+    codec.load_state_dict(torch.load(folded, weights_only=True))
+    return codec.to(device).eval()
+
+
+def report(codec: Any, pair: dict[str, Any], photos: dict[str, torch.Tensor], out: Path) -> None:
+    """Measure on unseen clips: print the table, and keep it as JSON and as a filmstrip."""
+    for model in pair.values():
+        experts.without_text(model)
+    scores = evaluate.measure_all(codec, pair["high"], pair["low"], photos)
+    print(evaluate.HEADER, *(score.row() for score in scores), sep="\n")
+    (out / "metrics.json").write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+
+
+def photo_folder() -> Path:
+    """Where scikit-image keeps its sample photos."""
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        raise SystemExit("The sample photos are missing: pip install scikit-image, or give their folder with --photos.")
+    return Path(found.origin).parent / "data"
+
+
+if __name__ == "__main__":
+    main()
