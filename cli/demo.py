@@ -16,7 +16,14 @@ PICTURES = Path(__file__).parent / "pictures"
 SCENE = "the sun rises over the hills while a red ball rolls along the path"
 # What the micro models were trained on; guidance has no effect on them, since they ignore the prompt.
 MICRO_WORKFLOW = "wan22_flf2v"
-MICRO: dict[str, object] = {"71_width": 64, "71_height": 64, "67_length": 17, "57_steps": 20, "57_cfg": 1}
+MICRO: dict[str, object] = {
+    "6_text": "a shape glides across soft clouds of colour",
+    "71_width": 64,
+    "71_height": 64,
+    "67_length": 17,
+    "57_steps": 20,
+    "57_cfg": 1,
+}
 MICRO_WEIGHTS = (
     "The weights are this project's own micro models (see models/README.md), trained on drawn clips of 64 x 64 pixels: a "
     "real transition, small and soft, that follows the two pictures and ignores the prompt.\n"

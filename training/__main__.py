@@ -6,8 +6,6 @@ Every phase keeps its checkpoint and log in ``--work``; a phase that is done is 
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 import torch
 
 from . import evaluate, experts, export, latents, vae
-from .clips import HELD_OUT_PHOTOS, load_photos
+from .clips import load_photos
 from .curves import draw_curves
 from .host import use_comfyui
 
@@ -48,7 +46,7 @@ def main() -> None:
     device = use_comfyui(arguments.comfyui)
     torch.set_num_threads(arguments.threads)
     folder = arguments.photos or photo_folder()
-    photos, held_photos = load_photos(folder), load_photos(folder, HELD_OUT_PHOTOS)
+    photos = load_photos(folder)
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     codec = _codec(arguments, photos, device)
@@ -58,7 +56,7 @@ def main() -> None:
         vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
         (work / "decoder.pt.done").touch()
     export.save_half(export.load_average(codec, work / "decoder.pt"), arguments.out / export.VAE)
-    held_out = evaluate.held_out_latents(codec.cpu(), held_photos)
+    held_out = evaluate.held_out_latents(codec.cpu())
     for side, start in (("shared", None), ("high", work / "shared.pt"), ("low", work / "shared.pt")):
         done = work / f"{side}.pt.done"
         if not done.exists():
@@ -72,7 +70,7 @@ def main() -> None:
         model = export.load_average(experts.new_expert(128, arguments.layers, experts.FFN), work / f"{side}.pt")
         export.save_half(model, arguments.out / name)
         pair[side] = export.load_half(model, arguments.out / name)
-    report(export.load_half(codec, arguments.out / export.VAE), pair, held_photos, arguments.out)
+    report(export.load_half(codec, arguments.out / export.VAE), pair, arguments.out)
     draw_curves(work, arguments.out)
 
 
@@ -94,13 +92,13 @@ def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], devic
     return codec.to(device).eval()
 
 
-def report(codec: Any, pair: dict[str, Any], photos: dict[str, torch.Tensor], out: Path) -> None:
+def report(codec: Any, pair: dict[str, Any], out: Path) -> None:
     """Measure on unseen clips: print the table, and keep it as JSON and as a filmstrip."""
     for model in pair.values():
         experts.without_text(model)
-    scores = evaluate.measure_all(codec, pair["high"], pair["low"], photos)
+    scores = evaluate.measure_all(codec, pair["high"], pair["low"])
     print(evaluate.HEADER, *(score.row() for score in scores), sep="\n")
-    (out / "metrics.json").write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+    (out / "metrics.json").write_text(evaluate.as_json(scores))
 
 
 def photo_folder() -> Path:

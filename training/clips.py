@@ -20,9 +20,8 @@ from PIL import Image
 SIZE, FRAMES = 64, 17
 TEXTURE = 160  # background textures are larger than the frame, so that the camera has room
 SHAPES = ("disc", "square", "triangle", "star", "ring", "flower")
-# Public domain or CC0, and in the scikit-image wheel itself. The held-out photo appears in no training clip.
+# Public domain or CC0, and in the scikit-image wheel itself.
 PHOTOS = ("astronaut.png", "coffee.png", "rocket.jpg")
-HELD_OUT_PHOTOS = ("chelsea.png",)
 
 
 @dataclass

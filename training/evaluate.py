@@ -1,4 +1,4 @@
-"""Measures micro models on clips that training never saw: a fixed, seeded set, over a photo of its own.
+"""Measures micro models on clips that training never saw: a fixed, seeded set.
 
 A run is 20 Euler steps at shift 8 without guidance, as ComfyUI's ``euler`` with ``simple`` makes it. The shape of a
 clip is looked for in a frame by drawing it, over the true background, at many places and taking the closest picture: a
@@ -7,8 +7,10 @@ cross-fade shows the shape at both ends of its path and so is found at one of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from math import isfinite, isinf
 from statistics import mean, median
 from typing import Any
 
@@ -57,7 +59,19 @@ class Score:
 
     def row(self) -> str:
         """A Markdown table row."""
-        return f"| {self.name} | {self.first:.1f} | {self.last:.1f} | {self.middle:.1f} | {self.off:.3f} | {self.near:.0%} |"
+        levels = " | ".join(
+            "exact" if isinf(level) else f"{level:.1f}" for level in (self.first, self.last, self.middle)
+        )
+        return f"| {self.name} | {levels} | {self.off:.3f} | {self.near:.0%} |"
+
+
+def as_json(scores: list[Score]) -> str:
+    """The scores as JSON; an exact end has no finite level and becomes null."""
+    plain = [
+        {name: value if isinstance(value, str) or isfinite(value) else None for name, value in asdict(score).items()}
+        for score in scores
+    ]
+    return json.dumps(plain, indent=1) + "\n"
 
 
 HEADER = (
@@ -66,9 +80,9 @@ HEADER = (
 )
 
 
-def unseen_clips(count: int, photos: dict[str, torch.Tensor]) -> list[Clip]:
-    """The clips of the measurements."""
-    return [make_clip(FIRST_SEED + number, photos) for number in range(count)]
+def unseen_clips(count: int) -> list[Clip]:
+    """The clips of the measurements: drawn ones, so that they need no photo."""
+    return [make_clip(FIRST_SEED + number, {}) for number in range(count)]
 
 
 @torch.no_grad()
@@ -106,7 +120,8 @@ def run(vae: Any, high: Any, low: Any, clips: list[Clip], variant: Variant) -> t
 @torch.no_grad()
 def decode(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """Frames [N, F, H, W, 3] in 0..1 of latents as the VAE gives them."""
-    return ((vae.decode(latent) + 1) / 2).clamp(0, 1).movedim(1, -1)
+    frames: torch.Tensor = ((vae.decode(latent) + 1) / 2).clamp(0, 1).movedim(1, -1)
+    return frames
 
 
 @torch.no_grad()
@@ -146,19 +161,21 @@ def score(name: str, frames: torch.Tensor, clips: list[Clip]) -> Score:
     for clip, video in zip(clips, frames, strict=True):
         place = clip.shapes[0].centre(torch.tensor([0.5]))[0]
         off.append(float((find_shape(clip, video[half], 0.5) - place).norm()))
-    levels = [[psnr(video[at], real[at]) for video, real in zip(frames, true, strict=True)] for at in (0, -1, half)]
-    return Score(name, *(mean(level) for level in levels), median(off), mean(float(value < NEAR) for value in off))
+    first, last, middle = (
+        mean(psnr(video[at], real[at]) for video, real in zip(frames, true, strict=True)) for at in (0, -1, half)
+    )
+    return Score(name, first, last, middle, median(off), mean(float(value < NEAR) for value in off))
 
 
-def measure_all(vae: Any, high: Any, low: Any, photos: dict[str, torch.Tensor], count: int = 24) -> list[Score]:
+def measure_all(vae: Any, high: Any, low: Any, count: int = 24) -> list[Score]:
     """The VAE alone, the cross-fade and every variant on the unseen clips."""
-    clips = unseen_clips(count, photos)
+    clips = unseen_clips(count)
     scores = [score("VAE round trip of the true clip", round_trip(vae, clips), clips)]
     scores.append(score("cross-fade", cross_fade(clips), clips))
     return scores + [score(variant.name, run(vae, high, low, clips, variant), clips) for variant in VARIANTS]
 
 
-def held_out_latents(vae: Any, photos: dict[str, torch.Tensor], count: int = 32) -> Latents:
+def held_out_latents(vae: Any, count: int = 32) -> Latents:
     """Latents that the loss on unseen clips is measured on while the experts train."""
-    video = torch.stack([to_vae(clip.frames()) for clip in unseen_clips(count, photos)])
+    video = torch.stack([to_vae(clip.frames()) for clip in unseen_clips(count)])
     return Latents(*encode(vae, video))

@@ -92,7 +92,8 @@ def shifted(level: torch.Tensor) -> torch.Tensor:
 def velocity(model: Any, noisy: torch.Tensor, condition: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     """The model's prediction of noise minus clean latent."""
     context = noisy.new_zeros(len(noisy), 1, model.dim)
-    return model(torch.cat([noisy, condition], 1), sigma * 1000, context)
+    predicted: torch.Tensor = model(torch.cat([noisy, condition], 1), sigma * 1000, context)
+    return predicted
 
 
 def make_optimizers(model: Any, rate: float) -> list[torch.optim.Optimizer]:

@@ -22,7 +22,8 @@ def encode(vae: Any, video: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     wan = comfy.latent_formats.Wan21()
     both = wan.process_in(vae.encode(torch.cat([video, grey_middle(video)])))
-    return tuple(both.chunk(2))  # type: ignore[return-value]
+    clean, condition = both.chunk(2)
+    return clean, condition
 
 
 def write_pieces(folder: Path, vae: Any, photos: dict[str, torch.Tensor], seeds: Iterable[int], device: Any) -> None:

@@ -39,4 +39,5 @@ def _orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if turned else x
+    result: torch.Tensor = x.T if turned else x
+    return result

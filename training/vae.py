@@ -31,7 +31,8 @@ def new_vae(dim: int) -> Any:
     for module in vae.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-            torch.nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
     for module in vae.modules():
         if isinstance(module, wan.ResidualBlock):
             torch.nn.init.zeros_(module.residual[6].weight)

@@ -32,7 +32,7 @@ class Micro:
             for side in ("high", "low")
         ]
         self.high, self.low = call("WanFLF2VShift", model_high=loaded[0], model_low=loaded[1], shift=8.0)
-        self.clips = unseen_clips(CLIPS, {})
+        self.clips = unseen_clips(CLIPS)
         self.frames = [clip.frames() for clip in self.clips]
 
     def encode(self, variant: Variant) -> tuple[torch.Tensor, torch.Tensor]:
