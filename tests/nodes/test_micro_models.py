@@ -99,7 +99,6 @@ def test_files_are_small_and_detected_as_wan22_i2v_and_the_wan21_vae(micro: Micr
     assert sum(path.stat().st_size for path in MODELS.rglob("*.safetensors")) <= MEGABYTES * 1e6
     for model in (micro.high, micro.low):
         assert type(model.model).__name__ == "WAN21"
-        assert model.model.image_to_video
         assert model.model.diffusion_model.patch_embedding.weight.shape[1] == 36
         assert model.model.diffusion_model.img_emb is None
     assert micro.vae.latent_channels == 16
@@ -115,21 +114,22 @@ def test_both_ends_are_reached_as_far_as_the_vae_allows(micro: Micro, right: Sco
 def test_shapes_move_along_their_path_and_a_cross_fade_does_not(micro: Micro, right: Score) -> None:
     faded = score("cross-fade", cross_fade(micro.clips), micro.clips)
     assert right.off < 0.15 < faded.off
-    assert right.near >= 0.75
-    assert faded.near <= 0.25
+    assert right.near >= 0.5
+    assert faded.near <= 0.1
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "as trained"])
+# Where each part is missed: an end, in dB. The low-noise expert alone is as good as both within the noise of 12 clips
+# (models/README.md), so nothing is claimed of it here.
+MARGINS = {
+    "without the end frame": ("last", 3.0),
+    "mask flipped": ("first", 4.0),
+    "high-noise expert only": ("first", 1.5),
+    "hand-over at sigma 0.4": ("first", 0.15),
+}
+
+
+@pytest.mark.parametrize("name", MARGINS)
 def test_leaving_a_part_out_is_measurably_worse(micro: Micro, right: Score, name: str) -> None:
     other = micro.run(VARIANTS[name])
-    lost = (right.first - other.first, right.last - other.last, right.middle - other.middle)
-    assert max(lost) > MARGINS[name] or right.near - other.near > 0.2, (right, other)
-
-
-MARGINS = {
-    "without the end frame": 3.0,
-    "mask flipped": 1.0,
-    "high-noise expert only": 0.5,
-    "low-noise expert only": 0.5,
-    "hand-over at sigma 0.4": 0.3,
-}
+    end, margin = MARGINS[name]
+    assert getattr(right, end) - getattr(other, end) > margin, (right, other)
