@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from wan_flf2v.training.evaluate import VARIANTS as VARIANTS_OF_RUN
 from wan_flf2v.training.evaluate import Score, Variant, cross_fade, score, unseen_clips
 
