@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
+
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.tests.frontend.browser import screenshot_folder, set_renderer, shipped_graph
 
