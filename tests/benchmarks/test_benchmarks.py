@@ -56,6 +56,8 @@ def test_the_readmes_table_is_that_of_the_kept_measurement() -> None:
     if BEGIN not in text:
         pytest.skip("the README has no benchmark table")
     shown = text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
+    if not shown:
+        pytest.skip("the README's benchmark table is not filled in yet")
     assert shown in [markdown(json.loads(path.read_text(encoding="utf-8"))) for path in RESULTS.glob("*.json")]
 
 
