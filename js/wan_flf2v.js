@@ -239,6 +239,8 @@ app.registerExtension({
     if (PLOTTED.includes(type)) addPlot(node);
     else if (type === "WanFLF2VConditioning") addFrames(node);
     else if (REMOTE.includes(type)) addRemote(node);
+    // the first Nodes 2.0 took every saved file for a picture
+    else if (type === "WanFLF2VSaveVideo") /** @type {any} */ (node).previewMediaType ??= "video";
   },
   getCanvasMenuItems: () => [null, /** @type {any} */ (menu())],
   getNodeMenuItems: (node) => (isOurs(node) ? [null, /** @type {any} */ (menu())] : []),

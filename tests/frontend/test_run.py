@@ -68,8 +68,9 @@ def test_every_node_is_drawn(
     page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", palette)
     count = page.evaluate(
         """async () => {
+          const empty = {version: 0.4, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: []};
+          await window.app.loadGraphData(empty, true, true, "all nodes");
           const graph = window.app.rootGraph ?? window.app.graph;
-          graph.clear();
           const names = Object.keys(window.LiteGraph.registered_node_types).filter((name) => name.startsWith("WanFLF2V"));
           const columns = Array(6).fill(0);
           for (const name of names) {
