@@ -65,7 +65,7 @@ const host = { call, copy, toast, address: (path) => api.apiURL(path) };
  */
 function addPanel(node, name, height) {
   addStyle();
-  const element = h("div", { class: "wan-flf2v-panel", "data-panel": name });
+  const element = h("div", { class: "wan-flf2v-panel", "data-wan-flf2v": name });
   const widget = node.addDOMWidget(`wan_flf2v_${name}`, `WAN_FLF2V_${name.toUpperCase()}`, element, {
     serialize: false,
     hideOnZoom: false,

@@ -29,7 +29,7 @@ EXPORT = "async () => (await window.app.graphToPrompt()).output"
 
 def panel(page: Page, kind: str = "schedule") -> Any:
     """The pack's panels of one kind that are in the page."""
-    return page.locator(f"[data-panel={kind}]")
+    return page.locator(f"[data-wan-flf2v={kind}]")
 
 
 def splits(page: Page) -> list[str]:
@@ -41,7 +41,7 @@ def splits(page: Page) -> list[str]:
 def wait_for_split(page: Page, *wanted: int) -> None:
     """Until every plot shows one of these splits."""
     page.wait_for_function(
-        "(wanted) => { const all = [...document.querySelectorAll('[data-panel=schedule]')]; "
+        "(wanted) => { const all = [...document.querySelectorAll('[data-wan-flf2v=schedule]')]; "
         "return all.length && all.every((each) => wanted.includes(each.dataset.split)) }",
         arg=[str(value) for value in wanted],
     )
@@ -88,7 +88,7 @@ def test_plot_shows_the_split_that_the_run_uses_and_follows_every_widget(server:
         words = panel(editor).last.inner_text()
         editor.evaluate(SET, [node, change])
         editor.wait_for_function(
-            "([sigmas, words]) => { const all = document.querySelectorAll('[data-panel=schedule]'); "
+            "([sigmas, words]) => { const all = document.querySelectorAll('[data-wan-flf2v=schedule]'); "
             "const last = all[all.length - 1]; return last.dataset.sigmas !== sigmas || last.innerText !== words }",
             arg=[before, words],
         )
@@ -137,7 +137,7 @@ def test_sixty_quick_changes_leave_one_request_in_flight(editor: Page) -> None:
         "for (let value = 1; value <= 60; value++) { steps.value = value; await new Promise((go) => setTimeout(go, 10)) } }"
     )
     editor.wait_for_function(
-        "() => [...document.querySelectorAll('[data-panel=schedule]')].every("
+        "() => [...document.querySelectorAll('[data-wan-flf2v=schedule]')].every("
         "(each) => JSON.parse(each.dataset.sigmas).length === 61)"
     )
     seen = editor.evaluate("() => window.seen")
@@ -180,7 +180,7 @@ def test_panels_survive_toggling_reload_copy_paste_undo_and_api_json(server: Com
         "() => { const canvas = window.app.canvas; const node = canvas.graph.getNodeById(57); "
         "canvas.selectItems([node]); canvas.copyToClipboard([node]); canvas.pasteFromClipboard(); }"
     )
-    editor.wait_for_function("() => document.querySelectorAll('[data-panel=schedule]').length === 3")
+    editor.wait_for_function("() => document.querySelectorAll('[data-wan-flf2v=schedule]').length === 3")
     pasted = editor.evaluate(
         "() => window.app.canvas.graph._nodes.filter((node) => node.type === 'WanFLF2VTwoStageSampler')"
         ".map((node) => node.widgets.find((widget) => widget.name === 'steps').value)"

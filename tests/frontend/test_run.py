@@ -81,15 +81,14 @@ def test_every_node_is_drawn(
             node.setSize([380, Math.max(node.size[1], node.computeSize()[1])]);
             columns[column] += node.size[1] + 120;
           }
-          const ds = window.app.canvas.ds;
-          ds.scale = 0.78;
-          ds.offset = [120, 190];
-          window.app.canvas.setDirty(true, true);
+          await window.app.loadGraphData(graph.serialize(), true, true, "all nodes, placed");
+          await new Promise((go) => setTimeout(go, 500));
+          await window.app.extensionManager.command.execute("Comfy.Canvas.FitView");
           await new Promise((go) => setTimeout(go, 1500));
           return names.length;
         }"""
     )
-    panels = page.locator("[data-panel]").filter(visible=True)
+    panels = page.locator("[data-wan-flf2v]").filter(visible=True)
     expect(panels.first).to_be_visible()
     assert panels.count() == 8, "3 plots, 1 pair of frames, 4 remote accounts"
     assert count >= 13
