@@ -157,7 +157,7 @@ const remotePanels = new Set();
 
 /** @param {any} node */
 function addRemote(node) {
-  const element = addPanel(node, "remote", 90);
+  const element = addPanel(node, "remote", 130);
   /** @type {any} */
   let accounts = null;
   /** @type {any} */
