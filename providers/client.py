@@ -201,15 +201,21 @@ class RemoteClient:
 
     async def _abandon(self, row: Row, task: asyncio.Task[Ticket]) -> None:
         """The user stopped during the submit: give its answer a moment, then write down what is known."""
-        await asyncio.wait({task}, timeout=self.policy.interrupt_grace_s)
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if not task.cancelled() and task.exception() is None:
+        try:
+            await asyncio.wait({task}, timeout=self.policy.interrupt_grace_s)
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        finally:  # also when the event loop itself ends during that moment
+            self._write_down_abandoned(row, task)
+
+    def _write_down_abandoned(self, row: Row, task: asyncio.Task[Ticket]) -> None:
+        answered = task.done() and not task.cancelled()
+        error = task.exception() if answered else None
+        if answered and error is None:
             self._remember(row, task.result())
             return
         now = self.journal.get(row.row)
-        error = None if task.cancelled() else task.exception()
         if now is not None and now.state == "submitting":
             self.journal.uncertain(row.row, str(error or "stopped by the user before an answer came"))
         else:
