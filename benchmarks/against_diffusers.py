@@ -27,7 +27,7 @@ def conditioning_difference(nodes: dict[str, Any], weights: dict[str, Any]) -> d
     from diffusers import AutoencoderKLWan, WanImageToVideoPipeline
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 
-    theirs = AutoencoderKLWan(base_dim=16)
+    theirs = AutoencoderKLWan(base_dim=weights["decoder.head.0.gamma"].shape[0])
     theirs.load_state_dict(convert_wan_vae_to_diffusers(dict(weights)))
     first, last = (torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
     pictures = [(picture * 2 - 1).movedim(-1, 1) for picture in (first, last)]

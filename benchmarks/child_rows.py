@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,21 @@ from .rows import Row
 CHILD = Path(__file__).with_name("measure_in_comfyui.py")
 AGAINST_DIFFUSERS = Path(__file__).with_name("against_diffusers.py")
 # (VAE channels, size): the tiny VAE, and the real one's 96 channels on a clip that two CPU cores can encode
-TIMED = ((16, (160, 96, 81)), (96, (64, 48, 41)))
-WEIGHED = ((16, (384, 224, 81)), (96, (96, 64, 41)))
+TIMED = ((16, (128, 80, 81)), (96, (48, 32, 41)))
+WEIGHED = ((16, (384, 224, 81)), (96, (64, 48, 81)))
 # glibc then gives freed tensors back at once, so that resident memory is what is in use
 RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 EXTRA = "above the encoder's own peak on 13 frames"
 
 
-def child_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> list[Row]:
-    """All rows of fresh processes, ours and core's by turns."""
-    rows: list[Row] = []
-    for channels, size in TIMED:
-        rows += _times(engine, channels, size, rounds if channels == 16 else min(rounds, 2), say)
-    for channels, size in WEIGHED:
-        rows += _memory(engine, channels, size, say)
+def child_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
+    """All rows of fresh processes, ours and core's by turns, as they are measured."""
     imports = [float(_run(engine, ["import"])["seconds"]) for _ in range(rounds)]
-    rows.append(Row("import of the pack in ComfyUI", "", "s", imports, budget=0.15))
-    return rows
+    yield [Row("import of the pack in ComfyUI", "", "s", imports, budget=0.15)]
+    for channels, size in WEIGHED:
+        yield _memory(engine, channels, size, say)
+    for channels, size in TIMED:
+        yield _times(engine, channels, size, rounds if channels == 16 else min(rounds, 2), say)
 
 
 def diffusers_rows(engine: Engine, models: Path, say: Callable[[str], None]) -> list[Row]:

@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +26,31 @@ _VERSIONS = "import torch, runpy; print(torch.__version__, runpy.run_path('comfy
 
 
 def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """The whole report, also written to ``results/NAME.json``. Raises EngineError."""
+    """The whole report. ``results/NAME.json`` is written after each part, so that a run cut short leaves its numbers.
+
+    Raises EngineError.
+    """
     models = tiny_models(engine)
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
-        rows += asyncio.run(server_rows(server, rounds, say))
-    rows += child_rows(engine, rounds, say)
-    rows += diffusers_rows(engine, models, say)
     path = RESULTS / f"{name}.json"
-    report = {
+    path.parent.mkdir(exist_ok=True)
+    report: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
         "machine": describe_machine(engine),
         "rounds": rounds,
         "file": path.relative_to(RESULTS.parents[1]).as_posix(),
-        "rows": [row.as_json() for row in rows],
+        "rows": [],
     }
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for rows in _parts(engine, models, rounds, say):
+        report["rows"] += [row.as_json() for row in rows]
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
+
+
+def _parts(engine: Engine, models: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
+    with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
+        yield asyncio.run(server_rows(server, rounds, say))
+    yield diffusers_rows(engine, models, say)
+    yield from child_rows(engine, rounds, say)
 
 
 def describe_machine(engine: Engine) -> dict[str, Any]:
