@@ -56,7 +56,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     lines += [
         "",
-        f"Medians of {report['rounds']} alternating rounds with the lowest and highest in brackets, on {machine['name']} "
+        f"Medians of up to {report['rounds']} alternating rounds with the lowest and highest in brackets; a figure without "
+        f"brackets was measured once; on {machine['name']} "
         f"({machine['cpus']} CPU cores, {machine['system']}), torch {machine['torch']}, ComfyUI {machine['comfyui']}, "
         f"tiny models, {report['date']}. Raw numbers: `{report['file']}`.",
     ]
