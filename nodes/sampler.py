@@ -15,7 +15,7 @@ from comfy_execution.graph_utils import GraphBuilder
 from ..flf2v.split import BY_BOUNDARY, warnings_for
 from .continuous import check_sampler
 from .host import RAW_LINK, check_families, raw_links, schema
-from .schedule import boundary_input, denoise_input, high_steps_input, plan, step_inputs
+from .schedule import boundary_input, denoise_input, high_steps_input, plan, sampler_inputs, step_inputs
 
 logger = logging.getLogger(__name__)
 TO_THE_END = 10000
@@ -69,7 +69,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
                     step=0.1,
                     tooltip="Guidance of the low-noise stage; 0 = same as cfg.",
                 ),
-                *step_inputs()[1:],
+                *sampler_inputs(),
                 boundary_input(),
                 high_steps_input(),
                 denoise_input(),
