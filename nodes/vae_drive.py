@@ -6,10 +6,12 @@ pack replaced, and what a later ComfyUI may change, fails the checks here, and `
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 
 from ..flf2v.causal import Prefix, PrefixStore, State, encode_causal
 from ..flf2v.clip import Clip
+from ..flf2v.rest import Stretch
 
 logger = logging.getLogger(__name__)
 Layout = tuple[tuple[int, ...], int, tuple[bool, ...]]
@@ -46,6 +49,7 @@ class DrivenEncoder:
         self.chunk = drive.chunk
         self.cycle = drive.cycle
         self._model = model
+        self._encoder, self._stretches = _with_rests(model.encoder)
         self._prepare = prepare
         self._takes_final = "final" in drive.parameters
 
@@ -58,9 +62,12 @@ class DrivenEncoder:
         options = {"final": final} if self._takes_final else {}
         if final:
             state = _Unwritten(state)  # nothing reads it again; beside a kept state it would take memory twice
-        output: torch.Tensor | None = self._model.encoder(
-            self._prepare(pixels), feat_cache=state, feat_idx=[0], **options
-        )
+        with ExitStack() as stack:
+            for stretch in self._stretches:
+                stack.enter_context(stretch.watched())
+            output: torch.Tensor | None = self._encoder(
+                self._prepare(pixels), feat_cache=state, feat_idx=[0], **options
+            )
         return output
 
     def finish(self, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -74,6 +81,39 @@ class _Unwritten(list[Any]):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Ignore it."""
+
+
+def _with_rests(encoder: Any) -> tuple[Any, list[Stretch]]:
+    """The encoder with the same weights, but layers that are left out while they are at rest; and those.
+
+    Layers that change the frame rate end a stretch: some versions call what follows them less often.
+    """
+    runs: list[list[Any]] = [[encoder.conv1]]
+    for layer in encoder.downsamples:
+        if type(layer) is wan.ResidualBlock or (type(layer) is wan.Resample and layer.mode == "downsample2d"):
+            runs[-1].append(layer)
+        else:
+            runs.append([])
+    stretches: list[Stretch] = []
+    for run in reversed(runs):
+        memories = [part for layer in run for part in layer.modules() if _has_memory(part)]
+        stretches.insert(0, Stretch(run, memories, stretches[:1]))
+    standing_in = {
+        id(layer): stand_in
+        for run, stretch in zip(runs, stretches, strict=True)
+        for layer, stand_in in zip(run, stretch.layers, strict=True)
+    }
+    twin = copy.copy(encoder)
+    twin._modules = {
+        **encoder._modules,
+        "conv1": standing_in[id(encoder.conv1)],
+        "downsamples": torch.nn.Sequential(*(standing_in.get(id(layer), layer) for layer in encoder.downsamples)),
+    }
+    return twin, stretches
+
+
+def _has_memory(part: Any) -> bool:
+    return type(part) is wan.CausalConv3d and part.kernel_size[0] > 1
 
 
 def as_video(pixels: torch.Tensor) -> torch.Tensor:
@@ -135,7 +175,7 @@ def _equals_encode(drive: Drive, layout: Layout, device: torch.device) -> bool:
             resumed.append(store.longest(None, digests))
             return resumed[-1]
 
-        for length in (13, 13, 21):
+        for length in (13, 13, 57):
             clip = Clip(length, 16, 16, start, torch.rand((1, 16, 16, 3), generator=generator))
             outputs = encode_causal(
                 encoder, clip, resume, lambda digests, prefix: store.keep(None, digests, prefix, 2**30), lambda *_: None

@@ -132,6 +132,34 @@ def test_grey_past_the_encoders_memory_is_encoded_once(stream: ModuleType, fresh
     assert encoded[0] == encoded[1] < 150
 
 
+@pytest.mark.parametrize("given_frames", [(1, 1), (6, 1), (1, 6), (0, 1), (1, 0)])
+def test_layers_that_grey_has_brought_to_rest_are_left_out(
+    stream: ModuleType, fresh_vae: Any, given_frames: tuple[int, int]
+) -> None:
+    clip, changed = (clip_of(81, *given_frames, size=16, seeds=(0, seed)) for seed in (1, 2))
+    for of, most in ((clip, 36), (changed, 8)):
+        computed: list[int] = []
+        layer = fresh_vae.first_stage_model.encoder.downsamples[0]
+        hook = layer.register_forward_pre_hook(lambda _, inputs, seen=computed: seen.append(inputs[0].shape[2]))
+        latent = stream.encode_clip(fresh_vae, of)
+        hook.remove()
+        assert torch.equal(latent, fresh_vae.encode(of.whole()))
+        assert sum(computed) <= most, "few of the 81 frames pass the layers at full resolution"
+
+
+def test_what_moves_never_comes_to_rest(stream: ModuleType, fresh_vae: Any) -> None:
+    half = frames(1, 16, 16, 3).expand(40, -1, -1, -1).clone()
+    half[12::4] *= 0.5  # a still video, then one that flickers once per chunk, then a still one
+    half[24:] = half[0]
+    clip = Clip(81, 16, 16, half, half[:37].flip(0))
+    assert torch.equal(stream.encode_clip(fresh_vae, clip), fresh_vae.encode(clip.whole()))
+
+
+def test_the_vaes_layers_are_left_without_hooks(stream: ModuleType, fresh_vae: Any) -> None:
+    stream.encode_clip(fresh_vae, clip_of(41))
+    assert not any(part._forward_pre_hooks for part in fresh_vae.first_stage_model.modules())
+
+
 def test_encoders_that_another_pack_replaced_are_used_as_they_are(
     stream: ModuleType, load_vae: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
