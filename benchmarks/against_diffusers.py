@@ -47,18 +47,29 @@ def conditioning_difference(nodes: dict[str, Any], weights: dict[str, Any]) -> d
     }
 
 
-def splits_that_differ() -> int:
-    """How many schedules get another number of high-noise steps than diffusers' UniPC on flow sigmas gives them."""
+def splits_that_differ() -> dict[str, int]:
+    """How many schedules get another number of high-noise steps than elsewhere, each on its own grid.
+
+    ``official``: Wan 2.2's ``fm_solvers_unipc.py``, g = linspace(0.999, 0, n + 1), sigma = s g / (1 + (s - 1) g),
+    timestep = int(1000 sigma). ``at_the_boundary``: those of ``diffusers`` where a sigma of ours is the boundary itself.
+    """
+    import numpy
     from diffusers import UniPCMultistepScheduler
 
     schedule = sys.modules["flf2v_pack.nodes.schedule"]
     split = sys.modules["flf2v_pack.flf2v.split"]
-    differ = 0
+    differ = {"official": 0, "diffusers": 0, "at_the_boundary": 0}
     for shift, steps in SCHEDULES:
+        sigmas = schedule.scheduler_sigmas("simple", steps, shift)
+        ours = split.split_steps(sigmas, BOUNDARY).high
+        grid = numpy.linspace(0.999, 0, steps + 1)[:-1]
+        official = (1000 * shift * grid / (1 + (shift - 1) * grid)).astype(int)
         theirs = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
         theirs.set_timesteps(steps)
-        ours = split.split_steps(schedule.scheduler_sigmas("simple", steps, shift), BOUNDARY).high
-        differ += ours != int((theirs.timesteps >= BOUNDARY * 1000).sum())
+        differ["official"] += ours != int((official >= BOUNDARY * 1000).sum())
+        if ours != int((theirs.timesteps >= BOUNDARY * 1000).sum()):
+            differ["diffusers"] += 1
+            differ["at_the_boundary"] += any(abs(sigma - BOUNDARY) < 1e-6 for sigma in sigmas)
     return differ
 
 
@@ -70,8 +81,8 @@ def main() -> None:
 
     nodes = base.load_pack(pack)
     weights = comfy.utils.load_torch_file(str(models / "vae" / "wan_2.1_vae.safetensors"))
-    result = {**conditioning_difference(nodes, weights), "splits_that_differ": splits_that_differ()}
-    print(json.dumps({**result, "schedules": len(SCHEDULES)}))
+    result = {**conditioning_difference(nodes, weights), "splits": splits_that_differ(), "schedules": len(SCHEDULES)}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -81,9 +81,7 @@ def scheduler_for(sampler: str) -> tuple[Any, torch.Tensor]:
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 @pytest.mark.parametrize("sampler", ["uni_pc", "uni_pc_bh2", "dpmpp_2m"])
-def test_the_continuous_run_is_diffusers_run(
-    comfy: ModuleType, load_model: Callable[[str], Any], sampler: str
-) -> None:
+def test_the_continuous_run_is_diffusers_run(comfy: ModuleType, load_model: Callable[[str], Any], sampler: str) -> None:
     ours = continuous(sampler, load_model("high_noise"))
     scheduler, sigmas = scheduler_for(sampler)
     theirs = diffusers_run(scheduler, sigmas)
