@@ -20,6 +20,15 @@ from comfy_api.latest import io
 from ..flf2v.errors import FLF2VError
 from ..flf2v.relay import ModelCall, SamplerRelay
 from .host import check_families, schema
+from .sampling_inputs import (
+    expert_inputs,
+    guidance_input,
+    latent_outputs,
+    low_prompt_inputs,
+    prompt_inputs,
+    seed_input,
+)
+from .schedule import scheduler_input
 
 # Samplers that remember earlier steps, draw no noise, and ask the model for nothing but x and sigma.
 MULTISTEP = (
@@ -57,37 +66,19 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
             "memory of earlier steps goes on when the low-noise model takes over.",
             search_aliases=["moe sampler", "multistep", "uni_pc", "keep history"],
             inputs=[
-                io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
-                io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
-                io.Conditioning.Input("positive", tooltip="The prompt with the frames."),
-                io.Conditioning.Input("negative", tooltip="The negative prompt with the frames."),
-                io.Latent.Input("latent_image", tooltip="The latent to sample."),
-                io.Int.Input(
-                    "noise_seed", default=0, min=0, max=2**64 - 1, control_after_generate=True, tooltip="Seed."
-                ),
+                *expert_inputs(),
+                *prompt_inputs(),
+                seed_input("Seed."),
                 io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of the whole schedule."),
                 io.Int.Input("start_at_step", default=0, **count, tooltip="The first step that is run."),
                 io.Int.Input("switch_at_step", default=10, **count, tooltip="The low-noise model's first step."),
-                io.Float.Input("cfg", default=4.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance of the first part."),
-                io.Float.Input("cfg_low", default=4.0, min=0.0, max=100.0, step=0.1, tooltip="Guidance after it."),
+                guidance_input("cfg", 4.0, "Guidance of the first part."),
+                guidance_input("cfg_low", 4.0, "Guidance after it."),
                 io.Combo.Input("sampler_name", options=_available(), tooltip="A sampler that remembers earlier steps."),
-                io.Combo.Input(
-                    "scheduler",
-                    options=list(comfy.samplers.KSampler.SCHEDULERS),
-                    default="simple",
-                    tooltip="The scheduler of the whole run.",
-                ),
-                io.Conditioning.Input("positive_low", optional=True, tooltip="Another prompt for the low-noise model."),
-                io.Conditioning.Input(
-                    "negative_low", optional=True, tooltip="Another negative prompt for the low-noise model."
-                ),
+                scheduler_input("The scheduler of the whole run."),
+                *low_prompt_inputs("model"),
             ],
-            outputs=[
-                io.Latent.Output("latent", display_name="latent", tooltip="The finished latent video."),
-                io.Latent.Output(
-                    "high_noise_latent", display_name="high_noise_latent", tooltip="The latent at the hand-over."
-                ),
-            ],
+            outputs=latent_outputs("The latent at the hand-over."),
         )
 
     @classmethod

@@ -12,8 +12,9 @@ from comfy_api.latest import io
 from ..flf2v.clip import Clip
 from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import MIN_LENGTH, SPATIAL_STRIDE, build_mask, check_length, fit_frames
-from ..flf2v.sizes import FITS, MAX_SIZE, MIN_SIZE, Fit, check_size, render_size
+from ..flf2v.sizes import FITS, MAX_SIZE, Fit, check_size, render_size
 from .host import check_vae
+from .size_inputs import pixels_input
 from .vae_stream import encode_clip
 
 
@@ -29,12 +30,8 @@ def size_inputs() -> list[Any]:
     """width, height and length, as every conditioning node shows them."""
     size = "Even; a size that is no multiple of 16 is rendered larger and cropped back by Wan FLF2V Save Video."
     return [
-        io.Int.Input(
-            "width", default=832, min=MIN_SIZE, max=MAX_SIZE, step=2, tooltip=f"Width of the video in pixels. {size}"
-        ),
-        io.Int.Input(
-            "height", default=480, min=MIN_SIZE, max=MAX_SIZE, step=2, tooltip=f"Height of the video in pixels. {size}"
-        ),
+        pixels_input("width", f"Width of the video in pixels. {size}"),
+        pixels_input("height", f"Height of the video in pixels. {size}"),
         io.Int.Input(
             "length",
             default=81,

@@ -7,31 +7,31 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..flf2v.sizes import CUSTOM, MAX_SIZE, MIN_SIZE, PRESETS
+from ..flf2v.sizes import CUSTOM, PRESETS
 from ..providers import Job, model
 from ..providers.models import Model, Service
 from ..workflows import available_bindings
 from . import remote_host
-from .host import schema
 from .remote_inputs import (
-    REMOTE,
     SAFE_SEED,
-    frames_inputs,
+    cfg_input,
+    common_inputs,
     negative_input,
     number_input,
-    outputs,
     profile_input,
     prompt_input,
+    remote_schema,
+    runcomfy_inputs,
     seed_input,
     waiting_inputs,
 )
+from .size_inputs import preset_inputs
 
 
 async def _generate(
     node: type[io.ComfyNode],
     service: Service,
     of: Model,
-    inputs: dict[str, Any],
     *,
     profile: str,
     wait: bool,
@@ -40,8 +40,9 @@ async def _generate(
     end_image: torch.Tensor | None = None,
     start_image_url: str = "",
     end_image_url: str = "",
+    **inputs: Any,
 ) -> io.NodeOutput:
-    """Run one job; the keywords are the inputs that all three submitting nodes have."""
+    """Run one job; the named keywords are the inputs that all three submitting nodes have, the rest are the model's."""
 
     def make_job() -> Job:
         first = remote_host.picture(start_image, start_image_url, "start")
@@ -57,52 +58,24 @@ class WanFLF2VRunComfy(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         of = model("runcomfy")
-        return schema(
+        return remote_schema(
             node_id="WanFLF2VRunComfy",
             display_name="Wan FLF2V RunComfy",
-            category=REMOTE,
             description="Makes the video on RunComfy (Wan 2.2 first-last-frame). The job is remembered: after a crash, an "
             "interrupt or a restart the same inputs collect it, and nothing is paid twice.",
             search_aliases=["remote", "cloud", "api", "runcomfy"],
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 profile_input("runcomfy"),
                 prompt_input(of),
                 io.Combo.Input("preset", options=list(PRESETS), default="720x720 (1:1)", tooltip="Size of the video."),
-                number_input(of, "length", "Number of frames: 81 or 141.", min=81, max=141, step=60),
-                number_input(of, "frame_rate", "Frames per second; Wan makes 16."),
-                seed_input(of),
-                number_input(of, "steps", "Denoising steps of both experts together."),
-                number_input(of, "cfg", "Guidance scale: how strongly the video follows the prompt."),
-                number_input(of, "shift", "Shift of the sampling schedule: higher gives more motion."),
-                *waiting_inputs(),
-                *frames_inputs("RunComfy documents URLs alone for this API."),
+                *runcomfy_inputs(of, "Number of frames: 81 or 141.", min=81, max=141, step=60),
+                *common_inputs("RunComfy documents URLs alone for this API."),
             ],
-            outputs=outputs(),
         )
 
     @classmethod
-    async def execute(
-        cls,
-        prompt: str,
-        preset: str,
-        length: int,
-        frame_rate: int,
-        noise_seed: int,
-        steps: int,
-        cfg: float,
-        shift: float,
-        **common: Any,
-    ) -> io.NodeOutput:
-        inputs = {"prompt": prompt, "preset": preset, "length": length, "frame_rate": frame_rate}
-        inputs |= {"noise_seed": noise_seed, "steps": steps, "cfg": cfg, "shift": shift}
-        return await _generate(
-            cls,
-            "runcomfy",
-            model("runcomfy"),
-            inputs,
-            **common,
-        )
+    async def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return await _generate(cls, "runcomfy", model("runcomfy"), **inputs)
 
 
 class WanFLF2VRunComfyDeployment(io.ComfyNode):
@@ -111,14 +84,12 @@ class WanFLF2VRunComfyDeployment(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         of = model("runcomfy-deployment", "any")
-        return schema(
+        return remote_schema(
             node_id="WanFLF2VRunComfyDeployment",
             display_name="Wan FLF2V RunComfy Deployment",
-            category=REMOTE,
             description="Makes the video on your own RunComfy serverless deployment of one of this pack's workflows, or on "
             "your own gateway. The job is remembered: the same inputs collect it, and nothing is paid twice.",
             search_aliases=["remote", "cloud", "serverless", "runcomfy", "gateway"],
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 profile_input("runcomfy"),
                 io.String.Input("deployment_id", default="", tooltip="The id on the deployment's page."),
@@ -130,74 +101,19 @@ class WanFLF2VRunComfyDeployment(io.ComfyNode):
                 ),
                 prompt_input(of),
                 negative_input(str(of.fields["7_text"].default)),
-                io.Combo.Input(
-                    "preset",
-                    options=[CUSTOM, *PRESETS],
-                    default="720x720 (1:1)",
-                    tooltip="A common size, or custom to use width and height below.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=832,
-                    min=MIN_SIZE,
-                    max=MAX_SIZE,
-                    step=2,
-                    tooltip="Width in pixels for custom; even.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=480,
-                    min=MIN_SIZE,
-                    max=MAX_SIZE,
-                    step=2,
-                    tooltip="Height in pixels for custom; even.",
-                ),
-                number_input(of, "length", "Number of frames: 4n+1."),
-                number_input(of, "frame_rate", "Frames per second; Wan makes 16."),
-                seed_input(of),
-                number_input(of, "steps", "Denoising steps of both experts together."),
-                number_input(of, "cfg", "Guidance scale: how strongly the video follows the prompt."),
-                number_input(of, "shift", "Shift of the sampling schedule: higher gives more motion."),
-                *waiting_inputs(),
-                *frames_inputs(""),
+                *preset_inputs(),
+                *runcomfy_inputs(of, "Number of frames: 4n+1."),
+                *common_inputs(""),
             ],
-            outputs=outputs(),
         )
 
     @classmethod
     async def execute(
-        cls,
-        deployment_id: str,
-        workflow: str,
-        prompt: str,
-        negative_prompt: str,
-        preset: str,
-        width: int,
-        height: int,
-        length: int,
-        frame_rate: int,
-        noise_seed: int,
-        steps: int,
-        cfg: float,
-        shift: float,
-        **common: Any,
+        cls, deployment_id: str, workflow: str, preset: str, width: int, height: int, **inputs: Any
     ) -> io.NodeOutput:
         size: dict[str, Any] = {"width": width, "height": height} if preset == CUSTOM else {"preset": preset}
-        inputs = {
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "length": length,
-            "frame_rate": frame_rate,
-            **size,
-        }
-        inputs |= {"noise_seed": noise_seed, "steps": steps, "cfg": cfg, "shift": shift}
-        return await _generate(
-            cls,
-            "runcomfy-deployment",
-            model("runcomfy-deployment", deployment_id.strip(), workflow),
-            inputs,
-            **common,
-        )
+        of = model("runcomfy-deployment", deployment_id.strip(), workflow)
+        return await _generate(cls, "runcomfy-deployment", of, **size, **inputs)
 
 
 class WanFLF2VWaveSpeed(io.ComfyNode):
@@ -207,14 +123,12 @@ class WanFLF2VWaveSpeed(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         of = model("wavespeed")
         sizes = of.fields["size"]
-        return schema(
+        return remote_schema(
             node_id="WanFLF2VWaveSpeed",
             display_name="Wan FLF2V WaveSpeed",
-            category=REMOTE,
             description="Makes the video on WaveSpeed (wan-flf2v, Wan 2.1). The job is remembered: after a crash, an "
             "interrupt or a restart the same inputs collect it, and nothing is paid twice.",
             search_aliases=["remote", "cloud", "api", "wavespeed"],
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 profile_input("wavespeed"),
                 prompt_input(of),
@@ -227,47 +141,18 @@ class WanFLF2VWaveSpeed(io.ComfyNode):
                 io.Boolean.Input(
                     "enable_fast_mode", default=False, tooltip="Faster and half the price, at slightly lower quality."
                 ),
-                number_input(of, "cfg", "Guidance scale: how strongly the video follows the prompt."),
+                cfg_input(of),
                 seed_input(of, default=0, max=SAFE_SEED),
                 io.Boolean.Input(
                     "enable_safety_checker", default=True, tooltip="Let WaveSpeed check the result for unsafe contents."
                 ),
-                *waiting_inputs(),
-                *frames_inputs("Connected pictures are uploaded to WaveSpeed."),
+                *common_inputs("Connected pictures are uploaded to WaveSpeed."),
             ],
-            outputs=outputs(),
         )
 
     @classmethod
-    async def execute(
-        cls,
-        prompt: str,
-        negative_prompt: str,
-        duration: int,
-        size: str,
-        steps: int,
-        enable_fast_mode: bool,
-        cfg: float,
-        noise_seed: int,
-        enable_safety_checker: bool,
-        **common: Any,
-    ) -> io.NodeOutput:
-        inputs = {
-            "prompt": prompt,
-            "negative_prompt": negative_prompt,
-            "duration": duration,
-            "size": size,
-            "steps": steps,
-        }
-        inputs |= {"enable_fast_mode": enable_fast_mode, "cfg": cfg, "noise_seed": noise_seed}
-        inputs["enable_safety_checker"] = enable_safety_checker
-        return await _generate(
-            cls,
-            "wavespeed",
-            model("wavespeed"),
-            inputs,
-            **common,
-        )
+    async def execute(cls, **inputs: Any) -> io.NodeOutput:
+        return await _generate(cls, "wavespeed", model("wavespeed"), **inputs)
 
 
 class WanFLF2VRemoteFetch(io.ComfyNode):
@@ -275,14 +160,12 @@ class WanFLF2VRemoteFetch(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return remote_schema(
             node_id="WanFLF2VRemoteFetch",
             display_name="Wan FLF2V Remote Fetch",
-            category=REMOTE,
             description="Collects a remote job by its request id: one that this pack submitted with wait off, or any id "
             "from the provider's page. Submits nothing and costs nothing.",
             search_aliases=["collect", "resume", "request id", "prediction id"],
-            hidden=[io.Hidden.unique_id],
             inputs=[
                 profile_input("runcomfy|wavespeed"),
                 io.String.Input("request_id", default="", tooltip="The id of the job."),
@@ -293,7 +176,6 @@ class WanFLF2VRemoteFetch(io.ComfyNode):
                 ),
                 *waiting_inputs(),
             ],
-            outputs=outputs(),
         )
 
     @classmethod

@@ -9,12 +9,17 @@ from comfy_api.latest import io
 from ..providers.models import Model
 from ..providers.profiles import PROVIDERS
 from . import remote_host
-from .host import CATEGORY
+from .host import CATEGORY, schema
 
 REMOTE = f"{CATEGORY}/Remote"
 SAFE_SEED = 2147483647
 """The largest seed that every published version of WaveSpeed's page accepts, so that a drawn one is never refused."""
 _KEYS = "Keys are stored with: wan-flf2v login {0}, or in the environment. They are never part of a workflow."
+
+
+def remote_schema(**fields: Any) -> io.Schema:
+    """A remote node's schema: all of them have the same category, outputs and hidden inputs."""
+    return schema(category=REMOTE, hidden=[io.Hidden.unique_id], outputs=outputs(), **fields)
 
 
 def profile_input(provider: str) -> Any:
@@ -33,6 +38,23 @@ def number_input(of: Model, name: str, tooltip: str, **more: Any) -> Any:
     options: dict[str, Any] = {"default": field.default, "min": limits["minimum"], "max": limits["maximum"]}
     options["step"] = limits.get("step", 1) if field.type == "integer" else 0.01
     return number.Input(name, **{**options, **more}, tooltip=tooltip)
+
+
+def cfg_input(of: Model) -> Any:
+    """cfg."""
+    return number_input(of, "cfg", "Guidance scale: how strongly the video follows the prompt.")
+
+
+def runcomfy_inputs(of: Model, length: str, **length_range: int) -> list[Any]:
+    """What the two RunComfy nodes ask of a video, from length to shift; ``length`` is that input's tooltip."""
+    return [
+        number_input(of, "length", length, **length_range),
+        number_input(of, "frame_rate", "Frames per second; Wan makes 16."),
+        seed_input(of),
+        number_input(of, "steps", "Denoising steps of both experts together."),
+        cfg_input(of),
+        number_input(of, "shift", "Shift of the sampling schedule: higher gives more motion."),
+    ]
 
 
 def prompt_input(of: Model) -> Any:
@@ -73,6 +95,11 @@ def waiting_inputs() -> list[Any]:
             tooltip="How long to wait. The job goes on after that, and running again collects it.",
         ),
     ]
+
+
+def common_inputs(pictures: str) -> list[Any]:
+    """What every node that submits ends with: how long to wait, and the frames (see ``frames_inputs``)."""
+    return [*waiting_inputs(), *frames_inputs(pictures)]
 
 
 def frames_inputs(urls: str) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..flf2v.sizes import CUSTOM, MAX_SIZE, MIN_SIZE, PRESETS, check_size, preset_size
+from ..flf2v.sizes import CUSTOM, check_size, preset_size
 from .host import schema
+from .size_inputs import preset_inputs
 
 
 class WanFLF2VResolution(io.ComfyNode):
@@ -20,29 +21,7 @@ class WanFLF2VResolution(io.ComfyNode):
             "Connect it to the conditioning node and to the save node, so that the file has exactly this size.",
             search_aliases=["size", "aspect ratio", "720p", "width height"],
             inputs=[
-                io.Combo.Input(
-                    "preset",
-                    options=[CUSTOM, *PRESETS],
-                    default="720x720 (1:1)",
-                    tooltip="A common size, or custom to use width and height below.",
-                ),
-                io.Int.Input(
-                    "width",
-                    default=832,
-                    min=MIN_SIZE,
-                    max=MAX_SIZE,
-                    step=2,
-                    tooltip="Width in pixels for custom; even. Sizes that are no multiple of 16 are rendered "
-                    "larger and cropped back when saved.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=480,
-                    min=MIN_SIZE,
-                    max=MAX_SIZE,
-                    step=2,
-                    tooltip="Height in pixels for custom; even.",
-                ),
+                *preset_inputs(" Sizes that are no multiple of 16 are rendered larger and cropped back when saved.")
             ],
             outputs=[
                 io.Int.Output("out_width", display_name="width", tooltip="Width in pixels."),

@@ -7,19 +7,29 @@ stage alone does not run the high-noise stage again.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
-from ..flf2v.split import BY_BOUNDARY, warnings_for
+from ..flf2v.split import BY_BOUNDARY, Split, warnings_for
 from .continuous import check_sampler
 from .host import RAW_LINK, check_families, raw_links, schema
+from .sampling_inputs import (
+    SEEDS,
+    expert_inputs,
+    guidance_input,
+    latent_outputs,
+    low_prompt_inputs,
+    prompt_inputs,
+    seed_input,
+)
 from .schedule import boundary_input, denoise_input, high_steps_input, plan, sampler_inputs, step_inputs
 
 logger = logging.getLogger(__name__)
 TO_THE_END = 10000
-SEEDS = 2**64
+_RAW = {"extra_dict": RAW_LINK}
 FEW_STEPS = 8  # a run this short that carries a LoRA is taken for a distilled one
 
 
@@ -38,53 +48,22 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
             enable_expand=True,
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             inputs=[
-                io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
-                io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
-                io.Conditioning.Input("positive", tooltip="The prompt with the frames.", extra_dict=RAW_LINK),
-                io.Conditioning.Input("negative", tooltip="The negative prompt with the frames.", extra_dict=RAW_LINK),
-                io.Latent.Input("latent_image", tooltip="The latent to sample.", extra_dict=RAW_LINK),
-                io.Int.Input(
-                    "noise_seed",
-                    default=0,
-                    min=0,
-                    max=SEEDS - 1,
-                    control_after_generate=True,
-                    tooltip="The seed of the noise. Samplers that draw noise use the next seed in the low-noise stage.",
-                ),
+                *expert_inputs(),
+                *prompt_inputs(**_RAW),
+                seed_input("The seed of the noise. Samplers that draw noise use the next seed in the low-noise stage."),
                 *step_inputs()[:1],
-                io.Float.Input(
+                guidance_input(
                     "cfg",
-                    default=4.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance of the high-noise stage (and of both while cfg_low is 0): 3.5 to 4 for Wan 2.2, "
+                    4.0,
+                    "Guidance of the high-noise stage (and of both while cfg_low is 0): 3.5 to 4 for Wan 2.2, "
                     "1 with a 4-step LoRA.",
                 ),
-                io.Float.Input(
-                    "cfg_low",
-                    default=0.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="Guidance of the low-noise stage; 0 = same as cfg.",
-                ),
+                guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
                 *sampler_inputs(),
                 boundary_input(),
                 high_steps_input(),
                 denoise_input(),
-                io.Conditioning.Input(
-                    "positive_low",
-                    optional=True,
-                    tooltip="Another prompt for the low-noise stage.",
-                    extra_dict=RAW_LINK,
-                ),
-                io.Conditioning.Input(
-                    "negative_low",
-                    optional=True,
-                    tooltip="Another negative prompt for the low-noise stage.",
-                    extra_dict=RAW_LINK,
-                ),
+                *low_prompt_inputs("stage", **_RAW),
                 io.Boolean.Input(
                     "keep_history",
                     optional=True,
@@ -95,12 +74,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output("latent", display_name="latent", tooltip="The finished latent video."),
-                io.Latent.Output(
-                    "high_noise_latent",
-                    display_name="high_noise_latent",
-                    tooltip="The latent at the hand-over, with its leftover noise.",
-                ),
+                *latent_outputs("The latent at the hand-over, with its leftover noise."),
                 io.Int.Output("split_step", display_name="split_step", tooltip="Number of high-noise steps."),
             ],
         )
@@ -128,67 +102,115 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
     ) -> io.NodeOutput:
         check_families(model_high, model_low)
         grid, split = plan(model_high, model_low, steps, sampler_name, scheduler, boundary, high_steps, denoise)
+        if keep_history:
+            check_sampler(sampler_name)
         distilled = steps <= FEW_STEPS and bool(model_high.patches or model_low.patches)
         for note in warnings_for(split, forced=high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled):
             logger.warning("Wan FLF2V Two-Stage Sampler: %s", note)
-
         links = raw_links(cls.hidden)
-        shared = {"steps": grid.total_steps, "sampler_name": sampler_name, "scheduler": scheduler}
-        switch = grid.start + split.high
+        run = _Run(
+            split,
+            grid.start,
+            noise_seed,
+            latent_image,
+            high=_Stage(links["model_high"], positive, negative, cfg),
+            low=_Stage(
+                links["model_low"],
+                positive if positive_low is None else positive_low,
+                negative if negative_low is None else negative_low,
+                cfg_low or cfg,
+            ),
+            shared={"steps": grid.total_steps, "sampler_name": sampler_name, "scheduler": scheduler},
+        )
         graph = GraphBuilder()
-        if keep_history:
-            check_sampler(sampler_name)
-        if keep_history and split.high and split.low:
-            lows = {"positive_low": positive_low, "negative_low": negative_low}
-            both = graph.node(
-                "WanFLF2VContinuousSampler",
-                id="both",
-                model_high=links["model_high"],
-                model_low=links["model_low"],
-                positive=positive,
-                negative=negative,
-                latent_image=latent_image,
-                noise_seed=noise_seed,
-                start_at_step=grid.start,
-                switch_at_step=switch,
-                cfg=cfg,
-                cfg_low=cfg_low or cfg,
-                **shared,
-                **{name: link for name, link in lows.items() if link is not None},
-            )
-            return io.NodeOutput(both.out(0), both.out(1), split.high, expand=graph.finalize())
-        high_latent = latent = latent_image
-        if split.high:
-            high_latent = latent = graph.node(
-                "KSamplerAdvanced",
-                id="high",
-                model=links["model_high"],
-                add_noise="enable",
-                noise_seed=noise_seed,
-                cfg=cfg,
-                positive=positive,
-                negative=negative,
-                latent_image=latent_image,
-                start_at_step=grid.start,
-                end_at_step=switch if split.low else TO_THE_END,
-                return_with_leftover_noise="enable" if split.low else "disable",
-                **shared,
-            ).out(0)
-        if split.low:
-            latent = graph.node(
-                "KSamplerAdvanced",
-                id="low",
-                model=links["model_low"],
-                add_noise="disable" if split.high else "enable",
-                # the same seed would draw the first stage's noise a second time
-                noise_seed=(noise_seed + 1) % SEEDS if split.high else noise_seed,
-                cfg=cfg_low or cfg,
-                positive=positive if positive_low is None else positive_low,
-                negative=negative if negative_low is None else negative_low,
-                latent_image=high_latent,
-                start_at_step=switch,
-                end_at_step=TO_THE_END,
-                return_with_leftover_noise="disable",
-                **shared,
-            ).out(0)
+        expand = _one_run if keep_history and split.high and split.low else _stage_by_stage
+        latent, high_latent = expand(graph, run)
         return io.NodeOutput(latent, high_latent, split.high, expand=graph.finalize())
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What one expert is asked with: links to its model and prompts, and its guidance."""
+
+    model: Any
+    positive: Any
+    negative: Any
+    cfg: float
+
+    def inputs(self) -> dict[str, Any]:
+        """As KSamplerAdvanced names them."""
+        return {"model": self.model, "positive": self.positive, "negative": self.negative, "cfg": self.cfg}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of both stages; ``start`` is KSamplerAdvanced's first step, ``shared`` its inputs that both stages have."""
+
+    split: Split
+    start: int
+    noise_seed: int
+    latent_image: Any
+    high: _Stage
+    low: _Stage
+    shared: dict[str, Any]
+
+    @property
+    def switch(self) -> int:
+        """The low-noise model's first step."""
+        return self.start + self.split.high
+
+
+def _one_run(graph: Any, run: _Run) -> tuple[Any, Any]:
+    """The finished latent and the one at the hand-over, of one continuous run."""
+    high, low = run.high, run.low
+    both = graph.node(
+        "WanFLF2VContinuousSampler",
+        id="both",
+        model_high=high.model,
+        model_low=low.model,
+        positive=high.positive,
+        negative=high.negative,
+        positive_low=low.positive,
+        negative_low=low.negative,
+        latent_image=run.latent_image,
+        noise_seed=run.noise_seed,
+        start_at_step=run.start,
+        switch_at_step=run.switch,
+        cfg=high.cfg,
+        cfg_low=low.cfg,
+        **run.shared,
+    )
+    return both.out(0), both.out(1)
+
+
+def _stage_by_stage(graph: Any, run: _Run) -> tuple[Any, Any]:
+    """The finished latent and the one at the hand-over, of a KSamplerAdvanced for each stage that has steps."""
+    high_latent = latent = run.latent_image
+    if run.split.high:
+        high_latent = latent = graph.node(
+            "KSamplerAdvanced",
+            id="high",
+            add_noise="enable",
+            noise_seed=run.noise_seed,
+            latent_image=run.latent_image,
+            start_at_step=run.start,
+            end_at_step=run.switch if run.split.low else TO_THE_END,
+            return_with_leftover_noise="enable" if run.split.low else "disable",
+            **run.high.inputs(),
+            **run.shared,
+        ).out(0)
+    if run.split.low:
+        latent = graph.node(
+            "KSamplerAdvanced",
+            id="low",
+            add_noise="disable" if run.split.high else "enable",
+            # the same seed would draw the first stage's noise a second time
+            noise_seed=(run.noise_seed + 1) % SEEDS if run.split.high else run.noise_seed,
+            latent_image=high_latent,
+            start_at_step=run.switch,
+            end_at_step=TO_THE_END,
+            return_with_leftover_noise="disable",
+            **run.low.inputs(),
+            **run.shared,
+        ).out(0)
+    return latent, high_latent
