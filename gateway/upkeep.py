@@ -61,8 +61,7 @@ class Upkeep:
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
-        living = {worker.id for worker in await service.call(service.workers.living)}
-        taken = await service.call(service.engine.take_over, living)
+        taken = await service.call(self._take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
         fed = await service.call(service.jobs.open_fed)
@@ -72,6 +71,10 @@ class Upkeep:
                 log.warning("fed a job again that the engine did not know", extra={"job": job})
             elif await service.call(service.jobs.fail_open, job, "The worker gave the job up; see its log."):
                 log.error("ended a job that nothing drives", extra={"job": job, "reason": reason})
+
+    def _take_over(self) -> list[str]:
+        service = self.service
+        return service.engine.take_over(lambda: {worker.id for worker in service.workers.living()})
 
     async def forget(self) -> None:
         """One round of forgetting."""

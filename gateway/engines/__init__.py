@@ -12,6 +12,7 @@ from typing import Any, Protocol
 Step = Callable[[], Awaitable[Any]]
 Steps = Callable[[str, Step], Awaitable[Any]]
 Handler = Callable[[str, Steps], Awaitable[None]]
+Living = Callable[[], Collection[str]]
 
 
 class JobEngine(Protocol):
@@ -26,8 +27,12 @@ class JobEngine(Protocol):
     def lost(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Of these jobs, the ones that the engine will not drive any further, with its reason."""
 
-    def take_over(self, living: Collection[str]) -> list[str]:
-        """Give the jobs of every worker that is not among these back to the queue; returns them."""
+    def take_over(self, living: Living) -> list[str]:
+        """Give the jobs of every worker that does not live back to the queue; returns them.
+
+        ``living`` is asked after the jobs were looked up, never before: a worker reports itself before it begins a
+        job, so an older list could miss one that came in between, and its job would be taken from it.
+        """
 
     def waiting(self) -> int:
         """How many jobs wait for a worker."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos._serialization import DBOSPortableJSON
 
-from . import Handler, Step
+from . import Handler, Living, Step
 
 APPLICATION = "wan-flf2v"
 VERSION = "1"  # of the steps below, not of the pack: raise it only when old rows can't be replayed
@@ -71,15 +71,15 @@ class DurableEngine:
         states = {job: known.get(job, "unknown") for job in job_ids}
         return {job: state for job, state in states.items() if state not in _HANDED_OVER}
 
-    def take_over(self, living: Collection[str]) -> list[str]:
+    def take_over(self, living: Living) -> list[str]:
         """See JobEngine."""
-        homeless = [item.workflow_id for item in self._begun() if _worker(item.executor_id) not in living]
-        stranded = [
-            item.workflow_id
-            for item in self._list(status="ENQUEUED")
-            if item.queue_name != COMMON and str(item.queue_name).removeprefix(f"{COMMON}-") not in living
-        ]
-        return self._resume([*homeless, *stranded], COMMON)
+        held = self._held()
+        alive = living()
+        lost = [pair for pair in held if pair[1] not in alive]
+        if lost:  # another gateway may look at the same time, and a worker have got the job from it already
+            now_held = self._held()
+            lost = [pair for pair in lost if pair in now_held]
+        return self._resume([job for job, _ in lost], COMMON)
 
     def bring_home(self, worker: str) -> list[str]:
         """Put the jobs that earlier boots of this worker had begun into its own queue; returns them."""
@@ -99,6 +99,14 @@ class DurableEngine:
     def close(self) -> None:
         """See JobEngine."""
         self._client.destroy()
+
+    def _held(self) -> list[tuple[str, str]]:
+        """Every job that a worker has begun or has in its own queue, with that worker."""
+        waiting = [item for item in self._list(status="ENQUEUED") if item.queue_name != COMMON]
+        return [
+            *((item.workflow_id, _worker(item.executor_id)) for item in self._begun()),
+            *((item.workflow_id, str(item.queue_name).removeprefix(f"{COMMON}-")) for item in waiting),
+        ]
 
     def _begun(self) -> list[Any]:
         return self._list(status="PENDING")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
-from . import JobEngine
+from . import JobEngine, Living
 
 
 class LazyEngine:
@@ -34,7 +34,7 @@ class LazyEngine:
         """See JobEngine."""
         return self._get().lost(job_ids)
 
-    def take_over(self, living: Collection[str]) -> list[str]:
+    def take_over(self, living: Living) -> list[str]:
         """See JobEngine."""
         return self._get().take_over(living)
 

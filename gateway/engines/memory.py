@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import Handler, Step
+from . import Handler, Living, Step
 
 
 @dataclass
@@ -42,10 +42,15 @@ class MemoryEngine:
             unknown = {job: "unknown" for job in job_ids if job not in self.queue and job not in self.running}
             return {job: self.ended.get(job, reason) for job, reason in unknown.items()}
 
-    def take_over(self, living: Collection[str]) -> list[str]:
+    def take_over(self, living: Living) -> list[str]:
         """See JobEngine."""
         with self._lock:
-            lost = [job for job, boot in self.running.items() if self.homes[boot] not in living]
+            begun = dict(self.running)
+        alive = living()
+        with self._lock:
+            lost = [
+                job for job, boot in begun.items() if self.homes[boot] not in alive and self.running.get(job) == boot
+            ]
             for job in lost:
                 del self.running[job]
             self.queue[:0] = lost

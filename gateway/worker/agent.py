@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +32,12 @@ def _is_old(version: str) -> bool:
     return len(numbers) == 2 and numbers < [0, 28]
 
 
-def _end_process() -> None:
-    os._exit(3)
+def _begin_anew() -> None:
+    """Put a fresh process in this one's place, with the same id, and with the same ComfyUI as its child."""
+    sys.stderr.flush()
+    if os.name == "posix":
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os._exit(3)  # elsewhere it is for whoever started it to start it again, as ``serve`` does
 
 
 @dataclass
@@ -43,13 +48,14 @@ class Agent:
     workers: WorkerStore
     engine: EngineWorker
     # Called when others have taken over a job that runs here: what is in this process can't be trusted any more.
-    on_fenced: Callable[[], None] = _end_process
+    on_fenced: Callable[[], None] = _begin_anew
     boot: str = field(default_factory=new_id)
     status: Status = "starting"
     workflows: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
     _up: asyncio.Event = field(default_factory=asyncio.Event)
+    _taking: bool = False
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -58,6 +64,10 @@ class Agent:
         try:
             await self._up.wait()
             await self.engine.start(self.runner.worker, self.boot, self.handle)
+            self._taking = True
+            if self.status == "starting":  # not before: a worker counts as ready when it takes jobs
+                self.status = "ready"
+            await self._beat()
             log.info("the worker is ready", extra={"worker": self.runner.worker, "workflows": self.workflows})
             await asyncio.gather(*tasks)
         finally:
@@ -131,7 +141,7 @@ class Agent:
                     await self._look()
                     was_up = True
                     self._up.set()
-                    self.status = "ready"
+                    self.status = "ready" if self._taking else "starting"
                     await self._beat()
                 await asyncio.sleep(_READY_POLL_S)
             except (EngineError, OSError) as error:

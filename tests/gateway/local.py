@@ -100,6 +100,7 @@ async def local(
     trusted: tuple[str, ...] = (),
     seconds: float = 0.1,
     demo: bool = False,
+    engine_worker: type[MemoryWorker] = MemoryWorker,
 ) -> AsyncIterator[Local]:
     """Everything up, and a worker that has reported itself."""
     settings = Settings(
@@ -124,7 +125,7 @@ async def local(
         safety=SafetyCheckers(),
     )
     workers = WorkerStore(database, timing.dead_after_s)
-    agent = Agent(runner, workers, MemoryWorker(engine), on_fenced=lambda: None)
+    agent = Agent(runner, workers, engine_worker(engine), on_fenced=lambda: None)
     async with (
         _site(comfy.app(), comfy_port),
         Gateway(settings, f"http://127.0.0.1:{port}", engine).serving() as app,

@@ -36,6 +36,14 @@ def wait_over(store: JobStore, jobs: list[str], timeout_s: float) -> None:
         time.sleep(0.1)
 
 
+def wait_for_workers(serve: Serve, number: int, timeout_s: float = 60) -> None:
+    serve.wait_healthy(timeout_s)
+    deadline = time.monotonic() + timeout_s
+    while serve.call("GET", "/health")[1]["workers"] < number:
+        assert time.monotonic() < deadline, serve.call("GET", "/health")
+        time.sleep(0.1)
+
+
 def test_two_gateways_and_three_workers_share_the_jobs_and_a_dead_workers_job_goes_on(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -62,10 +70,7 @@ def test_two_gateways_and_three_workers_share_the_jobs_and_a_dead_workers_job_go
         }
         for gateway in gateways:
             gateway.wait_healthy()
-        deadline = time.monotonic() + 60
-        while gateways[0].call("GET", "/health")[1]["workers"] < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_for_workers(gateways[0], 3)
 
         jobs = []
         for number in range(12):
@@ -137,16 +142,52 @@ def test_a_second_worker_on_one_machine_shares_the_sqlite_queue(tmp_path: Path) 
         running(Serve(data, ["--no-auth", *options])) as serve,
         running(Serve(data, options, name="w2", command="worker"), 0),
     ):
-        deadline = time.monotonic() + 60
-        while serve.call("GET", "/health")[1]["workers"] < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_for_workers(serve, 2)
         jobs = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(8)]
         database = Database(f"sqlite:///{data}/jobs.sqlite")
         store = JobStore(database)
         wait_over(store, jobs, 60)
         assert {store.attempts(job)[-1].worker for job in jobs} == {"w1", "w2"}
         assert {row.state for job in jobs if (row := store.get(job)) is not None} == {"succeeded"}
+        database.close()
+
+
+def test_a_worker_that_was_taken_for_dead_begins_anew_and_works_on(tmp_path: Path) -> None:
+    from wan_flf2v.gateway.engines.durable import DurableEngine
+
+    log = tmp_path / "prompts.log"
+    common = ["--poll", "0.2"]
+    options = [*common, "--comfyui-command", fake_command(4, log)]
+    data = tmp_path / "data"
+    with (
+        running(Serve(data, ["--no-auth", "--no-worker", *common]), 0) as serve,
+        running(Serve(data, options, name="w1", command="worker"), 0) as first,
+        running(Serve(data, options, name="w2", command="worker"), 0) as second,
+    ):
+        workers = {"w1": first, "w2": second}
+        wait_for_workers(serve, 2)
+        database, url = Database(f"sqlite:///{data}/jobs.sqlite"), f"sqlite:///{data}/jobs.sqlite"
+        store, engine = JobStore(database), DurableEngine(url)
+        job = serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"]
+        while (row := store.get(job)) is None or row.state != "running":
+            time.sleep(0.05)
+        fenced = row.worker
+        # a machine that slept for a while: the others do not see it any more, but its process is there
+        assert engine.take_over(lambda: set(workers) - {fenced}) == [job]
+        wait_over(store, [job], 60)
+        done = store.get(job)
+        assert done is not None
+        assert (done.state, done.attempt) == ("succeeded", 2)
+        assert done.worker != fenced
+        deadline = time.monotonic() + 60
+        while "taken for dead" not in workers[fenced].log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        wait_for_workers(serve, 2)
+        jobs = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(6)]
+        wait_over(store, jobs, 60)
+        assert fenced in {store.attempts(job)[-1].worker for job in jobs}
+        engine.close()
         database.close()
 
 

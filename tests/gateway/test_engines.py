@@ -132,17 +132,41 @@ def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> 
         await asyncio.to_thread(kit.engine.enqueue, ["a"])
         await worker.start("w1", "boot1", script)
         await until(lambda: len(script.log) == 2)
-        assert await asyncio.to_thread(kit.engine.take_over, {"w1", "w2"}) == []
+        assert await asyncio.to_thread(kit.engine.take_over, lambda: {"w1", "w2"}) == []
         await worker.stop()
         other = kit.worker()
         await other.start("w2", "boot2", script)
         await asyncio.sleep(0.5)
         assert script.ended == []
         script.hold.clear()
-        assert await asyncio.to_thread(kit.engine.take_over, {"w2"}) == ["a"]
+        assert await asyncio.to_thread(kit.engine.take_over, lambda: {"w2"}) == ["a"]
         await until(lambda: script.ended == ["a"])
         await other.stop()
         assert [step[1] for step in script.log] == ["one", "two", "two"]
+
+    run(main)
+
+
+def test_a_worker_that_begins_a_job_during_the_look_for_dead_ones_keeps_it(kit: Kit) -> None:
+    """Regression: whoever lived was asked first, so a worker that had just come lost its first job, and its process."""
+
+    async def main() -> None:
+        script, worker, loop = Script(hold={"a"}), kit.worker(), asyncio.get_running_loop()
+        await asyncio.to_thread(kit.engine.enqueue, ["a"])
+
+        async def begin() -> None:
+            await worker.start("w1", "boot1", script)
+            await until(lambda: len(script.log) == 2)
+
+        def living() -> set[str]:
+            asyncio.run_coroutine_threadsafe(begin(), loop).result(30)
+            return set()  # as it was before w1 came
+
+        assert await asyncio.to_thread(kit.engine.take_over, living) == []
+        script.hold.clear()
+        await until(lambda: script.ended == ["a"])
+        await worker.stop()
+        assert [step[1] for step in script.log] == ["one", "two"]
 
     run(main)
 

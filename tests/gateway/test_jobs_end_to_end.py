@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.engines import Handler
+from wan_flf2v.gateway.engines.memory import MemoryWorker
+from wan_flf2v.gateway.workers import WorkerStore
+
 from .local import BODY, FAST, local, run
 
 
@@ -44,6 +49,28 @@ def test_progress_is_told_and_never_falls(tmp_path: Path) -> None:
             assert seen == sorted(seen)
             assert max(seen) > 0.2
             assert "Sampling" in stages
+
+    run(main)
+
+
+def test_a_worker_counts_as_ready_when_it_takes_jobs_and_not_before(tmp_path: Path) -> None:
+    seen = set()
+
+    class Slow(MemoryWorker):
+        async def start(self, worker: str, boot: str, handler: Handler) -> None:
+            database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+            store = WorkerStore(database, FAST.dead_after_s)
+            for _ in range(40):  # several heartbeats; ComfyUI answers all the while
+                seen.update(row.status for row in store.living())
+                await asyncio.sleep(0.04)
+            database.close()
+            await super().start(worker, boot, handler)
+
+    async def main() -> None:
+        async with local(tmp_path, engine_worker=Slow) as here:
+            assert seen == {"starting"}
+            assert (await here.call("GET", "/health")).json["workers"] == 1
+            await here.until(await here.submit(), "succeeded")
 
     run(main)
 
