@@ -39,7 +39,7 @@ def test_a_job_runs_and_its_video_is_served_whole_and_in_ranges(tmp_path: Path) 
 
 def test_progress_is_told_and_never_falls(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local(tmp_path, seconds=0.8) as here:
+        async with local(tmp_path, seconds=2) as here:
             job = await here.submit()
             seen, stages = [], set()
             while (body := (await here.call("GET", f"/v1/requests/{job}/status")).json)["status"] != "completed":
@@ -77,7 +77,7 @@ def test_a_worker_counts_as_ready_when_it_takes_jobs_and_not_before(tmp_path: Pa
 
 def test_the_place_in_the_queue_is_told(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local(tmp_path, seconds=5) as here:
+        async with local(tmp_path, seconds=30) as here:
             jobs = [await here.submit() for _ in range(4)]
             await here.until(jobs[0], "running")
             places = [(await here.call("GET", f"/v1/requests/{job}/status")).json for job in jobs]
@@ -88,7 +88,7 @@ def test_the_place_in_the_queue_is_told(tmp_path: Path) -> None:
 
 def test_a_queued_job_is_cancelled_at_once_and_never_reaches_comfyui(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local(tmp_path, seconds=0.5) as here:
+        async with local(tmp_path, seconds=3) as here:
             first, second = await here.submit(), await here.submit()
             await here.until(first, "running")
             answer = await here.call("POST", f"/v1/requests/{second}/cancel")
@@ -111,7 +111,7 @@ def test_a_running_job_is_interrupted(tmp_path: Path) -> None:
             await here.until(job, "running")
             await asyncio.sleep(0.2)
             assert (await here.call("POST", f"/v1/requests/{job}/cancel")).json["outcome"] == "cancelled"
-            await here.until(job, "cancelled", timeout_s=5)
+            await here.until(job, "cancelled")
 
     run(main)
 
@@ -126,7 +126,7 @@ def test_an_interrupt_that_comfyui_forgets_is_sent_again(tmp_path: Path) -> None
             await asyncio.sleep(0.3)
             assert here.jobs.get(job).state == "running"  # type: ignore[union-attr]
             here.comfy.settings["deaf"] = False
-            await here.until(job, "cancelled", timeout_s=5)
+            await here.until(job, "cancelled")
 
     run(main)
 
@@ -134,7 +134,7 @@ def test_an_interrupt_that_comfyui_forgets_is_sent_again(tmp_path: Path) -> None
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_job_that_comfyui_lost_is_tried_again_up_to_three_times(tmp_path: Path, times: int) -> None:
     async def main() -> None:
-        async with local(tmp_path, seconds=1) as here:
+        async with local(tmp_path, seconds=3) as here:
             job = await here.submit()
             for attempt in range(1, times + 1):
                 while (row := here.jobs.get(job)) is None or row.attempt < attempt or not here.comfy.running:
