@@ -79,7 +79,10 @@ def serve(arguments: argparse.Namespace) -> None:
     print(f"Wan FLF2V gateway at {shown}  (API: {shown}/docs)", file=sys.stderr)
     print(f"Jobs, keys and videos are in {settings.data}", file=sys.stderr)
     if settings.demo:
-        print("Demo: tiny random weights, so every video is noise, small and short. No key is needed.", file=sys.stderr)
+        print(
+            "Demo: micro models of this project's own, so every video is soft, small and short. No key is needed.",
+            file=sys.stderr,
+        )
     elif not has_key:
         option = _data_option(arguments)
         print(f"No API key exists yet. In another terminal: wan-flf2v keys create NAME{option}", file=sys.stderr)
@@ -214,7 +217,9 @@ def add_parsers(commands: Any) -> None:
     server.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
     server.add_argument("--public-url", help="the address that clients use, behind a reverse proxy")
     server.add_argument("--no-auth", action="store_true", help="take calls without a key; on loopback only")
-    server.add_argument("--demo", action="store_true", help="tiny weights, no GPU, no key, loopback only")
+    server.add_argument(
+        "--demo", action="store_true", help="micro models of this project, no GPU, no key, loopback only"
+    )
     server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
     server.add_argument("--max-queue", type=int, default=Limits.queued_jobs, help="jobs that may wait (default 1000)")
     server.add_argument(
@@ -225,7 +230,7 @@ def add_parsers(commands: Any) -> None:
     )
     server.set_defaults(run=serve)
     agent = commands.add_parser("worker", help="run a worker: one ComfyUI, and the jobs on it")
-    agent.add_argument("--tiny", action="store_true", help="tiny random weights on the CPU, as in the demo")
+    agent.add_argument("--tiny", action="store_true", help="micro models on the CPU, as in the demo")
     agent.add_argument("--follow-parent", action="store_true", help=argparse.SUPPRESS)
     agent.set_defaults(run=worker)
     for command in (server, agent):

@@ -59,7 +59,7 @@ class Offer:
             )
         return bindings
 
-    def wavespeed(self, fast: bool) -> Bindings:
+    def wavespeed(self, fast: bool, demo: bool = False) -> Bindings:
         """The workflow behind WaveSpeed's model. Raises Unavailable or Invalid."""
         if fast:
             if _FAST in self.workflows:
@@ -67,7 +67,7 @@ class Offer:
             if self.workflows:
                 text = "enable_fast_mode needs the 4-step LoRA files on every worker, which are not there; use false."
                 raise Invalid(text, field="enable_fast_mode")
-        for name in _STANDARD:
+        for name in reversed(_STANDARD) if demo else _STANDARD:  # the demo's trained models are those of Wan 2.2
             if name in self.workflows:
                 return self.workflows[name]
         raise Unavailable(f"{WAVESPEED_MODEL} can't be run now: no worker is ready.", retry_after_s=10)
@@ -113,7 +113,7 @@ class Checker:
         """The workflow and its values for WaveSpeed's fields. Raises Invalid or Unavailable."""
         given = WaveSpeedFields(fields)
         fast = given.boolean("enable_fast_mode", False)
-        bindings = offer.wavespeed(fast)
+        bindings = offer.wavespeed(fast, self.demo)
         width, height = (int(side) for side in given.choice("size", "832*480", SIZES).split("*"))
         seed = given.integer("seed", -1, -1, 9_999_999_999)
         values: dict[str, object] = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...engine.setup import MICRO_MODELS
 from ...workflows import Bindings
 from ..errors import NotFound
 from ..jobs import Job, NewJob
@@ -296,8 +297,15 @@ def entry(call: Call, bindings: Bindings, *, schema: bool) -> dict[str, Any]:
     if schema:
         data["input_schema"] = bindings.input_schema()
     if call.settings.demo:
-        data["note"] = "Demo: tiny random weights. Every video is noise, small and short, whatever size is asked for."
+        shows = "a real transition, soft" if _is_trained(bindings) else "noise"
+        data["note"] = f"Demo: tiny weights. Every video shows {shows}, small and short, whatever size is asked for."
     return data
+
+
+def _is_trained(bindings: Bindings) -> bool:
+    """Whether the micro models stand in for this workflow's experts, and not random ones."""
+    experts = [f"{folder}/{file}" for folder, file in bindings.model_files() if folder == "diffusion_models"]
+    return all(expert in MICRO_MODELS for expert in experts)
 
 
 async def no_model(_call: Call) -> web.Response:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
-from ...engine.setup import prepare, tiny_models
+from ...engine.setup import micro_models, prepare
 from ..cli import GatewayError, _until_stopped
 from ..database import Database
 from ..engines import open_worker
@@ -71,7 +71,7 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
     tiny = getattr(arguments, "tiny", False) and not arguments.models
     engine = prepare(arguments.comfyui)
     if tiny:
-        models: Path | None = tiny_models(engine)
+        models: Path | None = micro_models(engine)
     else:
         models = Path(arguments.models).expanduser().absolute() if arguments.models else None
         if models is not None and not models.is_dir():
