@@ -3,7 +3,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { FORMS, remarks, textOf } from "./lib/api_call.mjs";
-import { addStyle, h } from "./lib/dom.mjs";
+import { addStyle, h, keepShown } from "./lib/dom.mjs";
 import { framesOf, pictureAt, showFrames } from "./lib/frames.mjs";
 import { valueOf } from "./lib/graph.mjs";
 import { Latest } from "./lib/latest.mjs";
@@ -77,6 +77,21 @@ function addPanel(node, name, height) {
   return element;
 }
 
+/**
+ * Watches what a node's panel has to show.
+ * @param {any} node
+ * @param {HTMLElement} element
+ * @param {() => any} read
+ * @param {(found: any) => void} change
+ */
+function watch(node, element, read, change) {
+  const look = () => {
+    if (node.graph === app.canvas?.graph) keepShown(node.id, element);
+    return read();
+  };
+  watcher.add(node, look, change);
+}
+
 /** @param {any} node */
 function addPlot(node) {
   const element = addPanel(node, "schedule", 210);
@@ -85,8 +100,9 @@ function addPlot(node) {
     (schedule, asked) => showSchedule(element, schedule, asked.from),
     (error) => showWords(element, words(error), true),
   );
-  watcher.add(
+  watch(
     node,
+    element,
     () => scheduleOf(node),
     (found) => {
       if ("unknown" in found) showWords(element, `No plot before a run: ${found.unknown}.`);
@@ -146,7 +162,7 @@ function addFrames(node) {
     }
     return { ...found, given };
   };
-  watcher.add(node, read, (found) => {
+  watch(node, element, read, (found) => {
     if ("unknown" in found) showWords(element, found.unknown);
     else latest.put(found);
   });
@@ -178,7 +194,7 @@ function addRemote(node) {
     }
   };
   remotePanels.add(refresh);
-  watcher.add(node, () => valueOf(node, "profile") ?? "", refresh);
+  watch(node, element, () => valueOf(node, "profile") ?? "", refresh);
 }
 
 function openJobs() {

@@ -43,5 +43,17 @@ export function addStyle() {
   document.head.append(h("link", { rel: "stylesheet", href }));
 }
 
+/**
+ * Shows a panel in its node again. When undo or another workflow makes a node of the same id anew, Nodes 2.0 goes on
+ * showing the element that the former node brought along.
+ * @param {any} id the node's
+ * @param {HTMLElement} element
+ */
+export function keepShown(id, element) {
+  if (element.isConnected) return;
+  const panel = `[data-wan-flf2v="${element.dataset.wanFlf2v}"]`;
+  document.querySelector(`[data-node-id="${id}"] ${panel}`)?.replaceWith(element);
+}
+
 /** @param {string[]} notes */
 export const warnings = (notes) => notes.map((note) => h("div", { class: "wan-flf2v-warning", role: "alert" }, `⚠ ${note}`));

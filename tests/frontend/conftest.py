@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from wan_flf2v.engine.locate import ENGINE_FOLDER, Engine
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.tests.frontend.browser import launch, open_editor
+from wan_flf2v.tests.frontend.browser import launch, open_editor, set_renderer, trouble_of
 
 NEWEST_FRONTEND = "1.58.1"
 PICTURES = Path(__file__).resolve().parents[2] / "cli" / "pictures"
@@ -121,3 +121,13 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield open_one
     for page in pages:
         page.context.close()
+
+
+@pytest.fixture
+def editor(server: ComfyServer, renderer: str, open_page: Callable[..., Page]) -> Iterator[Page]:
+    """An editor in this test's renderer, without a graph of ours. Errors of the pack's own files fail the test."""
+    page = open_page(server.url)
+    trouble = trouble_of(page)
+    set_renderer(page, renderer)
+    yield page
+    assert trouble == []

@@ -62,14 +62,6 @@ def run_api(server: ComfyServer, graph: dict[str, Any]) -> dict[str, Any]:
         return pool.submit(asyncio.run, work()).result()
 
 
-@pytest.fixture
-def editor(server: ComfyServer, renderer: str, open_page: Callable[..., Page]) -> Page:
-    """An editor in this test's renderer, without a graph of ours. Errors of the pack's own files fail the test."""
-    page = open_page(server.url)
-    set_renderer(page, renderer)
-    return page
-
-
 def test_plot_shows_the_split_that_the_run_uses_and_follows_every_widget(server: ComfyServer, editor: Page) -> None:
     load_workflow(editor, "wan22_flf2v")
     wait_for_split(editor, 10)

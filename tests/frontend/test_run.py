@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Page, expect
 
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.tests.frontend.browser import screenshot_folder, set_renderer, shipped_graph
+from wan_flf2v.tests.frontend.browser import screenshot_folder, set_renderer, shipped_graph, trouble_of
 
 EXPORT = "async () => (await window.app.graphToPrompt()).output"
 SMALL = """() => {
@@ -18,20 +18,11 @@ SMALL = """() => {
 }"""
 
 
-def ours(message: ConsoleMessage) -> bool:
-    """Whether the browser's console reports trouble in the pack's own files."""
-    where = f"{message.text} {message.location.get('url', '')}"
-    local = "ERR_NAME_NOT_RESOLVED" not in message.text  # the editor's own addresses on the internet
-    return local and message.type in {"error", "warning"} and ("wan-flf2v" in where or "wan_flf2v" in where)
-
-
 def test_template_opens_runs_and_its_video_plays(
     server: ComfyServer, renderer: str, open_page: Callable[..., Page]
 ) -> None:
     page = open_page(server.url)
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text) if ours(message) else None)
-    page.on("pageerror", lambda error: trouble.append(str(error)))
+    trouble = trouble_of(page)
     set_renderer(page, renderer)
     page.evaluate("() => void window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     page.get_by_text("wan-flf2v", exact=True).first.click()
