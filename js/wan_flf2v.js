@@ -16,7 +16,7 @@ import { Watcher } from "./lib/watch.mjs";
 
 const TAB = "wan-flf2v-jobs";
 const SIDES = /** @type {const} */ (["start", "end"]);
-const REMOTE_PERIOD_MS = 3000;
+const REMOTE_PERIOD_MS = 1500;
 const watcher = new Watcher();
 
 /**
@@ -170,6 +170,7 @@ function addFrames(node) {
 
 /** @type {Set<() => void>} */
 const remotePanels = new Set();
+let running = false; // whether ComfyUI works on a graph: a job may come into being at any moment
 
 /** @param {any} node */
 function addRemote(node) {
@@ -178,20 +179,24 @@ function addRemote(node) {
   let accounts = null;
   /** @type {any} */
   let timer = null;
-  const refresh = async () => {
-    clearTimeout(timer);
-    if (!node.graph) return void remotePanels.delete(refresh);
-    try {
-      accounts = accounts?.some((/** @type {any} */ each) => each.advice) === false ? accounts : (await call("remote/accounts")).accounts;
-      const { jobs, now } = await call("remote/jobs");
+  const latest = new Latest(
+    async () => {
+      if (!accounts || accounts.some((/** @type {any} */ each) => each.advice)) accounts = (await call("remote/accounts")).accounts;
+      return call("remote/jobs");
+    },
+    ({ jobs, now }) => {
       const profile = valueOf(node, "profile");
       const account = accounts.find((/** @type {any} */ each) => each.name === profile);
       const mine = jobs.filter((/** @type {any} */ job) => job.profile === profile);
       showAccount(element, { account, jobs: mine, now }, host, openJobs, refresh);
-      if (mine.some(isLive)) timer = setTimeout(refresh, REMOTE_PERIOD_MS);
-    } catch (error) {
-      showWords(element, words(error), true);
-    }
+      clearTimeout(timer);
+      if (running || mine.some(isLive)) timer = setTimeout(refresh, REMOTE_PERIOD_MS);
+    },
+    (error) => showWords(element, words(error), true),
+  );
+  const refresh = () => {
+    if (node.graph) latest.put(null);
+    else remotePanels.delete(refresh);
   };
   remotePanels.add(refresh);
   watch(node, element, () => valueOf(node, "profile") ?? "", refresh);
@@ -246,8 +251,11 @@ app.registerExtension({
       },
       destroy: () => stop?.(),
     });
-    for (const event of ["executing", "execution_success", "execution_error", "execution_interrupted"]) {
-      api.addEventListener(/** @type {any} */ (event), () => remotePanels.forEach((refresh) => refresh()));
+    for (const event of ["execution_start", "execution_success", "execution_error", "execution_interrupted"]) {
+      api.addEventListener(/** @type {any} */ (event), () => {
+        running = event === "execution_start";
+        remotePanels.forEach((refresh) => refresh());
+      });
     }
   },
   nodeCreated(node) {

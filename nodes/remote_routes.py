@@ -41,10 +41,12 @@ def list_jobs(_: object) -> dict[str, Any]:
 
 
 def _shown(row: Row) -> dict[str, Any]:
+    told = row.response if row.state == "running" and isinstance(row.response, dict) else {}
     prompt = next((str(row.inputs[name]) for name in ("6_text", "prompt") if row.inputs.get(name)), "")
     return {
         "row": row.row,
-        "state": row.state,
+        "state": "queued" if told.get("state") == "queued" else row.state,
+        "queue_position": told.get("queue_position"),
         "service": row.service,
         "profile": row.profile,
         "model": row.model,

@@ -270,7 +270,7 @@ class RemoteClient:
 
     async def _poll(self, row: Row, *, wait: bool = True) -> Status:
         started, failures, status = self.clock.time(), 0, None
-        submitted = row.submitted_at or row.created_at
+        submitted, noted = row.submitted_at or row.created_at, None
         while True:
             pause = self.policy.poll_wait(self.clock.time() - started)
             try:
@@ -279,6 +279,9 @@ class RemoteClient:
                 self.report(progress_text(self.vendor.title, status, self.clock.time() - submitted, row.price))
                 if status.finished or not wait:
                     return status
+                if noted != (noted := (status.state, status.queue_position)):
+                    with suppress(JournalError):  # a list may show it; the job does not depend on it
+                        self.journal.seen(row.row, *noted)
             except (NotSent, ConnectionLost, ServerTrouble, RateLimited) as error:
                 # The job goes on without us, so trouble in asking ends the waiting at the deadline only.
                 status = None
@@ -288,8 +291,13 @@ class RemoteClient:
                     pause = max(self.policy.poll_s, error.retry_after_s)
                 failures += 1
             except JobGone as error:
+                late = self.clock.time() - submitted > self.policy.unknown_grace_s
+                now = self.journal.get(row.row)
+                if now is not None and now.state == "cancelled":  # by the job list; some providers forget such a job
+                    name = f"{self.vendor.title} job {row.request_id}"
+                    raise JobCancelled(f"{name} was cancelled. Run again to submit a new one.") from None
                 # Right after the submit a provider may not know its own job yet; an id from elsewhere has no such excuse.
-                if row.submitted_at is None or self.clock.time() - submitted > self.policy.unknown_grace_s:
+                if row.submitted_at is None or late:
                     self.journal.finish(row.row, "gone", response=row.response, error=str(error))
                     raise JobGone(f"Job {row.request_id}: {error}", request_id=row.request_id or "") from None
             waited = self.clock.time() - started

@@ -178,6 +178,12 @@ class Journal:
         """The provider named the job's id."""
         self._set(row, state="running", request_id=ticket.request_id, links=_json(ticket.links))
 
+    def seen(self, row: int, state: str, queue_position: int | None) -> None:
+        """Where the provider said the running job was, for lists; its result takes this place."""
+        told = _json({"state": state, "queue_position": queue_position})
+        with self._guard("written"):
+            self._connection.execute("UPDATE jobs SET response=? WHERE row=? AND state='running'", (told, row))
+
     def uncertain(self, row: int, error: str) -> None:
         """The answer to the submit was lost."""
         self._set(row, state="uncertain", error=error)

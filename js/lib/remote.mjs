@@ -3,7 +3,7 @@
 import { h } from "./dom.mjs";
 
 /**
- * @typedef {{row: number, state: string, service: string, profile: string, model: string, request_id: string | null,
+ * @typedef {{row: number, state: string, queue_position: number | null, service: string, profile: string, model: string, request_id: string | null,
  *   created_at: number, finished_at: number | null, prompt: string, error: string | null, price: number | null,
  *   has_video: boolean}} Job
  * @typedef {{name: string, provider: string, advice: string | null}} Account
@@ -12,7 +12,7 @@ import { h } from "./dom.mjs";
  */
 
 export const REMOTE = ["WanFLF2VRunComfy", "WanFLF2VRunComfyDeployment", "WanFLF2VWaveSpeed", "WanFLF2VRemoteFetch"];
-const LIVE = ["submitting", "running", "uncertain"];
+const LIVE = ["submitting", "queued", "running", "uncertain"];
 
 /** @param {Job} job */
 export const isLive = (job) => LIVE.includes(job.state);
@@ -27,6 +27,12 @@ export function age(seconds) {
 
 /** How long a job has run, or ran. @param {Job} job @param {number} now */
 export const elapsed = (job, now) => age((isLive(job) ? now : (job.finished_at ?? now)) - job.created_at);
+
+/** Where a job stands, in words. @param {Job} job @param {number} now */
+export function standing(job, now) {
+  const position = job.queue_position === null ? [] : [`position ${job.queue_position} in the queue`];
+  return [job.state, ...position, elapsed(job, now)].join(" · ");
+}
 
 /**
  * One job of the list.
@@ -80,7 +86,7 @@ function entry(job, now, host, again) {
   return h(
     "div",
     { class: `wan-flf2v-job ${job.state}`, "data-row": job.row },
-    h("div", {}, h("strong", { class: "state" }, job.state), ` · ${job.profile} · ${elapsed(job, now)}`),
+    h("div", {}, h("strong", { class: "state" }, standing(job, now)), ` · ${job.profile}`),
     h("div", { class: "prompt", title: job.prompt }, job.prompt || job.model),
     h("div", { class: "quiet" }, job.request_id ?? "no request id: the submit was never answered", links),
     ...(job.error ? [h("div", { class: "wan-flf2v-warning" }, job.error)] : []),
@@ -103,7 +109,6 @@ export function showJobs(element, host) {
   let timer = null;
   let stopped = false;
   const refresh = async () => {
-    clearTimeout(timer);
     let live = false;
     try {
       const { jobs, now } = await host.call("remote/jobs");
@@ -117,6 +122,7 @@ export function showJobs(element, host) {
     } catch (error) {
       list.replaceChildren(h("div", { class: "wan-flf2v-warning" }, error instanceof Error ? error.message : String(error)));
     }
+    clearTimeout(timer);
     if (!stopped) timer = setTimeout(refresh, live ? 2000 : 10000);
   };
   const header = h("div", { class: "wan-flf2v-jobs-header" }, h("strong", {}, "Remote video jobs"));
@@ -155,7 +161,7 @@ export function showAccount(element, state, host, openList, again) {
       return h(
         "div",
         { class: "wan-flf2v-live" },
-        `${job.state} · ${elapsed(job, state.now)} · ${job.request_id ?? "no id yet"}`,
+        `${standing(job, state.now)} · ${job.request_id ?? "no id yet"}`,
         ...(job.request_id ? [cancel] : []),
       );
     }),

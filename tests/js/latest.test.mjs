@@ -3,7 +3,7 @@ import test from "node:test";
 import { Latest } from "../../js/lib/latest.mjs";
 import { Watcher } from "../../js/lib/watch.mjs";
 import { scale, ticks } from "../../js/lib/plot.mjs";
-import { age, elapsed, isLive } from "../../js/lib/remote.mjs";
+import { age, elapsed, isLive, standing } from "../../js/lib/remote.mjs";
 import { remarks, textOf } from "../../js/lib/api_call.mjs";
 
 const turn = () => new Promise((go) => setImmediate(go));
@@ -81,6 +81,8 @@ test("jobs: live states, ages in words", () => {
   assert.equal(elapsed(job, 134), "34 s");
   assert.equal(elapsed({ ...job, state: "completed", finished_at: 400 }, 9999), "5 min");
   assert.equal(age(7200), "2 h");
+  assert.equal(standing({ ...job, queue_position: null }, 134), "running · 34 s");
+  assert.equal(standing({ ...job, state: "queued", queue_position: 3 }, 104), "queued · position 3 in the queue · 4 s");
 });
 
 test("every form of the API call has its text, and the notes come along", () => {

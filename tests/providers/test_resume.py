@@ -14,7 +14,7 @@ import pytest
 
 from wan_flf2v.providers import Interrupted, Journal, RemoteClient, run_interruptible
 from wan_flf2v.providers.calls import Ticket
-from wan_flf2v.providers.errors import ConfigError, JobGone, MaybeSubmitted, StillRunning
+from wan_flf2v.providers.errors import ConfigError, JobCancelled, JobGone, MaybeSubmitted, StillRunning
 from wan_flf2v.providers.journal import KEEP_RESULT_S
 from wan_flf2v.providers.profiles import Profile
 from wan_flf2v.providers.retry import Clock
@@ -222,6 +222,40 @@ def test_any_request_id_can_be_collected_and_cancelled(runcomfy, tmp_path) -> No
 
     assert asyncio.run(cancel()) == "cancelled"
     assert rows(tmp_path / "here")[0].state == "cancelled"
+
+
+def test_a_job_that_is_cancelled_elsewhere_ends_the_waiting_at_once_also_where_it_is_gone_then(
+    wavespeed, tmp_path
+) -> None:
+    wavespeed.script = Script(run_s=60)
+    patient = replace(QUICK, unknown_grace_s=600)
+
+    async def cancel() -> None:
+        with Journal(tmp_path) as journal:
+            while not (journal.newest(1) and wavespeed.count("status")):
+                await asyncio.sleep(0.02)
+            async with RemoteClient(profile_of(wavespeed, "wavespeed"), "wavespeed", journal, policy=QUICK) as client:
+                assert (await client.cancel(journal.newest(1)[0])).startswith("deleted")
+
+    other = threading.Thread(target=lambda: asyncio.run(cancel()))
+    other.start()
+    with pytest.raises(JobCancelled, match="was cancelled"):
+        generate(wavespeed, tmp_path, policy=patient)
+    other.join(10)
+    assert rows(tmp_path)[0].state == "cancelled"
+
+
+def test_the_journal_tells_where_a_running_job_was_seen(runcomfy, tmp_path) -> None:
+    runcomfy.script = Script(queue_s=600)
+    seen = []
+
+    def interrupted() -> bool:
+        seen.extend(row.response for row in rows(tmp_path))
+        return any(seen)
+
+    with pytest.raises(Interrupted):
+        generate(runcomfy, tmp_path, "runcomfy", interrupted=interrupted)
+    assert seen[-1] == {"state": "queued", "queue_position": 3}
 
 
 def test_a_wrong_id_is_refused_at_once_and_an_id_of_another_address_is_not_asked_for(runcomfy, tmp_path) -> None:
