@@ -295,7 +295,11 @@ class RemoteClient:
                 now = self.journal.get(row.row)
                 if now is not None and now.state == "cancelled":  # by the job list; some providers forget such a job
                     name = f"{self.vendor.title} job {row.request_id}"
-                    raise JobCancelled(f"{name} was cancelled. Run again to submit a new one.") from None
+                    raise JobCancelled(
+                        f"{name} was cancelled. Run again to submit a new one.",
+                        provider=self.vendor.name,
+                        request_id=row.request_id or "",
+                    ) from None
                 # Right after the submit a provider may not know its own job yet; an id from elsewhere has no such excuse.
                 if row.submitted_at is None or late:
                     self.journal.finish(row.row, "gone", response=row.response, error=str(error))
