@@ -73,7 +73,10 @@ def random_vae(channels: int) -> Any:
 
 
 class PeakMemory:
-    """The highest resident memory of this process since ``start``, in MB above what it was then."""
+    """The highest resident memory of this process since ``start``, in MB above what it was then.
+
+    On Linux the kernel's own mark, which misses nothing; elsewhere looked up a thousand times a second.
+    """
 
     def __init__(self) -> None:
         import psutil
@@ -81,7 +84,8 @@ class PeakMemory:
         self._process = psutil.Process()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._base = self._peak = self._process.memory_info().rss
+        self._base = self._peak = 0
+        self._marked = False
 
     def _watch(self) -> None:
         while not self._stop.is_set():
@@ -90,12 +94,21 @@ class PeakMemory:
 
     def start(self) -> None:
         """Begin to watch."""
-        self._thread.start()
+        self._base = self._peak = self._process.memory_info().rss
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the mark is put back to what is used now
+            self._marked = True
+        except OSError:
+            self._thread.start()
 
     def stop(self) -> float:
         """End it; returns the peak."""
-        self._stop.set()
-        self._thread.join()
+        if self._marked:
+            status = Path("/proc/self/status").read_text(encoding="utf-8")
+            self._peak = 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+        else:
+            self._stop.set()
+            self._thread.join()
         return float(self._peak - self._base) / 1e6
 
 
