@@ -11,6 +11,7 @@ import { showSchedule, showWords } from "./lib/plot.mjs";
 import { REMOTE, isLive, showAccount, showJobs } from "./lib/remote.mjs";
 import { PLOTTED, scheduleOf } from "./lib/schedule.mjs";
 import { Watcher } from "./lib/watch.mjs";
+import { speak, t } from "./lib/words.mjs";
 
 /** @typedef {import("./lib/graph.mjs").GraphNode} GraphNode */
 
@@ -40,7 +41,7 @@ const words = (error) => (error instanceof Error ? error.message : String(error)
 
 /** @param {any} severity @param {string} summary @param {string} [detail] */
 function toast(severity, summary, detail) {
-  app.extensionManager.toast.add({ severity, summary, detail, life: severity === "success" ? 4000 : 12000 });
+  app.extensionManager.toast.add({ severity, summary: t(summary), detail: detail && t(detail), life: severity === "success" ? 4000 : 12000 });
 }
 
 /** @param {string} text */
@@ -52,6 +53,9 @@ async function copy(text) {
     await app.extensionManager.dialog.prompt({ title: "Copy this text", message: "", defaultValue: text });
   }
 }
+
+/** Follows the editor's language, also when it is changed later. */
+const follow = async () => (await speak(String(app.extensionManager.setting.get("Comfy.Locale")))) && watcher.again();
 
 /** @type {import("./lib/remote.mjs").Host} */
 const host = { call, copy, toast, address: (path) => api.apiURL(path) };
@@ -86,6 +90,7 @@ function addPanel(node, name, height) {
  */
 function watch(node, element, read, change) {
   const look = () => {
+    void follow();
     if (node.graph === app.canvas?.graph) keepShown(node.id, element);
     return read();
   };
@@ -219,9 +224,9 @@ async function copyApiCall(form) {
 }
 
 const menu = () => ({
-  content: "Copy as API call",
+  content: t("Copy as API call"),
   has_submenu: true,
-  submenu: { options: FORMS.map(({ id, label }) => ({ content: label, callback: () => void copyApiCall(id) })) },
+  submenu: { options: FORMS.map(({ id, label }) => ({ content: t(label), callback: () => void copyApiCall(id) })) },
 });
 
 /** @param {any} node */
@@ -247,6 +252,7 @@ app.registerExtension({
       render: (element) => {
         addStyle();
         stop?.();
+        void follow();
         stop = showJobs(element, host);
       },
       destroy: () => stop?.(),

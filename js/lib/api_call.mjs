@@ -1,5 +1,7 @@
 // "Copy as API call": the graph's values as payload, curl line, Python or command line. The server reads the bindings.
 
+import { t } from "./words.mjs";
+
 /** @typedef {{workflow: string, title: string, payload: Record<string, any>, curl: string, python: string, cli: string, notes: string[]}} ApiCall */
 
 export const FORMS = [
@@ -24,5 +26,5 @@ export function textOf(call, form) {
 /** What to tell the user beside "copied". @param {ApiCall} call */
 export function remarks(call) {
   const pictures = "Pictures are names in ComfyUI's input folder: give URLs or paths in their place.";
-  return [...call.notes, pictures].join("\n");
+  return [...call.notes, pictures].map(t).join("\n");
 }

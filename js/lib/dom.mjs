@@ -1,4 +1,6 @@
-// Small helpers to build elements without markup strings.
+// Small helpers to build elements without markup strings. Every text goes through the table of the user's language.
+
+import { t } from "./words.mjs";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,7 +14,9 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
-  for (const child of children) if (child !== null && child !== undefined) element.append(child);
+  for (const child of children) {
+    if (child !== null && child !== undefined) element.append(typeof child === "string" ? t(child) : child);
+  }
   return element;
 }
 
@@ -56,4 +60,4 @@ export function keepShown(id, element) {
 }
 
 /** @param {string[]} notes */
-export const warnings = (notes) => notes.map((note) => h("div", { class: "wan-flf2v-warning", role: "alert" }, `⚠ ${note}`));
+export const warnings = (notes) => notes.map((note) => h("div", { class: "wan-flf2v-warning", role: "alert" }, `⚠ ${t(note)}`));

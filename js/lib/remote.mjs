@@ -1,6 +1,7 @@
 // The journal of remote jobs: a list for the sidebar, and the state and buttons on the remote nodes.
 
 import { h } from "./dom.mjs";
+import { t } from "./words.mjs";
 
 /**
  * @typedef {{row: number, state: string, queue_position: number | null, service: string, profile: string, model: string, request_id: string | null,
@@ -31,7 +32,7 @@ export const elapsed = (job, now) => age((isLive(job) ? now : (job.finished_at ?
 /** Where a job stands, in words. @param {Job} job @param {number} now */
 export function standing(job, now) {
   const position = job.queue_position === null ? [] : [`position ${job.queue_position} in the queue`];
-  return [job.state, ...position, elapsed(job, now)].join(" · ");
+  return [job.state, ...position, elapsed(job, now)].map(t).join(" · ");
 }
 
 /**
@@ -49,7 +50,7 @@ function entry(job, now, host, again) {
       try {
         await work();
       } catch (error) {
-        host.toast("error", `${label}: job ${job.row}`, error instanceof Error ? error.message : String(error));
+        host.toast("error", `${t(label)}: job ${job.row}`, error instanceof Error ? error.message : String(error));
       }
       again();
     });
@@ -161,7 +162,7 @@ export function showAccount(element, state, host, openList, again) {
       return h(
         "div",
         { class: "wan-flf2v-live" },
-        `${standing(job, state.now)} · ${job.request_id ?? "no id yet"}`,
+        `${standing(job, state.now)} · ${job.request_id ?? t("no id yet")}`,
         ...(job.request_id ? [cancel] : []),
       );
     }),

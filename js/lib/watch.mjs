@@ -31,6 +31,11 @@ export class Watcher {
     this.timer ??= this.start(() => this.look(), PERIOD_MS);
   }
 
+  /** Show everything anew at the next look. */
+  again() {
+    for (const each of this.watched) each.seen = undefined;
+  }
+
   look() {
     for (const each of this.watched) {
       if (each.node.graph) each.placed = true;

@@ -257,3 +257,25 @@ def test_remote_node_says_how_to_add_a_key_and_shows_no_key_field(editor: Page) 
     assert not [name for name in names if "key" in name or "token" in name]
     remote.get_by_role("button", name="Job list").click()
     expect(editor.get_by_text("No remote jobs yet.")).to_be_visible()
+
+
+def test_panels_speak_chinese_as_soon_as_the_editor_does(editor: Page) -> None:
+    speak = "(locale) => window.app.extensionManager.setting.set('Comfy.Locale', locale)"
+    load_workflow(editor, "wan22_flf2v_4step")
+    expect(panel(editor).last).to_contain_text("2 high + 2 low")
+    editor.evaluate(speak, "zh")
+    try:
+        expect(panel(editor).last).to_contain_text("高噪声 2 步 + 低噪声 2 步")
+        expect(panel(editor, "frames")).to_contain_text("81 帧 = 5.06 秒")
+        editor.evaluate(SET, [57, {"cfg": 4}])
+        expect(panel(editor).last.get_by_role("alert")).to_contain_text("请将 cfg 设为 1")
+        editor.evaluate(SET, [67, {"length": 50}])
+        expect(panel(editor, "frames").get_by_role("alert")).to_contain_text("请用 49 或 53")
+        load_workflow(editor, "remote_wavespeed")
+        remote = panel(editor, "remote")
+        expect(remote.get_by_role("alert")).to_contain_text("请在运行 ComfyUI 的机器上打开终端执行")
+        remote.get_by_role("button", name="任务列表").click()
+        expect(editor.get_by_text("还没有远程任务")).to_be_visible()
+    finally:
+        editor.evaluate(speak, "en")
+    expect(remote.get_by_role("alert")).to_contain_text("No API key is stored for wavespeed")

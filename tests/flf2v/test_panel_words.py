@@ -1,0 +1,61 @@
+"""The editor panels' Chinese knows every sentence of this maths that a panel can show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.frames import check_length
+from wan_flf2v.flf2v.shift import check_boundary
+from wan_flf2v.flf2v.sizes import check_picture_size, check_size
+from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for
+
+TABLE: dict[str, str] = json.loads(
+    (Path(__file__).resolve().parents[2] / "js" / "words" / "zh.json").read_text(encoding="utf-8")
+)
+GRID = (1.0, 0.95, 0.9, 0.8, 0.5, 0.0)
+
+
+def known(sentence: str) -> bool:
+    """Whether the table has this sentence, as js/lib/words.mjs looks for it."""
+    patterns = ("(.+?)".join(map(re.escape, english.split("{}"))) for english in TABLE)
+    return any(re.fullmatch(pattern, sentence, re.DOTALL) for pattern in patterns)
+
+
+@pytest.mark.parametrize("high", [-1, 0, 1, 5])
+def test_warnings_of_a_split(high: int) -> None:
+    notes = warnings_for(split_steps(GRID, 0.9, high), forced=high != -1, cfg=4.0, distilled=True)
+    assert notes
+    assert [note for note in notes if not known(note)] == []
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: check_length(3),
+        lambda: check_length(50),
+        lambda: check_size(33, 64),
+        lambda: check_size(2, 64),
+        lambda: check_picture_size(2, 64),
+        lambda: check_picture_size(99999, 64),
+        lambda: check_boundary(0),
+        lambda: split_steps(GRID, 0.9, 9),
+        lambda: split_steps((1.0,), 0.9),
+        lambda: check_hand_over(GRID, (*GRID[:2], 0.7, *GRID[3:]), 2),
+        lambda: check_hand_over(GRID, GRID[1:], 2),
+    ],
+)
+def test_refusals(refused: Callable[[], object]) -> None:
+    with pytest.raises(FLF2VError) as error:
+        refused()
+    assert known(str(error.value)[:1].upper() + str(error.value)[1:]) or known(str(error.value))
+
+
+def test_the_words_of_a_split() -> None:
+    assert known(split_steps(GRID, 0.9).describe())
+    assert not known("A sentence that nobody has translated.")
