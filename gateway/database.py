@@ -43,6 +43,7 @@ JOBS = sa.Table(
     sa.Column("finished_at", sa.Float),
     sa.Index("flf2v_jobs_state", "state", "seq"),
     sa.Index("flf2v_jobs_owner", "owner", "seq"),
+    sa.Index("flf2v_jobs_fed", "fed", "state", "seq"),
 )
 ATTEMPTS = sa.Table(
     "flf2v_attempts",
@@ -139,13 +140,12 @@ class Database:
         self._create()
 
     def _create(self) -> None:
-        if self.sqlite:
-            with self.write() as connection:
-                META.create_all(connection)
-            return
         with self.write() as connection:
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))  # several processes may start at once
+            if not self.sqlite:  # several processes may start at once
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))
             META.create_all(connection)
+            for index in JOBS.indexes:  # create_all adds none to a table that is there already
+                index.create(connection, checkfirst=True)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

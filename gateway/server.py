@@ -19,11 +19,12 @@ from .dial import Dialer
 from .engines import JobEngine, open_engine
 from .facades import serverless, wavespeed
 from .facades.operation import finished, iso
-from .jobs import Job, JobStore
+from .jobs import JobStore
 from .keys import KeyStore, shared_secret
 from .links import Links
 from .metrics import Metrics
 from .pictures import PictureDecoder
+from .records import Job
 from .service import JobService
 from .settings import Settings
 from .upkeep import Upkeep
@@ -73,7 +74,14 @@ class Gateway:
         metrics = Metrics()
         metrics.watch(service, webhooks)
         upkeep = Upkeep(service)
-        loops = (service.run_commits, upkeep.run_feeding, upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
+        loops = (
+            service.commits.run,
+            service.looks.run,
+            upkeep.run_feeding,
+            upkeep.run_sweeping,
+            upkeep.run_forgetting,
+            webhooks.run,
+        )
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
             yield build_app(settings, service, KeyStore(database), metrics)

@@ -17,21 +17,22 @@ import sqlalchemy.exc
 
 from ..workflows import Bindings
 from .assets import Asset, AssetStore
+from .batches import Batches
 from .decode import PictureError
 from .dial import Dialer, DialRefused
 from .engines import JobEngine
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
 from .examples import is_example
-from .jobs import Job, JobStore, NewJob, Verdict
+from .jobs import JobStore, Verdict
 from .keys import Key
 from .links import Links
 from .offer import Offer
 from .pictures import PictureDecoder, from_data_uri
+from .records import Job, NewJob
 from .settings import Settings
 from .workers import WorkerStore
 
 T = TypeVar("T")
-_BATCH = 64
 _FETCHES = 16
 _OFFER_S = 1.0
 _ID = re.compile(r"[0-9a-f-]{36}")
@@ -68,7 +69,8 @@ class JobService:
         self.decoder, self.dialer, self.links = decoder, dialer, links
         self.webhook_secret = webhook_secret
         self.arrived = asyncio.Event()
-        self._inbox: asyncio.Queue[tuple[NewJob, asyncio.Future[tuple[Verdict, str]]]] = asyncio.Queue()
+        self.commits = Batches(self._commit)
+        self.looks = Batches(self._look)
         self._fetches = asyncio.Semaphore(_FETCHES)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
@@ -83,31 +85,22 @@ class JobService:
                 "The database does not answer; nothing was changed by this call.", retry_after_s=5
             ) from None
 
-    async def run_commits(self) -> None:
-        """Write accepted jobs, those that came in together in one transaction: one wait for the disk serves them all."""
-        while True:
-            batch = [await self._inbox.get()]
-            while len(batch) < _BATCH and not self._inbox.empty():
-                batch.append(self._inbox.get_nowait())
-            try:
-                verdicts = await self.call(self.jobs.add, [job for job, _ in batch], self.settings.limits.queued_jobs)
-            except Exception as error:  # noqa: BLE001 - handed to every waiting request
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            self.arrived.set()
-            for (_, future), verdict in zip(batch, verdicts, strict=True):
-                if not future.done():
-                    future.set_result(verdict)
+    async def _commit(self, jobs: list[NewJob]) -> list[tuple[Verdict, str]]:
+        verdicts = await self.call(self.jobs.add, jobs, self.settings.limits.queued_jobs)
+        self.arrived.set()
+        return verdicts
+
+    async def _look(self, wanted: list[tuple[str, bool]]) -> list[tuple[Job | None, int | None]]:
+        jobs, places = await self.call(
+            self.jobs.look, [job for job, _ in wanted], [job for job, place in wanted if place]
+        )
+        return [(jobs.get(job), places.get(job) if place else None) for job, place in wanted]
 
     async def submit(self, job: NewJob) -> Accepted:
         """Accept a checked job; returns once it is on the disk. Raises TooMany, Invalid or Unavailable."""
         if job.webhook:
             self._check_webhook(job.webhook)
-        future: asyncio.Future[tuple[Verdict, str]] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait((job, future))
-        verdict, job_id = await future
+        verdict, job_id = await self.commits.ask(job)
         if verdict == "full":
             text = f"The queue is full ({self.settings.limits.queued_jobs} jobs wait); nothing was accepted. Try later."
             raise TooMany(text, retry_after_s=30)
@@ -172,14 +165,17 @@ class JobService:
 
     async def job(self, job_id: str, key: Key) -> Job:
         """One of the key's jobs. Raises NotFound, also for another key's job."""
-        job = await self.call(self.jobs.get, job_id, key.id) if _ID.fullmatch(job_id) else None
-        if job is None:
-            raise NotFound(_NO_JOB)
-        return job
+        return (await self._seen(job_id, key, place=False))[0]
 
-    async def position(self, job: Job) -> int:
-        """The job's place in the queue, 1 for the next."""
-        return await self.call(self.jobs.position, job)
+    async def status(self, job_id: str, key: Key) -> tuple[Job, int | None]:
+        """One of the key's jobs and, while it waits, its place in the queue: 1 is next. Raises NotFound."""
+        return await self._seen(job_id, key, place=True)
+
+    async def _seen(self, job_id: str, key: Key, *, place: bool) -> tuple[Job, int | None]:
+        job, position = await self.looks.ask((job_id, place)) if _ID.fullmatch(job_id) else (None, None)
+        if job is None or job.owner != key.id:
+            raise NotFound(_NO_JOB)
+        return job, position
 
     async def cancel(self, job_id: str, key: Key) -> bool:
         """Cancel a queued or running job; False when it was over. Raises NotFound."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from .database import JOBS, OUTBOX, Database, now
 from .dial import Dialer, DialRefused
-from .jobs import Job, job_of
+from .records import Job, job_of
 
 _GIVE_UP_S = 24 * 3600.0
 _LEASE_S = 60.0

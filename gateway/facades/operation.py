@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from aiohttp import web
 
 from ..errors import BadRequest, Invalid, TooLarge, TooSlow
-from ..jobs import Job
 from ..keys import NOBODY, Key, Scope
 from ..offer import is_plain
+from ..records import Job
 from ..service import JobService
 from ..settings import Settings
 

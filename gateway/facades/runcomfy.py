@@ -10,8 +10,8 @@ from aiohttp import web
 from ...engine.setup import MICRO_MODELS
 from ...workflows import Bindings
 from ..errors import NotFound
-from ..jobs import Job, NewJob
 from ..offer import Checker, every_workflow
+from ..records import Job, NewJob
 from ..service import with_idempotency
 from .operation import (
     IDEMPOTENCY_HEADER,
@@ -211,15 +211,15 @@ def urls_of(call: Call) -> Any:
 
 async def status(call: Call) -> web.Response:
     """Answer a status; ``completed`` says only that the job is over."""
-    job = await call.service.job(call.part("request_id"), call.key)
-    return web.json_response(await status_body(call, job, urls_of(call)(job.id)))
+    job, place = await call.service.status(call.part("request_id"), call.key)
+    return web.json_response(status_body(job, place, urls_of(call)(job.id)))
 
 
-async def status_body(call: Call, job: Job, urls: Mapping[str, str]) -> dict[str, Any]:
+def status_body(job: Job, place: int | None, urls: Mapping[str, str]) -> dict[str, Any]:
     """RunComfy's status, with the stage and progress on top."""
     body: dict[str, Any] = {"request_id": job.id, "status": STATES.get(job.state, job.state), **urls}
-    if job.state == "queued":
-        body["queue_position"] = await call.service.position(job)
+    if place is not None:
+        body["queue_position"] = place
     if job.state == "running":
         body |= {
             "stage": "Cancelling" if job.cancel else job.stage,

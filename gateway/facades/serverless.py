@@ -8,8 +8,8 @@ from aiohttp import web
 
 from ...workflows import Bindings
 from ..errors import Invalid, NotFound
-from ..jobs import Job
 from ..offer import Checker, every_workflow
+from ..records import Job
 from .operation import (
     BOOLEAN,
     IDEMPOTENCY_HEADER,
@@ -163,23 +163,23 @@ def urls_of(call: Call, name: str, version: str) -> Any:
     return urls
 
 
-async def _job(call: Call) -> Job:
-    job = await call.service.job(call.part("request_id"), call.key)
+async def _job(call: Call) -> tuple[Job, int | None]:
+    job, place = await call.service.status(call.part("request_id"), call.key)
     if job.workflow != call.part("deployment_id"):
         raise NotFound("There is no such request at this deployment.")
-    return job
+    return job, place
 
 
 async def status(call: Call) -> web.Response:
     """Answer a status."""
-    job = await _job(call)
+    job, place = await _job(call)
     version = call.request.path.split("/")[2]
-    return web.json_response(await status_body(call, job, urls_of(call, job.workflow, version)(job.id)))
+    return web.json_response(status_body(job, place, urls_of(call, job.workflow, version)(job.id)))
 
 
 async def result(call: Call) -> web.Response:
     """Answer a result: outputs by node and channel, as ComfyUI's history has them."""
-    job = await _job(call)
+    job, _ = await _job(call)
     body: dict[str, Any] = {"request_id": job.id, "status": RESULTS.get(job.state, job.state), **finished(job)}
     if job.worker:
         body["instance_id"] = job.worker

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from ..errors import Invalid
 from ..examples import EXAMPLES
-from ..jobs import Job, NewJob
 from ..offer import SIZES, WAVESPEED_MODEL, Checker
+from ..records import Job, NewJob
 from ..service import with_idempotency
 from .operation import (
     BOOLEAN,

@@ -15,8 +15,8 @@ from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
 from ..database import new_id
 from ..engines import EngineWorker, Steps
-from ..jobs import Claim
 from ..offer import every_workflow
+from ..records import Claim
 from ..workers import Status, Worker, WorkerStore
 from .attempt import Runner
 from .comfy import runnable
@@ -92,7 +92,7 @@ class Agent:
     async def _claim(self, job_id: str) -> dict[str, Any] | None:
         await self._up.wait()
         runner = self.runner
-        claim = await runner.stored(runner.jobs.claim, job_id, runner.worker, runner.timing.attempts)
+        claim = await runner.stored(runner.attempts.claim, job_id, runner.worker, runner.timing.attempts)
         if claim is None:
             return None
         log.info("attempt begins", extra={"job": job_id, "attempt": claim.attempt, "prompt": claim.prompt_id})
@@ -110,11 +110,11 @@ class Agent:
         try:
             ended = await self.runner.wait(claim)
         except EngineError as error:
-            await self.runner.stored(self.runner.jobs.close_attempt, claim, f"lost: {error}"[:500])
+            await self.runner.stored(self.runner.attempts.close, claim, f"lost: {error}"[:500])
             ended = "lost"
         except Exception as error:
             log.exception("an attempt failed here", extra={"job": claim.job})
-            await self.runner.stored(self.runner.jobs.close_attempt, claim, f"lost: {type(error).__name__}")
+            await self.runner.stored(self.runner.attempts.close, claim, f"lost: {type(error).__name__}")
             ended = "lost"
         finally:
             self.status = "ready" if self._up.is_set() else "restarting"

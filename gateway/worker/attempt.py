@@ -16,8 +16,10 @@ from ...engine.client import ComfyClient, outputs_of
 from ...engine.errors import EngineError, Refused, Unreachable
 from ...workflows import Bindings
 from ..assets import AssetStore
+from ..attempts import AttemptStore
 from ..examples import example_bytes
-from ..jobs import Claim, Job, JobStore
+from ..jobs import JobStore
+from ..records import Claim, Job
 from ..settings import Timing
 from .comfy import Prompts, outcome_of, refusal
 from .progress import PromptProgress
@@ -37,6 +39,7 @@ class Runner:
 
     worker: str
     jobs: JobStore
+    attempts: AttemptStore
     assets: AssetStore
     supervisor: Supervisor
     timing: Timing
@@ -60,9 +63,9 @@ class Runner:
                 await client.queue(graph, prompt_id=claim.prompt_id)
             except Refused as error:
                 text = refusal(error, error.node_errors, Bindings.load(job.workflow).graph)
-                await self.stored(self.jobs.finish, claim, "failed", error=text)
+                await self.stored(self.attempts.finish, claim, "failed", error=text)
             except MissingPicture as error:
-                await self.stored(self.jobs.finish, claim, "failed", error=str(error))
+                await self.stored(self.attempts.finish, claim, "failed", error=str(error))
 
     async def wait(self, claim: Claim) -> Ended:
         """Wait for the prompt's end and put the result into the job. ``lost``: the prompt is gone, try anew."""
@@ -84,7 +87,7 @@ class Runner:
     ) -> Ended:
         prompts, unknown, asked, reachable = Prompts(client), 0, 0.0, time.monotonic()
         while True:
-            word = await self.stored(self.jobs.beat, claim, progress.stage, progress.value)
+            word = await self.stored(self.attempts.beat, claim, progress.stage, progress.value)
             if word == "fenced":
                 await _quietly(client.interrupt(claim.prompt_id))
                 return "fenced"
@@ -127,7 +130,7 @@ class Runner:
         if outcome.state != "succeeded":
             state: Literal["cancelled", "failed"] = "cancelled" if cancelling else "failed"
             text = "Cancelled by the client." if cancelling else outcome.error
-            await self.stored(self.jobs.finish, claim, state, error=text)
+            await self.stored(self.attempts.finish, claim, state, error=text)
             return "over"
         job = await self._job(claim)
         if job is None:
@@ -159,19 +162,19 @@ class Runner:
             )
         if not outputs:
             text = "The job ended without a video; see ComfyUI's log."
-            await self.stored(self.jobs.finish, claim, "failed", error=text)
+            await self.stored(self.attempts.finish, claim, "failed", error=text)
             return "over"
-        if not await self.stored(self.jobs.finish, claim, "succeeded", outputs=outputs):
+        if not await self.stored(self.attempts.finish, claim, "succeeded", outputs=outputs):
             await self.stored(self.assets.remove, [str(output["asset"]) for output in outputs])
             return "fenced"
         return "over"
 
     async def _gone(self, claim: Claim, cancelling: bool, why: str) -> Ended:
         if cancelling:
-            await self.stored(self.jobs.finish, claim, "cancelled", error="Cancelled by the client.")
+            await self.stored(self.attempts.finish, claim, "cancelled", error="Cancelled by the client.")
             return "over"
         log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": why})
-        await self.stored(self.jobs.close_attempt, claim, f"lost: {why}")
+        await self.stored(self.attempts.close, claim, f"lost: {why}")
         return "lost"
 
     async def _kill(self, claim: Claim) -> Ended:
@@ -192,7 +195,7 @@ class Runner:
 
     async def _job(self, claim: Claim) -> Job | None:
         """The job, if this attempt is still the one that counts."""
-        if claim.worker != self.worker or await self.stored(self.jobs.check, claim) == "fenced":
+        if claim.worker != self.worker or await self.stored(self.attempts.check, claim) == "fenced":
             return None
         return await self.stored(self.jobs.get, claim.job)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
 from ...engine.setup import micro_models, prepare
+from ..attempts import AttemptStore
 from ..cli import GatewayError, _until_stopped
 from ..database import Database
 from ..engines import open_worker
@@ -45,6 +46,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Su
     runner = Runner(
         worker=arguments.name,
         jobs=JobStore(database),
+        attempts=AttemptStore(database),
         assets=open_assets(settings, database),
         supervisor=supervisor,
         timing=settings.timing,

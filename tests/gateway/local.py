@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.engines.memory import MemoryEngine, MemoryWorker
 from wan_flf2v.gateway.jobs import JobStore
@@ -119,6 +120,7 @@ async def local(
     runner = Runner(
         worker="w1",
         jobs=JobStore(database),
+        attempts=AttemptStore(database),
         assets=open_assets(settings, database),
         supervisor=External(f"http://127.0.0.1:{comfy_port}"),
         timing=timing,

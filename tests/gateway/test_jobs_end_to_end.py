@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.engines import Handler
 from wan_flf2v.gateway.engines.memory import MemoryWorker
+from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.records import NewJob
 from wan_flf2v.gateway.workers import WorkerStore
 
 from .local import BODY, FAST, local, run
@@ -199,3 +202,22 @@ def test_the_same_idempotency_key_makes_one_job(tmp_path: Path) -> None:
             assert len(set(racing)) == 1
 
     run(main)
+
+
+def test_the_places_of_jobs_that_are_asked_for_together_are_those_asked_for_alone(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    store = JobStore(database)
+    jobs = [NewJob("me", "model", "m", "w", {}, {}) for _ in range(40)]
+    store.add(jobs, 100)
+    gone = {jobs[index].id for index in (0, 7, 8, 30)}
+    for job in gone:
+        assert store.cancel(job, "me") == "cancelled"
+    waiting = [job.id for job in jobs if job.id not in gone]
+    alone = {job: place for job in waiting for place in store.look([job], [job])[1].values()}
+    assert alone == {job: place for place, job in enumerate(waiting, 1)}
+    asked = random.Random(1).sample([job.id for job in jobs], 25)
+    found, places = store.look([*asked, "unknown"], asked)
+    assert set(found) == set(asked)
+    assert places == {job: alone[job] for job in asked if job not in gone}
+    assert store.look(asked, [])[1] == {}
+    database.close()
