@@ -151,7 +151,7 @@ def test_a_second_worker_on_one_machine_shares_the_sqlite_queue(tmp_path: Path) 
         database.close()
 
 
-def test_a_worker_that_was_taken_for_dead_begins_anew_and_works_on(tmp_path: Path) -> None:
+def test_a_worker_that_was_taken_for_dead_works_on(tmp_path: Path) -> None:
     from wan_flf2v.gateway.engines.durable import DurableEngine
 
     log = tmp_path / "prompts.log"
@@ -178,14 +178,13 @@ def test_a_worker_that_was_taken_for_dead_begins_anew_and_works_on(tmp_path: Pat
         assert done is not None
         assert (done.state, done.attempt) == ("succeeded", 2)
         assert done.worker != fenced
-        deadline = time.monotonic() + 60
-        while "taken for dead" not in workers[fenced].log.read_text():
+        deadline = time.monotonic() + 120
+        busy: set[str] = set()
+        while fenced not in busy:  # by itself: nothing starts this process again
             assert time.monotonic() < deadline
-            time.sleep(0.1)
-        wait_for_workers(serve, 2)
-        jobs = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(6)]
-        wait_over(store, jobs, 60)
-        assert fenced in {store.attempts(job)[-1].worker for job in jobs}
+            pair = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(2)]
+            wait_over(store, pair, 60)
+            busy |= {store.attempts(job)[-1].worker for job in pair}
         engine.close()
         database.close()
 
