@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -154,9 +153,8 @@ def test_a_second_worker_on_one_machine_shares_the_sqlite_queue(tmp_path: Path) 
 def test_a_worker_that_was_taken_for_dead_works_on(tmp_path: Path) -> None:
     from wan_flf2v.gateway.engines.durable import DurableEngine
 
-    log = tmp_path / "prompts.log"
     common = ["--poll", "0.2"]
-    options = [*common, "--comfyui-command", fake_command(4, log)]
+    options = [*common, "--comfyui-command", fake_command(120)]
     data = tmp_path / "data"
     with (
         running(Serve(data, ["--no-auth", "--no-worker", *common]), 0) as serve,
@@ -171,13 +169,16 @@ def test_a_worker_that_was_taken_for_dead_works_on(tmp_path: Path) -> None:
         while (row := store.get(job)) is None or row.state != "running":
             time.sleep(0.05)
         fenced = row.worker
+        (other,) = set(workers) - {fenced}
+        workers[other].set_fake(seconds=1)
         # a machine that slept for a while: the others do not see it any more, but its process is there
-        assert engine.take_over(lambda: set(workers) - {fenced}) == [job]
+        assert engine.take_over(lambda: {other}) == [job]
         wait_over(store, [job], 60)
         done = store.get(job)
         assert done is not None
         assert (done.state, done.attempt) == ("succeeded", 2)
-        assert done.worker != fenced
+        assert done.worker == other
+        workers[fenced].set_fake(seconds=1)
         deadline = time.monotonic() + 120
         busy: set[str] = set()
         while fenced not in busy:  # by itself: nothing starts this process again
@@ -197,8 +198,7 @@ def test_a_running_job_whose_comfyui_ignores_the_cancel_ends_and_the_next_one_ru
             time.sleep(0.05)
         time.sleep(0.5)
         comfy = serve.comfy_pid()
-        port = json.loads((tmp_path / "workers" / "w1" / "comfyui.json").read_text())["port"]
-        serve.call("POST", f"http://127.0.0.1:{port}/fake", {"deaf": True})
+        serve.set_fake(deaf=True)
         began = time.monotonic()
         assert serve.call("POST", f"/v1/requests/{job}/cancel")[1]["outcome"] == "cancelled"
         while serve.call("GET", f"/v1/requests/{job}/status")[1]["status"] != "cancelled":
