@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -11,48 +10,21 @@ from ...engine.setup import MICRO_MODELS
 from ...workflows import Bindings
 from ..errors import NotFound
 from ..offer import Checker, every_workflow
-from ..records import Job, NewJob
-from ..service import with_idempotency
+from ..records import Job
 from .operation import (
-    IDEMPOTENCY_HEADER,
     INTEGER,
     NUMBER,
     STRING,
-    SUBMIT_ERRORS,
     URI,
-    WEBHOOK_QUERY,
     Call,
     Operation,
     Schema,
     array,
-    finished,
     obj,
-    one_of,
 )
+from .requests import RESULT_STATES, Requests
 
 TAG = "RunComfy Model API"
-STATES = {"queued": "in_queue", "running": "in_progress", "succeeded": "completed", "failed": "completed"}
-RESULTS = {"queued": "in_queue", "running": "in_progress"}
-TICKET = obj(
-    ("request_id", "status_url", "result_url", "cancel_url"),
-    request_id=STRING,
-    status_url=URI,
-    result_url=URI,
-    cancel_url=URI,
-)
-STATUS = obj(
-    ("request_id", "status", "status_url", "result_url"),
-    request_id=STRING,
-    status=one_of("in_queue", "in_progress", "completed", "cancelled"),
-    queue_position=INTEGER,
-    stage=STRING,
-    progress={"type": "number", "minimum": 0, "maximum": 1},
-    status_url=URI,
-    result_url=URI,
-    cancel_url=URI,
-    instance_id=STRING,
-)
-RESULT_STATES = one_of("succeeded", "failed", "in_queue", "in_progress", "cancelled")
 RESULT = obj(
     ("request_id", "status", "created_at"),
     request_id=STRING,
@@ -61,12 +33,6 @@ RESULT = obj(
     error=STRING,
     created_at={"type": "string", "format": "date-time"},
     finished_at={"type": "string", "format": "date-time"},
-)
-CANCELLED = obj(
-    ("request_id", "status", "outcome"),
-    request_id=STRING,
-    status=STRING,
-    outcome=one_of("cancelled", "not_cancellable"),
 )
 MODEL = obj(
     ("model_id", "display_name", "kind"),
@@ -95,20 +61,12 @@ def json_schema(bindings: Bindings) -> Schema:
 
 def operations() -> list[Operation]:
     """Every address of this API."""
-    request: dict[str, Any] = {"errors": (401, 403, 404, 503)}
     submits = [
-        Operation(
-            "POST",
+        REQUESTS.submit(
             f"/v1/models/{bindings.model}",
             submit_to(bindings.model),
             f"Submit a job to {bindings.title}",
-            TAG,
-            "submit",
-            body=json_schema(bindings),
-            query=WEBHOOK_QUERY,
-            headers=IDEMPOTENCY_HEADER,
-            answers={200: TICKET},
-            errors=SUBMIT_ERRORS,
+            json_schema(bindings),
         )
         for bindings in every_workflow().values()
     ]
@@ -133,7 +91,6 @@ def operations() -> list[Operation]:
         "offset": {"type": "integer", "minimum": 0, "maximum": 1000},
     }
     listing = obj(("models", "total"), models=array(MODEL), total=INTEGER, limit=INTEGER, offset=INTEGER)
-    path = "/v1/requests/{request_id}"
     return [
         *submits,
         *models,
@@ -147,18 +104,7 @@ def operations() -> list[Operation]:
             answers={200: listing},
             errors=(401, 403, 422, 503),
         ),
-        Operation("GET", f"{path}/status", status, "Where a job stands", TAG, answers={200: STATUS}, **request),
-        Operation("GET", f"{path}/result", result, "What came of a job", TAG, answers={200: RESULT}, **request),
-        Operation(
-            "POST",
-            f"{path}/cancel",
-            cancel,
-            "Stop a queued or running job",
-            TAG,
-            "submit",
-            answers={202: CANCELLED},
-            **request,
-        ),
+        *REQUESTS.operations(),
     ]
 
 
@@ -169,75 +115,9 @@ def submit_to(model: str) -> Any:
         bindings = (await call.service.offer()).by_model(model)
         body = await call.json()
         values = Checker(call.settings.limits, call.settings.demo).model(bindings, body)
-        return await accept(call, "model", bindings, values, body, urls_of(call))
+        return await REQUESTS.accept(call, bindings, values, body)
 
     return submit
-
-
-async def accept(
-    call: Call, api: Any, bindings: Bindings, values: Mapping[str, Any], body: Mapping[str, Any], urls: Any
-) -> web.Response:
-    """Submit checked values and answer RunComfy's ticket; ``urls`` makes it from a request id."""
-    taken = await call.service.take_pictures(bindings, values, call.key)
-    webhook = (
-        call.query_text("webhook") or str(body.get("webhook") or "")
-        if api == "serverless"
-        else call.query_text("webhook")
-    )
-    job = NewJob(
-        owner=call.key.id,
-        api=api,
-        model=bindings.model if api == "model" else bindings.name,
-        workflow=bindings.name,
-        values=taken,
-        shown={},
-        webhook=webhook,
-        webhook_all=call.query_bool("webhook_intermediate_status") or body.get("webhook_intermediate_status") is True,
-    )
-    header = call.request.headers.get("Idempotency-Key")
-    accepted = await call.service.submit(with_idempotency(job, header, call.request.path, body))
-    call.metrics.accepted.labels(api).inc()
-    return web.json_response({"request_id": accepted.job_id, **urls(accepted.job_id)})
-
-
-def urls_of(call: Call) -> Any:
-    """Makes the three addresses of a request."""
-
-    def urls(job_id: str) -> dict[str, str]:
-        return {f"{what}_url": f"{call.base}/v1/requests/{job_id}/{what}" for what in ("status", "result", "cancel")}
-
-    return urls
-
-
-async def status(call: Call) -> web.Response:
-    """Answer a status; ``completed`` says only that the job is over."""
-    job, place = await call.service.status(call.part("request_id"), call.key)
-    return web.json_response(status_body(job, place, urls_of(call)(job.id)))
-
-
-def status_body(job: Job, place: int | None, urls: Mapping[str, str]) -> dict[str, Any]:
-    """RunComfy's status, with the stage and progress on top."""
-    body: dict[str, Any] = {"request_id": job.id, "status": STATES.get(job.state, job.state), **urls}
-    if place is not None:
-        body["queue_position"] = place
-    if job.state == "running":
-        body |= {
-            "stage": "Cancelling" if job.cancel else job.stage,
-            "progress": round(job.progress, 3),
-            "instance_id": job.worker,
-        }
-    return body
-
-
-async def result(call: Call) -> web.Response:
-    """Answer a result; early it tells the current state."""
-    job = await call.service.job(call.part("request_id"), call.key)
-    body: dict[str, Any] = {"request_id": job.id, "status": RESULTS.get(job.state, job.state), **finished(job)}
-    if job.state == "succeeded":
-        body["output"] = output(call, job)
-    if job.state == "failed":
-        body["error"] = job.error
-    return web.json_response(body)
 
 
 def output(call: Call, job: Job) -> dict[str, Any]:
@@ -249,12 +129,14 @@ def output(call: Call, job: Job) -> dict[str, Any]:
     return {name: urls[0] for name, urls in found.items()} | {f"{name}s": urls for name, urls in found.items()}
 
 
-async def cancel(call: Call) -> web.Response:
-    """Cancel a job: a superset of RunComfy's, whose running jobs can't be cancelled here."""
-    job_id = call.part("request_id")
-    cancelled = await call.service.cancel(job_id, call.key)
-    outcome = "cancelled" if cancelled else "not_cancellable"
-    return web.json_response({"request_id": job_id, "status": "completed", "outcome": outcome}, status=202)
+def came_of(call: Call, job: Job) -> dict[str, Any]:
+    """The links to what a job put out, or why it failed."""
+    if job.state == "succeeded":
+        return {"output": output(call, job)}
+    return {"error": job.error} if job.state == "failed" else {}
+
+
+REQUESTS = Requests("model", TAG, "/v1/requests/{request_id}", RESULT, came_of)
 
 
 def model_of(model: str) -> Any:

@@ -7,24 +7,11 @@ from typing import Any
 from aiohttp import web
 
 from ...workflows import Bindings
-from ..errors import Invalid, NotFound
+from ..errors import Invalid
 from ..offer import Checker, every_workflow
 from ..records import Job
-from .operation import (
-    BOOLEAN,
-    IDEMPOTENCY_HEADER,
-    STRING,
-    SUBMIT_ERRORS,
-    URI,
-    WEBHOOK_QUERY,
-    Call,
-    Operation,
-    Schema,
-    array,
-    finished,
-    obj,
-)
-from .runcomfy import CANCELLED, RESULT_STATES, RESULTS, STATUS, TICKET, accept, cancel, status_body
+from .operation import BOOLEAN, STRING, URI, Call, Operation, Schema, array, obj
+from .requests import RESULT_STATES, Requests
 
 TAG = "RunComfy serverless"
 VERSIONS = ("v1", "v2")
@@ -54,35 +41,24 @@ def operations() -> list[Operation]:
     found = []
     for version in VERSIONS:
         root = f"/prod/{version}/deployments"
-        for bindings in every_workflow().values():
-            found.append(
-                Operation(
-                    "POST",
-                    f"{root}/{bindings.name}/inference",
-                    submit_to(bindings.name, version),
-                    f"Run {bindings.title} with overrides",
-                    TAG,
-                    "submit",
-                    body=body_schema(bindings),
-                    query=WEBHOOK_QUERY,
-                    headers=IDEMPOTENCY_HEADER,
-                    answers={200: TICKET},
-                    errors=SUBMIT_ERRORS,
-                )
+        requests = requests_at(root)
+        found += [
+            requests.submit(
+                f"{root}/{bindings.name}/inference",
+                submit_to(bindings.name, requests),
+                f"Run {bindings.title} with overrides",
+                body_schema(bindings),
             )
+            for bindings in every_workflow().values()
+        ]
         path = f"{root}/{{deployment_id}}"
-        request = f"{path}/requests/{{request_id}}"
-        errors: dict[str, Any] = {"errors": (401, 403, 404, 503)}
         query: dict[str, Schema] = {"includes": STRING}
         found += [
             Operation("GET", root, list_deployments, "The deployments that can be run now", TAG, query=query,
                       answers={200: array(DEPLOYMENT)}, errors=(401, 403, 422, 503)),
             Operation("GET", path, describe, "One deployment", TAG, query=query,
                       answers={200: DEPLOYMENT}, errors=(401, 403, 404, 422, 503)),
-            Operation("GET", f"{request}/status", status, "Where a job stands", TAG, answers={200: STATUS}, **errors),
-            Operation("GET", f"{request}/result", result, "What came of a job", TAG, answers={200: RESULT}, **errors),
-            Operation("POST", f"{request}/cancel", cancel_of, "Stop a queued or running job", TAG, "submit",
-                      answers={202: CANCELLED}, **errors),
+            *requests.operations(),
         ]  # fmt: skip
     return found
 
@@ -133,7 +109,7 @@ def body_schema(bindings: Bindings) -> Schema:
     return schema
 
 
-def submit_to(name: str, version: str) -> Any:
+def submit_to(name: str, requests: Requests) -> Any:
     """The handler that submits to this deployment."""
 
     async def submit(call: Call) -> web.Response:
@@ -148,46 +124,24 @@ def submit_to(name: str, version: str) -> Any:
         if not isinstance(body.get("webhook") or "", str):
             raise Invalid("webhook must be a URL.", field="webhook")
         values = Checker(call.settings.limits, call.settings.demo).overrides(bindings, body.get("overrides"))
-        return await accept(call, "serverless", bindings, values, body, urls_of(call, name, version))
+        return await requests.accept(call, bindings, values, body)
 
     return submit
 
 
-def urls_of(call: Call, name: str, version: str) -> Any:
-    """Makes the three addresses of a request."""
-
-    def urls(job_id: str) -> dict[str, str]:
-        root = f"{call.base}/prod/{version}/deployments/{name}/requests/{job_id}"
-        return {f"{what}_url": f"{root}/{what}" for what in ("status", "result", "cancel")}
-
-    return urls
+def requests_at(root: str) -> Requests:
+    """The requests of the deployments at this address."""
+    return Requests("serverless", TAG, f"{root}/{{deployment_id}}/requests/{{request_id}}", RESULT, came_of)
 
 
-async def _job(call: Call) -> tuple[Job, int | None]:
-    job, place = await call.service.status(call.part("request_id"), call.key)
-    if job.workflow != call.part("deployment_id"):
-        raise NotFound("There is no such request at this deployment.")
-    return job, place
-
-
-async def status(call: Call) -> web.Response:
-    """Answer a status."""
-    job, place = await _job(call)
-    version = call.request.path.split("/")[2]
-    return web.json_response(status_body(job, place, urls_of(call, job.workflow, version)(job.id)))
-
-
-async def result(call: Call) -> web.Response:
-    """Answer a result: outputs by node and channel, as ComfyUI's history has them."""
-    job, _ = await _job(call)
-    body: dict[str, Any] = {"request_id": job.id, "status": RESULTS.get(job.state, job.state), **finished(job)}
-    if job.worker:
-        body["instance_id"] = job.worker
+def came_of(call: Call, job: Job) -> dict[str, Any]:
+    """What a job put out, by node and channel as ComfyUI's history has it, or why it failed."""
+    told: dict[str, Any] = {"instance_id": job.worker} if job.worker else {}
     if job.state == "succeeded":
-        body["outputs"] = outputs_at(job, [call.file_url(item) for item in job.outputs])
+        told["outputs"] = outputs_at(job, [call.file_url(item) for item in job.outputs])
     if job.state == "failed":
-        body["error"] = [{"errorCode": 500001, "error": job.error, "debugInfo": f"attempt {job.attempt}"}]
-    return web.json_response(body)
+        told["error"] = [{"errorCode": 500001, "error": job.error, "debugInfo": f"attempt {job.attempt}"}]
+    return told
 
 
 def outputs_at(job: Job, urls: list[str]) -> dict[str, Any]:
@@ -197,12 +151,6 @@ def outputs_at(job: Job, urls: list[str]) -> dict[str, Any]:
         file = {"url": url, "filename": str(item["filename"]), "subfolder": "", "type": "output"}
         nodes.setdefault(str(item["node"]), {}).setdefault(str(item["channel"]), []).append(file)
     return nodes
-
-
-async def cancel_of(call: Call) -> web.Response:
-    """Cancel a job of this deployment."""
-    await _job(call)
-    return await cancel(call)
 
 
 async def list_deployments(call: Call) -> web.Response:
