@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from PIL import Image
 
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.attempts import AttemptStore
@@ -160,6 +162,23 @@ async def _site(app: web.Application, port: int) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def web_server(answer: Any) -> AsyncIterator[str]:
+    """The origin of a server that answers everything with this handler."""
+    port = free_port()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with _site(app, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def png(width: int = 64, height: int = 48) -> bytes:
+    """A plain picture."""
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, "PNG")
+    return out.getvalue()
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], timeout_s: float = 60) -> None:

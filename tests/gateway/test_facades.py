@@ -17,8 +17,7 @@ from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.workers import Worker
 
-from .local import BODY, EXAMPLES, FLF2V, local, run
-from .test_door import web_server
+from .local import BODY, EXAMPLES, FLF2V, local, run, web_server
 
 DEPLOYMENT = "/prod/v1/deployments/wan22_flf2v"
 WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
