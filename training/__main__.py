@@ -1,6 +1,8 @@
 """``python -m wan_flf2v.training``: trains the micro models from nothing and measures them, in one resumable command.
 
-Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again.
+Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again. The data set and both
+experts may be made at the same time, each in a process of its own, with ``--only``: an expert takes in the clips that
+are there, and looks for new ones as it goes.
 """
 
 from __future__ import annotations
@@ -28,16 +30,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / ".engine" / "training", help="checkpoints and logs")
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="where the weights go")
     parser.add_argument("--photos", type=Path, help="a folder with scikit-image's sample photos (default: installed)")
-    parser.add_argument("--dim", type=int, default=8, help="channels of the VAE")
-    parser.add_argument("--layers", type=int, default=6, help="layers of an expert")
-    parser.add_argument("--clips", type=int, default=6000, help="clips in the experts' data set")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--dim", type=int, default=12, help="channels of the VAE")
+    parser.add_argument("--layers", type=int, default=experts.LAYERS, help="layers of an expert")
+    parser.add_argument("--clips", type=int, default=12_000, help="clips in the experts' data set")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16 while the experts train")
+    parser.add_argument("--only", choices=("codec", "clips", *export.EXPERTS), help="run one phase and stop")
     for name, minutes in PHASES.items():
         parser.add_argument(f"--{name}-minutes", type=float, default=minutes, help=f"longest time for {name}")
     return parser.parse_args()
 
 
-PHASES = {"pyramid": 5.0, "vae": 60.0, "decoder": 30.0, "shared": 90.0, "high": 30.0, "low": 30.0}
+PHASES = {"pyramid": 4.0, "vae": 32.0, "high": 40.0, "low": 40.0, "decoder": 15.0}
 
 
 def main() -> None:
@@ -50,28 +54,36 @@ def main() -> None:
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
     codec = _codec(arguments, photos, device)
-    latents.write_pieces(work / "latents", codec, photos, range(FIRST_CLIP, FIRST_CLIP + arguments.clips), device)
-    data = latents.GrowingLatents(work / "latents")
-    if not (work / "decoder.pt.done").exists():
-        vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
-        (work / "decoder.pt.done").touch()
-    export.save_half(export.load_average(codec, work / "decoder.pt"), arguments.out / export.VAE)
-    held_out = evaluate.held_out_latents(codec.cpu())
-    for side, start in (("shared", None), ("high", work / "shared.pt"), ("low", work / "shared.pt")):
-        done = work / f"{side}.pt.done"
-        if not done.exists():
+    only = arguments.only
+    if only in (None, "clips"):
+        latents.write_pieces(work / "latents", codec, photos, range(FIRST_CLIP, FIRST_CLIP + arguments.clips), device)
+    for side in export.EXPERTS:
+        if only in (None, side) and not (work / f"{side}.pt.done").exists():
             experts.train(
-                work, data, device, side=side, start=start, minutes=getattr(arguments, f"{side}_minutes"),
-                layers=arguments.layers, held_out=held_out, rate=2e-3 if start is None else 1e-3,
+                work, latents.GrowingLatents(work / "latents"), device, side=side, layers=arguments.layers,
+                minutes=getattr(arguments, f"{side}_minutes"), half=not arguments.float32,
+                held_out=evaluate.held_out_latents(codec, device),
             )  # fmt: skip
-            done.touch()
+            (work / f"{side}.pt.done").touch()
+    if only is None:
+        if not (work / "decoder.pt.done").exists():
+            data = latents.GrowingLatents(work / "latents")
+            vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
+            (work / "decoder.pt.done").touch()
+        finish(arguments, export.load_average(codec.cpu(), work / "decoder.pt"))
+
+
+def finish(arguments: argparse.Namespace, codec: Any) -> None:
+    """Write the weights, measure what was written, and draw the curves."""
+    out = arguments.out
+    export.save_half(codec, out / export.VAE)
     pair = {}
     for side, name in export.EXPERTS.items():
-        model = export.load_average(experts.new_expert(128, arguments.layers, experts.FFN), work / f"{side}.pt")
-        export.save_half(model, arguments.out / name)
-        pair[side] = export.load_half(model, arguments.out / name)
-    report(export.load_half(codec, arguments.out / export.VAE), pair, arguments.out)
-    draw_curves(work, arguments.out)
+        model = experts.new_expert(experts.DIM, arguments.layers, experts.FFN)
+        export.save_half(export.load_average(model, arguments.work / f"{side}.pt"), out / name)
+        pair[side] = export.load_half(model, out / name)
+    report(export.load_half(codec, out / export.VAE), pair, out)
+    draw_curves(arguments.work, out)
 
 
 def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:

@@ -21,9 +21,9 @@ def draw_curves(work: Path, out: Path) -> None:
             "VAE: PSNR of unseen clips, dB",
             [("pyramid", "psnr"), ("vae", "psnr"), ("vae", "end_psnr"), ("decoder", "psnr")],
         ),
-        ("experts: training loss", [(side, "loss") for side in ("shared", "high", "low")]),
-        ("error of the clean latent, sigma 1", [("shared", "held_out_100"), ("high", "held_out_100")]),
-        ("error of the clean latent, sigma 0.5", [("shared", "held_out_50"), ("low", "held_out_50")]),
+        ("experts: training loss", [(side, "loss") for side in ("high", "low")]),
+        ("error of the clean latent, sigma 1", [("high", "held_out_100")]),
+        ("error of the clean latent, sigma 0.5", [("low", "held_out_50")]),
     )
     for number, (title, lines) in enumerate(panels):
         left = MARGIN + (number % 2) * (PANEL[0] + MARGIN)

@@ -175,7 +175,7 @@ def measure_all(vae: Any, high: Any, low: Any, count: int = 24) -> list[Score]:
     return scores + [score(variant.name, run(vae, high, low, clips, variant), clips) for variant in VARIANTS]
 
 
-def held_out_latents(vae: Any, count: int = 32) -> Latents:
+def held_out_latents(vae: Any, device: torch.device, count: int = 32) -> Latents:
     """Latents that the loss on unseen clips is measured on while the experts train."""
     video = torch.stack([to_vae(clip.frames()) for clip in unseen_clips(count)])
-    return Latents(*encode(vae, video))
+    return Latents(*encode(vae, video.to(device)))

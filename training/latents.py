@@ -53,6 +53,8 @@ class GrowingLatents:
         self.folder, self.seen = folder, 0
         self.clips = torch.empty(0)
         self.refresh()
+        if not self.seen:
+            raise SystemExit(f"There are no clips in {folder} yet: make some first, with --only clips.")
 
     def refresh(self) -> None:
         """Take in the pieces written since."""
