@@ -110,6 +110,10 @@ def report(codec: Any, pair: dict[str, Any], out: Path) -> None:
         experts.without_text(model)
     scores = evaluate.measure_all(codec, pair["high"], pair["low"])
     print(evaluate.HEADER, *(score.row() for score in scores), sep="\n")
+    best = next(score for score in scores if score.name == evaluate.VARIANTS[0].name)
+    for score in scores:
+        ahead, error = best.ahead_of(score)
+        print(f"{best.name} is {ahead:+.2f} dB (standard error {error:.2f}) from: {score.name}")
     (out / "metrics.json").write_text(evaluate.as_json(scores))
 
 

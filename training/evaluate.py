@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import isfinite, isinf
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 import torch
@@ -48,7 +48,10 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Score:
-    """Means over the clips in dB and in frame widths; ``near`` is the share of shapes within 15 % of their path."""
+    """Means over the clips in dB and in frame widths; ``near`` is the share of shapes within 15 % of their path.
+
+    ``between`` is each clip's level over the frames between its ends, for comparisons clip by clip.
+    """
 
     name: str
     first: float
@@ -56,27 +59,34 @@ class Score:
     middle: float
     off: float
     near: float
+    between: tuple[float, ...]
 
     def row(self) -> str:
         """A Markdown table row."""
         levels = " | ".join(
-            "exact" if isinf(level) else f"{level:.1f}" for level in (self.first, self.last, self.middle)
+            "exact" if isinf(level) else f"{level:.1f}"
+            for level in (self.first, self.last, mean(self.between), self.middle)
         )
         return f"| {self.name} | {levels} | {self.off:.3f} | {self.near:.0%} |"
+
+    def ahead_of(self, other: Score) -> tuple[float, float]:
+        """How far this run is above the other between the ends, clip by clip: mean and standard error in dB."""
+        steps = [here - there for here, there in zip(self.between, other.between, strict=True)]
+        return mean(steps), stdev(steps) / len(steps) ** 0.5
 
 
 def as_json(scores: list[Score]) -> str:
     """The scores as JSON; an exact end has no finite level and becomes null."""
-    plain = [
-        {name: value if isinstance(value, str) or isfinite(value) else None for name, value in asdict(score).items()}
-        for score in scores
-    ]
+    plain = []
+    for one in scores:
+        fields = {**asdict(one), "between": mean(one.between)}
+        plain.append({n: v if isinstance(v, str) else round(v, 4) if isfinite(v) else None for n, v in fields.items()})
     return json.dumps(plain, indent=1) + "\n"
 
 
 HEADER = (
-    "| run | first frame, dB | last frame, dB | middle frame, dB | shape off its path, frame widths (median) "
-    "| within 15 % |\n|---|---|---|---|---|---|"
+    "| run | first frame, dB | last frame, dB | between, dB | middle frame, dB "
+    "| shape off its path, frame widths (median) | within 15 % |\n|---|---|---|---|---|---|---|"
 )
 
 
@@ -164,10 +174,13 @@ def score(name: str, frames: torch.Tensor, clips: list[Clip]) -> Score:
     first, last, middle = (
         mean(psnr(video[at], real[at]) for video, real in zip(frames, true, strict=True)) for at in (0, -1, half)
     )
-    return Score(name, first, last, middle, median(off), mean(float(value < NEAR) for value in off))
+    between = tuple(
+        mean(psnr(video[at], real[at]) for at in range(1, FRAMES - 1)) for video, real in zip(frames, true, strict=True)
+    )
+    return Score(name, first, last, middle, median(off), mean(float(value < NEAR) for value in off), between)
 
 
-def measure_all(vae: Any, high: Any, low: Any, count: int = 24) -> list[Score]:
+def measure_all(vae: Any, high: Any, low: Any, count: int = 48) -> list[Score]:
     """The VAE alone, the cross-fade and every variant on the unseen clips."""
     clips = unseen_clips(count)
     scores = [score("VAE round trip of the true clip", round_trip(vae, clips), clips)]
