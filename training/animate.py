@@ -19,7 +19,7 @@ from .evaluate import FIRST_SEED
 SCALE, MARGIN, LABEL = 4, 12, 30
 BACKGROUND, INK = "#1b1d22", "#e6e6e6"
 FRAME_MS, HOLD_MS = 80, 900
-DEMO_SEED = FIRST_SEED + 1
+DEMO_SEED = FIRST_SEED + 2
 PICTURES = tuple(Path(__file__).parents[1] / "cli" / "pictures" / f"micro_{end}.png" for end in ("first", "last"))
 
 
