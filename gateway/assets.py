@@ -127,6 +127,15 @@ class AssetStore:
         if ids:
             self.remove(ids)
 
+    def remove_strays(self, before: float) -> None:
+        """Delete files older than this time that no row names: what a killed process had begun to write, or wrote last."""
+        for path in [] if self.folder is None else list(self.folder.iterdir()):
+            try:
+                if path.stat().st_mtime < before and self.get(path.name) is None:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
     def _write(self, asset_id: str, data: bytes, connection: Connection) -> None:
         if self.folder is not None:
             handle, scratch = tempfile.mkstemp(dir=self.folder, prefix=".writing-")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .database import ATTEMPTS, JOBS, OUTBOX, Database, new_id, now
+from .database import ASSETS, ATTEMPTS, BLOBS, JOBS, OUTBOX, Database, new_id, now
 from .records import OPEN_STATES, Claim, State
 
 
@@ -115,6 +115,10 @@ def end_job(
             progress=1.0 if state == "succeeded" else row.progress,
         )
     )
+    # A worker that died between storing a video and this leaves a row that no answer names.
+    left = sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in([str(output["asset"]) for output in outputs]))
+    connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(sa.select(ASSETS.c.id).where(left))))
+    connection.execute(sa.delete(ASSETS).where(left))
     _close(connection, row.id, row.attempt, state)
     if row.webhook:
         _tell(connection, row.id, state)

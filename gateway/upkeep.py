@@ -14,6 +14,7 @@ from .service import JobService
 _WINDOW = 32
 _FEED_S = 0.25
 _BREATH_S = 0.05
+_STRAY_S = 3600.0
 log = logging.getLogger(__name__)
 
 
@@ -85,6 +86,7 @@ class Upkeep:
             await service.call(service.engine.forget, old)
             await service.call(service.jobs.forget, old)
         await service.call(service.assets.remove_uploads, before)
+        await service.call(service.assets.remove_strays, now() - _STRAY_S)
         await service.call(service.workers.forget_dead, before)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from wan_flf2v.gateway.assets import AssetStore
+from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.engines import Handler
 from wan_flf2v.gateway.engines.memory import MemoryWorker
@@ -220,4 +223,28 @@ def test_the_places_of_jobs_that_are_asked_for_together_are_those_asked_for_alon
     assert set(found) == set(asked)
     assert places == {job: alone[job] for job in asked if job not in gone}
     assert store.look(asked, [])[1] == {}
+    database.close()
+
+
+def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_second_result(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    store, attempts, assets = JobStore(database), AttemptStore(database), AssetStore(database, tmp_path / "assets")
+    job = NewJob("me", "model", "m", "w", {}, {})
+    store.add([job], 10)
+    claim = attempts.claim(job.id, "w1", 3)
+    assert claim is not None
+
+    def collect() -> str:
+        return assets.put(b"a video", owner="me", filename="a.mp4", media_type="video/mp4", job=job.id).id
+
+    lost, kept = collect(), collect()
+    assert attempts.finish(claim, "succeeded", outputs=[{"asset": kept}])
+    assert assets.get(lost) is None
+    asset = assets.get(kept)
+    assert asset is not None
+    assert assets.load(asset) == b"a video"
+    assets.remove_strays(time.time() - 60)  # a file that was just written may get its row yet
+    assert len(list(assets.folder.iterdir())) == 2  # type: ignore[union-attr]
+    assets.remove_strays(time.time() + 60)
+    assert [path.name for path in assets.folder.iterdir()] == [kept]  # type: ignore[union-attr]
     database.close()
