@@ -24,6 +24,7 @@ from .web.app import is_loopback
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288
+CANNOT_START = 78  # a worker's exit status when a setting is wrong (EX_CONFIG): starting it again would not help
 
 
 class GatewayError(EngineError):
@@ -106,6 +107,7 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> Non
     if settings.demo:
         command.append("--tiny")
     environment = {**os.environ, "WAN_FLF2V_DATABASE": settings.database_url}  # a password is not for the process list
+    first = True
     while True:
         child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, env=environment)
         try:
@@ -118,17 +120,24 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> Non
             except asyncio.TimeoutError:
                 child.kill()
             raise
+        if first and status == CANNOT_START:
+            raise GatewayError("The worker can't start; the line above says why. The gateway ends with it.")
+        first = False
         print(f"The worker ended with status {status}; it is started again.", file=sys.stderr)
         await asyncio.sleep(1)
 
 
 def worker(arguments: argparse.Namespace) -> None:
-    """Run a worker agent. Raises GatewayError or EngineError."""
+    """Run a worker agent; exits with CANNOT_START when a setting is wrong."""
     from .worker.main import run_worker
 
     settings = settings_of(arguments)
     set_up_logs(arguments.log_level)
-    run_worker(arguments, settings)
+    try:
+        run_worker(arguments, settings)
+    except EngineError as error:
+        print(f"wan-flf2v: {error}", file=sys.stderr)
+        raise SystemExit(CANNOT_START) from None
 
 
 async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:

@@ -87,7 +87,8 @@ def _end_with_parent() -> None:
     """End, leaving ComfyUI to the next agent, when the gateway that started this process is gone."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 4096):  # sys.stdin's lock, held here, would abort the interpreter when it ends
+            pass
         os._exit(0) if _orphaned() else os.kill(os.getpid(), 15)
 
     parent = os.getppid()
