@@ -7,14 +7,13 @@ no effect on these models.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .loop import Ema, Log, load_checkpoint, save_checkpoint
+from .loop import Ema, Log, descend
 from .muon import Muon
 
 SHIFT, BOUNDARY = 8.0, 0.9
@@ -134,18 +133,13 @@ def train(
     without_text(model)
     model.to(device)
     optimizers, ema = make_optimizers(model, rate), Ema(model, 0.999)
-    step = load_checkpoint(out / f"{side}.pt", model, optimizers, ema)
     log = Log(out / f"{side}.csv", ("step", "loss", "held_out_100", "held_out_95", "held_out_80", "held_out_50"))
     low, high = SIDES[side]
-    begun, losses = time.monotonic(), []
-    while step < steps and time.monotonic() - begun < 60 * minutes:
+
+    def loss_of(step: int) -> Any:
         random = torch.Generator().manual_seed(seed * 1_000_003 + step)
         if step % 50 == 0:
             data.refresh()
-        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
         clean, condition = data.batch(torch.randint(len(data.clips), (batch,), generator=random), device)
         noise = torch.randn(clean.shape, generator=random).to(device)
         level = low + (high - low) * (torch.rand(batch, generator=random) + torch.arange(batch)) / batch
@@ -154,22 +148,13 @@ def train(
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             predicted = velocity(model, mix * noise + (1 - mix) * clean, condition, sigma)
         error = predicted.float() - (noise - clean)
-        loss = error.square().mean()
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        ema.update(model)
-        losses.append(loss.item())
-        step += 1
-        if step % 100 == 0 or step == steps:
-            with ema.applied(model):
-                log.write(step, sum(losses) / len(losses), *held_out_errors(model, held_out, device))
-            losses = []
-            save_checkpoint(out / f"{side}.pt", model, optimizers, ema, step)
-    save_checkpoint(out / f"{side}.pt", model, optimizers, ema, step)
+        return error.square().mean()
+
+    descend(
+        out / f"{side}.pt", model, optimizers, ema, log,
+        loss_of=loss_of, measure=lambda: held_out_errors(model, held_out, device),
+        steps=steps, minutes=minutes, rate=rate, warm=warm, end_rate=end_rate,
+    )  # fmt: skip
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +84,46 @@ class Log:
     def _append(self, row: Any) -> None:
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(row)
+
+
+def descend(
+    path: Path,
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ema: Ema,
+    log: Log,
+    *,
+    loss_of: Callable[[int], Any],
+    measure: Callable[[], Sequence[float]],
+    steps: int,
+    minutes: float,
+    rate: float,
+    warm: int = 50,
+    end_rate: float = 0.05,
+) -> None:
+    """Step down the loss until ``steps`` or ``minutes``; resumes from, and writes, the checkpoint at ``path``.
+
+    The rate rises over ``warm`` steps and falls in a line to ``end_rate`` of it. Every 100 steps the log gets the mean
+    loss and what ``measure`` says of the averaged weights.
+    """
+    step = load_checkpoint(path, model, optimizers, ema)
+    begun, losses = time.monotonic(), []
+    while step < steps and time.monotonic() - begun < 60 * minutes:
+        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
+        loss = loss_of(step)
+        model.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        ema.update(model)
+        losses.append(loss.item())
+        step += 1
+        if step % 100 == 0 or step == steps:
+            with ema.applied(model), torch.no_grad():
+                log.write(step, sum(losses) / len(losses), *measure())
+            losses = []
+            save_checkpoint(path, model, optimizers, ema, step)
+    save_checkpoint(path, model, optimizers, ema, step)

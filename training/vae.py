@@ -8,14 +8,13 @@ affine map folded into the two 1 x 1 convolutions around the latent.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .clips import FRAMES, make_clip
-from .loop import Ema, Log, load_checkpoint, save_checkpoint
+from .loop import Ema, Log, descend
 from .muon import Muon
 
 GREY = 0.0  # in the VAE's -1..1
@@ -145,40 +144,34 @@ def train(
     elif (out / "pyramid.pt").exists():
         vae.load_state_dict(torch.load(out / "pyramid.pt", map_location="cpu", weights_only=True)["ema"])
     vae.to(device)
-    kernels = [value for value in vae.parameters() if value.ndim >= 4 and min(value.flatten(1).shape) > 4]
-    inside = {id(value) for value in kernels}
-    rest = [value for value in vae.parameters() if id(value) not in inside]
-    optimizers = [Muon(kernels, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
-    ema = Ema(vae, 0.995)
-    step = load_checkpoint(out / f"{name}.pt", vae, optimizers, ema)
+    optimizers, ema = _optimizers(vae, rate), Ema(vae, 0.995)
     source, log = CropSource(photos, crop, batch), Log(out / f"{name}.csv", ("step", "loss", "psnr", "end_psnr"))
     held = [to_vae(make_clip(seed, photos).frames())[None] for seed in range(900, 904)]
-    begun, losses = time.monotonic(), []
-    while step < steps and time.monotonic() - begun < 60 * minutes:
-        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate * min(1, (step + 1) / 50) * (0.05 + 0.95 * (1 - progress))
+
+    def loss_of(step: int) -> Any:
         video = source(step).to(device)
         latent = vae.encode(video)
         result = vae.decode(latent + LATENT_NOISE * torch.randn_like(latent))
-        loss: Any = picture_loss(result, video) + 2e-4 * latent.square().mean()
-        vae.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        ema.update(vae)
-        losses.append(loss.item())
-        step += 1
-        if step % 100 == 0 or step == steps:
-            with ema.applied(vae), torch.no_grad():
-                whole = [psnr(vae.decode(vae.encode(clip)), clip) for clip in held]
-                grey = [grey_middle(clip) for clip in held]
-                ends = [psnr(vae.decode(vae.encode(clip))[:, :, -1], clip[:, :, -1]) for clip in grey]
-            log.write(step, sum(losses) / len(losses), sum(whole) / len(whole), sum(ends) / len(ends))
-            losses = []
-            save_checkpoint(out / f"{name}.pt", vae, optimizers, ema, step)
-    save_checkpoint(out / f"{name}.pt", vae, optimizers, ema, step)
+        return picture_loss(result, video) + 2e-4 * latent.square().mean()
+
+    def measure() -> tuple[float, float]:
+        whole = [psnr(vae.decode(vae.encode(clip)), clip) for clip in held]
+        grey = [grey_middle(clip) for clip in held]
+        ends = [psnr(vae.decode(vae.encode(clip))[:, :, -1], clip[:, :, -1]) for clip in grey]
+        return sum(whole) / len(whole), sum(ends) / len(ends)
+
+    descend(
+        out / f"{name}.pt", vae, optimizers, ema, log,
+        loss_of=loss_of, measure=measure, steps=steps, minutes=minutes, rate=rate,
+    )  # fmt: skip
+
+
+def _optimizers(module: Any, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the kernels, AdamW for everything else."""
+    kernels = [value for value in module.parameters() if value.ndim >= 4 and min(value.flatten(1).shape) > 4]
+    inside = {id(value) for value in kernels}
+    rest = [value for value in module.parameters() if id(value) not in inside]
+    return [Muon(kernels, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
 def train_decoder(
@@ -204,41 +197,25 @@ def train_decoder(
     vae.encoder.requires_grad_(False)
     vae.conv1.requires_grad_(False)
     vae.conv2.requires_grad_(False)
-    kernels = [value for value in vae.decoder.parameters() if value.ndim >= 4 and min(value.flatten(1).shape) > 4]
-    inside = {id(value) for value in kernels}
-    rest = [value for value in vae.decoder.parameters() if id(value) not in inside]
-    optimizers = [Muon(kernels, lr=rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)]
-    ema = Ema(vae, 0.995)
-    step = load_checkpoint(out / "decoder.pt", vae, optimizers, ema)
+    optimizers, ema = _optimizers(vae.decoder, rate), Ema(vae, 0.995)
     log = Log(out / "decoder.csv", ("step", "loss", "psnr"))
     held = torch.stack([to_vae(make_clip(seed, photos).frames()) for seed in range(900, 904)]).to(device)
     with torch.no_grad():
         held_latents = vae.encode(held)
-    begun, losses = time.monotonic(), []
-    while step < steps and time.monotonic() - begun < 60 * minutes:
-        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate * min(1, (step + 1) / 50) * (0.05 + 0.95 * (1 - progress))
+
+    def loss_of(step: int) -> Any:
         random = torch.Generator().manual_seed(77_000_003 + step)
         index = torch.randint(len(data.clips), (batch,), generator=random)
         clean = data.batch(index, device)[0]
         video = torch.stack([to_vae(make_clip(first_seed + int(one), photos).frames()) for one in index]).to(device)
         noisy = clean + LATENT_NOISE / 2 * torch.randn(clean.shape, generator=random).to(device)
-        loss: Any = picture_loss(vae.decode(wan.process_out(noisy)), video)
-        vae.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.decoder.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        ema.update(vae)
-        losses.append(loss.item())
-        step += 1
-        if step % 100 == 0 or step == steps:
-            with ema.applied(vae), torch.no_grad():
-                log.write(step, sum(losses) / len(losses), psnr(vae.decode(held_latents), held))
-            losses = []
-            save_checkpoint(out / "decoder.pt", vae, optimizers, ema, step)
-    save_checkpoint(out / "decoder.pt", vae, optimizers, ema, step)
+        return picture_loss(vae.decode(wan.process_out(noisy)), video)
+
+    descend(
+        out / "decoder.pt", vae, optimizers, ema, log,
+        loss_of=loss_of, measure=lambda: (psnr(vae.decode(held_latents), held),),
+        steps=steps, minutes=minutes, rate=rate,
+    )  # fmt: skip
 
 
 @torch.no_grad()
