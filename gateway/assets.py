@@ -107,8 +107,7 @@ class AssetStore:
     def remove(self, ids: Sequence[str]) -> None:
         """Forget assets and their bytes."""
         with self.database.write() as connection:
-            connection.execute(sa.delete(ASSETS).where(ASSETS.c.id.in_(ids)))
-            connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(ids)))
+            delete_rows(connection, ASSETS.c.id.in_(ids))
         if self.folder is not None:
             for asset_id in ids:
                 (self.folder / asset_id).unlink(missing_ok=True)
@@ -153,3 +152,9 @@ class AssetStore:
 
 def _asset(row: Row[tuple[object, ...]]) -> Asset:
     return Asset(**row._mapping)
+
+
+def delete_rows(connection: Connection, which: sa.ColumnElement[bool]) -> None:
+    """Delete these assets' rows, and their bytes where the database holds them, in this transaction."""
+    connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(sa.select(ASSETS.c.id).where(which))))
+    connection.execute(sa.delete(ASSETS).where(which))

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .database import ASSETS, ATTEMPTS, BLOBS, JOBS, OUTBOX, Database, new_id, now
+from .assets import delete_rows
+from .database import ASSETS, ATTEMPTS, JOBS, OUTBOX, Database, new_id, now
 from .records import OPEN_STATES, Claim, State
 
 
@@ -116,9 +117,8 @@ def end_job(
         )
     )
     # A worker that died between storing a video and this leaves a row that no answer names.
-    left = sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in([str(output["asset"]) for output in outputs]))
-    connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(sa.select(ASSETS.c.id).where(left))))
-    connection.execute(sa.delete(ASSETS).where(left))
+    kept = [str(output["asset"]) for output in outputs]
+    delete_rows(connection, sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in(kept)))
     _close(connection, row.id, row.attempt, state)
     if row.webhook:
         _tell(connection, row.id, state)
