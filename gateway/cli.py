@@ -10,16 +10,14 @@ import re
 import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..engine.errors import EngineError
 from .database import Database
-from .dial import trusted_origins
 from .keys import SCOPES, KeyStore
 from .logs import set_up_logs
 from .server import prepare_data, run_gateway
-from .settings import Limits, Settings, Timing, default_data_folder, default_database_url
+from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
 from .web.app import is_loopback
 from .workers import WorkerStore
 
@@ -27,45 +25,9 @@ DEFAULT_PORT = 8288
 CANNOT_START = 78  # a worker's exit status when a setting is wrong (EX_CONFIG): starting it again would not help
 
 
-class GatewayError(EngineError):
-    """A gateway command can't be done; the message says why and what to do."""
-
-
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings that the command line asks for. Raises GatewayError."""
-    data = Path(arguments.data or default_data_folder()).expanduser().absolute()
-    if getattr(arguments, "demo", False) and arguments.data is None:
-        data = data / "demo"
-    url = arguments.database or os.environ.get("WAN_FLF2V_DATABASE") or default_database_url(data)
-    if not re.match(r"(sqlite:///|postgresql(\+psycopg)?://)", url):
-        raise GatewayError(f"--database must be a sqlite:/// or postgresql:// URL; got {url.split(':', 1)[0]}:…")
-    prepare_data(data)
-    try:
-        trusted = trusted_origins(getattr(arguments, "trust_origin", None) or ())
-    except ValueError as error:
-        raise GatewayError(str(error)) from None
-    limits = Limits(
-        queued_jobs=getattr(arguments, "max_queue", Limits.queued_jobs),
-        submits_per_second=getattr(arguments, "rate", Limits.submits_per_second),
-    )
-    return Settings(
-        data=data,
-        database_url=url,
-        public_url=(getattr(arguments, "public_url", None) or "").rstrip("/"),
-        auth=not (getattr(arguments, "no_auth", False) or getattr(arguments, "demo", False)),
-        demo=getattr(arguments, "demo", False),
-        trusted_origins=trusted,
-        limits=limits,
-        timing=Timing(
-            poll_s=getattr(arguments, "poll", Timing.poll_s),
-            cancel_grace_s=getattr(arguments, "cancel_grace", Timing.cancel_grace_s),
-        ),
-    )
-
-
 def serve(arguments: argparse.Namespace) -> None:
     """Run a gateway, with a worker unless told otherwise. Raises GatewayError."""
-    settings = settings_of(arguments)
+    settings = _settings(arguments)
     loopback = is_loopback(arguments.host)
     if not settings.auth and not loopback:
         raise GatewayError(f"--no-auth and --demo are for this machine alone; --host {arguments.host} is not loopback.")
@@ -101,9 +63,12 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> Non
     """Run the worker as a child process, and again whenever it ends. Its standard input tells it that we live."""
     command = [sys.executable, "-m", "wan_flf2v.gateway", "worker", "--data", str(settings.data)]
     command.append("--follow-parent")
-    for name in ("name", "log_level", "poll", "cancel_grace", "comfyui", "comfyui_url", "comfyui_command", "models"):
+    for name in ("name", "log_level", "comfyui", "comfyui_url", "comfyui_command", "models"):
         if getattr(arguments, name):
             command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    for name in Timing.model_fields:
+        if getattr(arguments, name) is not None:
+            command += [flag_of(name), str(getattr(arguments, name))]
     if settings.demo:
         command.append("--tiny")
     environment = {**os.environ, "WAN_FLF2V_DATABASE": settings.database_url}  # a password is not for the process list
@@ -131,7 +96,7 @@ def worker(arguments: argparse.Namespace) -> None:
     """Run a worker agent; exits with CANNOT_START when a setting is wrong."""
     from .worker.main import run_worker
 
-    settings = settings_of(arguments)
+    settings = _settings(arguments)
     set_up_logs(arguments.log_level)
     try:
         run_worker(arguments, settings)
@@ -163,7 +128,7 @@ async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
 
 def keys(arguments: argparse.Namespace) -> None:
     """Create, list or revoke API keys. Raises GatewayError."""
-    store = KeyStore(_database(settings_of(arguments)))
+    store = KeyStore(_database(_settings(arguments)))
     if arguments.action == "create":
         try:
             key, secret = store.create(arguments.key, [scope for scope in arguments.scopes.split(",") if scope])
@@ -186,9 +151,10 @@ def status(arguments: argparse.Namespace) -> None:
     from .jobs import JobStore
     from .offer import every_workflow
 
-    database = _database(settings_of(arguments))
+    settings = _settings(arguments)
+    database = _database(settings)
     counts = JobStore(database).counts()
-    living = WorkerStore(database, Timing.dead_after_s).living()
+    living = WorkerStore(database, settings.timing.dead_after_s).living()
     print("Jobs:   ", ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none")
     print("Workers:" if living else "Workers: none is alive. Start one: wan-flf2v serve, or wan-flf2v worker")
     for one in living:
@@ -200,6 +166,12 @@ def status(arguments: argparse.Namespace) -> None:
                 "" if able else "  needs " + ", ".join(f"models/{kind}/{file}" for kind, file in bindings.model_files())
             )
             print(f"    {'can run ' if able else 'lacks   '} {bindings.model}{needs}")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    settings = settings_of(arguments)
+    prepare_data(settings.data)
+    return settings
 
 
 def _database(settings: Settings) -> Database:
@@ -224,19 +196,15 @@ def add_parsers(commands: Any) -> None:
     server = commands.add_parser("serve", help="serve RunComfy's and WaveSpeed's APIs from this machine")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     server.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
-    server.add_argument("--public-url", help="the address that clients use, behind a reverse proxy")
-    server.add_argument("--no-auth", action="store_true", help="take calls without a key; on loopback only")
     server.add_argument(
-        "--demo", action="store_true", help="micro models of this project, no GPU, no key, loopback only"
+        "--no-auth", dest="auth", action="store_false", default=None, help="take calls without a key; on loopback only"
+    )
+    server.add_argument(
+        "--demo", action="store_true", default=None, help="micro models of this project, no GPU, no key, loopback only"
     )
     server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
-    server.add_argument("--max-queue", type=int, default=Limits.queued_jobs, help="jobs that may wait (default 1000)")
-    server.add_argument(
-        "--rate", type=float, default=Limits.submits_per_second, help="requests a second and key; 0: any"
-    )
-    server.add_argument(
-        "--trust-origin", action="append", metavar="URL", help="origin in the own network to fetch from"
-    )
+    add_flags(server, "public_url", "trusted_origins")
+    add_flags(server.add_argument_group("limits"), *Limits.model_fields)
     server.set_defaults(run=serve)
     agent = commands.add_parser("worker", help="run a worker: one ComfyUI, and the jobs on it")
     agent.add_argument("--tiny", action="store_true", help="micro models on the CPU, as in the demo")
@@ -250,15 +218,8 @@ def add_parsers(commands: Any) -> None:
         command.add_argument(
             "--name", default=_default_name(), help="the worker's name, its own on every machine and GPU"
         )
-        command.add_argument(
-            "--cancel-grace",
-            type=float,
-            default=Timing.cancel_grace_s,
-            metavar="SECONDS",
-            help="how long a cancelled job may go on before its ComfyUI is killed (default 30)",
-        )
-        command.add_argument("--poll", type=float, default=Timing.poll_s, help=argparse.SUPPRESS)
         command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
+        add_flags(command.add_argument_group("times"), *Timing.model_fields)
     maker = commands.add_parser("keys", help="create, list and revoke the gateway's API keys")
     actions = maker.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="make a key and print it once")
@@ -272,8 +233,8 @@ def add_parsers(commands: Any) -> None:
     overview = commands.add_parser("status", help="show the gateway's workers and queue")
     overview.set_defaults(run=status)
     for command in (server, agent, create, shown, revoke, overview):
-        command.add_argument("--data", metavar="DIR", help="folder for jobs, keys and videos")
-        command.add_argument("--database", metavar="URL", help="postgresql://… for several machines (default: SQLite)")
+        add_flags(command, "data", "database")
+        command.add_argument("--config", metavar="FILE", help="settings in TOML: a line `name = value` for each")
 
 
 def _default_name() -> str:

@@ -1,61 +1,197 @@
-"""Everything that can be set about a gateway or a worker, with its defaults."""
+"""Everything that can be set about a gateway or a worker, with its defaults.
+
+A value comes from a flag, else from the environment (``WAN_FLF2V_`` and the name in capitals), else from the file that
+``--config`` or ``WAN_FLF2V_CONFIG`` names (TOML, ``name = value``), else it is the default here.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ..engine.errors import EngineError
+from .dial import trusted_origins
 
 MIB = 1024 * 1024
+PREFIX = "WAN_FLF2V_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+DAY_S = 24 * 3600.0
+# Flags that are called otherwise than their field; the file and the environment know the field's name alone.
+_FLAGS = {"queued_jobs": "max-queue", "submits_per_second": "rate", "trusted_origins": "trust-origin"}
 
 
-@dataclass(frozen=True)
-class Limits:
+class GatewayError(EngineError):
+    """A gateway command can't be done; the message says why and what to do."""
+
+
+class Limits(BaseModel):
     """What one request, one key and one job may use."""
 
-    body_bytes: int = 64 * MIB
-    picture_bytes: int = 50 * MIB
-    picture_pixels: int = 40_000_000
-    text_characters: int = 4000
-    video_pixels: int = 1920 * 1088
-    video_frames: int = 241
-    body_read_s: float = 60
-    fetch_s: float = 20
-    queued_jobs: int = 1000
-    uploads_per_key: int = 2000
-    submits_per_second: float = 50  # per key; 0 switches the limit off
-    submits_burst: int = 500
+    model_config = ConfigDict(frozen=True)
+
+    body_bytes: int = Field(64 * MIB, gt=0, description="largest body of a request")
+    picture_bytes: int = Field(50 * MIB, gt=0, description="largest file of a picture")
+    picture_pixels: int = Field(40_000_000, gt=0, description="most pixels of a picture")
+    text_characters: int = Field(4000, gt=0, description="longest text of a field")
+    video_pixels: int = Field(1920 * 1088, gt=0, description="most pixels of a video's frame")
+    video_frames: int = Field(241, gt=0, description="most frames of a video")
+    body_read_s: float = Field(60, gt=0, description="for how long a body may arrive")
+    fetch_s: float = Field(20, gt=0, description="for how long the picture at a URL may take")
+    queued_jobs: int = Field(1000, ge=0, description="jobs that may wait")
+    uploads_per_key: int = Field(2000, gt=0, description="pictures that one key may have stored")
+    submits_per_second: float = Field(50, ge=0, description="requests a second and key; 0: any")
+    submits_burst: int = Field(500, gt=0, description="requests that a key may send at once")
 
 
-@dataclass(frozen=True)
-class Timing:
+class Timing(BaseModel):
     """How often things are looked at, and how long they may take."""
 
-    poll_s: float = 1.0
-    engine_poll_s: float = 0.2
-    heartbeat_s: float = 5.0
-    dead_after_s: float = 20.0
-    sweep_s: float = 5.0
-    cancel_grace_s: float = 30.0
-    unreachable_s: float = 120.0
-    attempts: int = 3
-    keep_s: float = 7 * 24 * 3600.0
-    link_s: float = 24 * 3600.0
+    model_config = ConfigDict(frozen=True)
+
+    poll_s: float = Field(1.0, gt=0, description="pause between two looks at a running prompt")
+    engine_poll_s: float = Field(0.2, gt=0, description="pause between two looks into the queue")
+    heartbeat_s: float = Field(5.0, gt=0, description="pause between two of a worker's heartbeats")
+    dead_after_s: float = Field(20.0, gt=0, description="without a heartbeat for so long a worker counts as dead")
+    sweep_s: float = Field(5.0, gt=0, description="pause between two looks for dead workers")
+    cancel_grace_s: float = Field(
+        30.0, ge=0, description="how long a cancelled job may go on before its ComfyUI is killed"
+    )
+    unreachable_s: float = Field(120.0, gt=0, description="how long a ComfyUI may not answer")
+    attempts: int = Field(3, ge=1, description="attempts at a job before it is given up")
+    keep_s: float = Field(7 * DAY_S, gt=0, description="how long jobs, videos and uploads are kept")
+    link_s: float = Field(7 * DAY_S, gt=0, description="how long a link to a file works")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One gateway or worker. ``database_url`` is SQLite in ``data`` unless given."""
+class Settings(Limits, Timing, BaseSettings):
+    """One gateway or worker."""
 
-    data: Path
-    database_url: str
-    public_url: str = ""
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data: Path = Field(default_factory=lambda: default_data_folder(), description="folder for jobs, keys and videos")
+    database: str = Field(
+        "", repr=False, description="postgresql://… for several machines (default: SQLite in the data folder)"
+    )
+    public_url: str = Field("", description="the address that clients use, behind a reverse proxy")
     auth: bool = True
     demo: bool = False
-    trusted_origins: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    timing: Timing = field(default_factory=Timing)
+    trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="origin in the own network to fetch from; several in one value are separated by commas"
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """What one request, one key and one job may use."""
+        return self
+
+    @property
+    def timing(self) -> Timing:
+        """How often things are looked at."""
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """Where the tables are."""
+        return self.database or f"sqlite:///{(self.data / 'jobs.sqlite').resolve().as_posix()}"
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().absolute()
+
+    @field_validator("database")
+    @classmethod
+    def _is_known(cls, url: str) -> str:
+        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError(f"must be a sqlite:/// or postgresql:// URL; got {url.split(':', 1)[0][:40]}:…")
+        return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_slash(cls, url: str) -> str:
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError(f"must start with http:// or https://; got {url[:100]!r}")
+        return url.rstrip("/")
+
+    @field_validator("trusted_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, given: object) -> tuple[str, ...]:
+        texts = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
+        return trusted_origins([part.strip() for text in texts for part in str(text).split(",") if part.strip()])
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """See the module: flags, environment, file."""
+        file = os.environ.get(CONFIG_VARIABLE)
+        return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, file)] if file else []))
+
+
+def flag_of(name: str) -> str:
+    """The command line's flag for a field: without the unit of seconds."""
+    return "--" + _FLAGS.get(name, name.removesuffix("_s").replace("_", "-"))
+
+
+def add_flags(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Add the flags of these fields; one that is not given has the value None."""
+    for name in names:
+        field = Settings.model_fields[name]
+        default = field.get_default()
+        several, number = name == "trusted_origins", isinstance(default, (int, float))
+        shown = f"{field.description}{f' (default {default})' if number else ''}"
+        metavar = "SECONDS" if name.endswith("_s") else "N" if number else "DIR" if name == "data" else "URL"
+        action = "append" if several else "store"
+        parser.add_argument(flag_of(name), dest=name, metavar=metavar, action=action, help=shown.replace("%", "%%"))
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings that flags, environment and file give. Raises GatewayError."""
+    given: dict[str, Any] = {
+        name: value for name in Settings.model_fields if (value := getattr(arguments, name, None)) is not None
+    }
+    demo = bool(given.get("demo"))
+    if getattr(arguments, "config", None):
+        os.environ[CONFIG_VARIABLE] = str(Path(arguments.config).expanduser().absolute())  # the worker reads it too
+    file = os.environ.get(CONFIG_VARIABLE)
+    if file and not Path(file).is_file():
+        raise GatewayError(f"There is no settings file {file}.")
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        raise GatewayError(_said(error)) from None
+    except ValueError as error:  # the file is no TOML
+        raise GatewayError(f"The settings file {file} can't be read: {error}.") from None
+    if demo and "data" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"data": settings.data / "demo"})
+    return settings
+
+
+def _said(error: ValidationError) -> str:
+    """What is wrong, without the values: one may be a password."""
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = str(problem["loc"][0]) if problem["loc"] else "The settings"
+    known: FieldInfo | None = Settings.model_fields.get(name)
+    text = problem["msg"].removeprefix("Value error, ")
+    where = f"{flag_of(name)} ({PREFIX}{name.upper()})" if known else f"The setting {name}"
+    return f"{where}: {text}."
 
 
 def default_data_folder() -> Path:
@@ -67,8 +203,3 @@ def default_data_folder() -> Path:
     else:
         base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "wan-flf2v"
-
-
-def default_database_url(data: Path) -> str:
-    """The SQLite database in the data folder."""
-    return f"sqlite:///{(data / 'jobs.sqlite').resolve().as_posix()}"

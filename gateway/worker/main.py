@@ -14,12 +14,12 @@ from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
 from ...engine.setup import micro_models, prepare
 from ..attempts import AttemptStore
-from ..cli import GatewayError, _until_stopped
+from ..cli import _until_stopped
 from ..database import Database
 from ..engines import open_worker
 from ..jobs import JobStore
 from ..server import open_assets
-from ..settings import Settings
+from ..settings import GatewayError, Settings
 from ..workers import WorkerStore
 from .agent import Agent
 from .attempt import Runner

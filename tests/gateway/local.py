@@ -108,12 +108,11 @@ async def local(
     """Everything up, and a worker that has reported itself."""
     settings = Settings(
         data=folder,
-        database_url=f"sqlite:///{folder}/jobs.sqlite",
         auth=auth,
         demo=demo,
-        limits=limits or Limits(),
-        timing=timing,
         trusted_origins=trusted,
+        **(limits or Limits()).model_dump(),
+        **timing.model_dump(),
     )
     port, comfy_port = free_port(), free_port()
     comfy = FakeComfyUI(video(), seconds=seconds)

@@ -9,7 +9,6 @@ import io
 import struct
 import zlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +203,7 @@ def test_sizes_rates_and_the_queue_have_limits(tmp_path: Path) -> None:
 
 def test_a_slow_body_is_given_up_and_holds_nobody_up(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local(tmp_path, limits=replace(Limits(), body_read_s=2)) as here:
+        async with local(tmp_path, limits=Limits(body_read_s=2)) as here:
             host, port = here.url.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             head = f"POST /v1/models/{FLF2V} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {here.secret}\r\n"

@@ -22,7 +22,7 @@ CHECKS = (
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    limits = Limits(queued_jobs=100_000, submits_per_second=0, uploads_per_key=100_000, fetch_s=1)
+    limits = Limits(queued_jobs=100_000, submits_per_second=0, fetch_s=1)
     with Background(tmp_path_factory.mktemp("openapi"), limits=limits, seconds=0.01) as found:
         yield found
 
