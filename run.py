@@ -2,7 +2,7 @@
 
 ``python run.py demo`` makes a video on the real ComfyUI without a GPU or downloaded weights; ``python run.py test`` runs
 the tests; ``python run.py check`` runs the linters, type checkers and JavaScript tests; every other command is passed to
-``wan-flf2v``. Standard library only: this file runs before anything is installed.
+``wan-flf2v``, in the folder that it is called from. Standard library only: this file runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ TORCH, TORCHVISION = "torch==2.13.0", "torchvision==0.28.0"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 # Imported by core node files and needing nothing else for what runs here.
 WITHOUT_DEPENDENCIES = ["spandrel", "kornia"]
+SETUP_TIME = "about 400 MB are downloaded and unpacked into this folder, which takes 1 to 5 minutes"
 SERVER_COMMANDS = {"serve", "worker", "keys", "status"}
 DEVELOPER_COMMANDS = {"test", "check", "bench"}
 
@@ -43,13 +45,14 @@ def main(arguments: list[str]) -> int:
         print(f"Python 3.10 or newer is needed; this is {platform.python_version()}.", file=sys.stderr)
         return 1
     command = arguments[0] if arguments else "--help"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs below ends with this process
     try:
         set_up(groups_for(command, arguments))
     except SetupError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     if command == "test":
-        return run([str(BIN / "pytest"), *(arguments[1:] or ["tests"])])
+        return run([str(BIN / "pytest"), *(arguments[1:] or ["tests"])], ROOT)
     if command == "check":
         return check()
     return run([str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *arguments])
@@ -61,7 +64,7 @@ def groups_for(command: str, arguments: list[str]) -> list[str]:
         return ["engine", "cli", "gateway", "dev"]
     groups = ["cli"]
     starts_comfyui = command == "demo" or (command in {"generate", "serve", "worker"} and not _has_url(arguments))
-    if starts_comfyui and _locate().find_engine(_option(arguments, "--comfyui")).own:
+    if starts_comfyui and _part("locate").find_engine(_option(arguments, "--comfyui")).own:
         groups.insert(0, "engine")
     if command in SERVER_COMMANDS:
         groups.append("gateway")
@@ -81,10 +84,12 @@ def _option(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def _locate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("wan_flf2v_locate", ROOT / "engine" / "locate.py")
-    if spec is None or spec.loader is None:
-        raise SetupError("engine/locate.py is missing; get the whole project.")
+def _part(name: str) -> ModuleType:
+    """A module of engine/ that needs the standard library alone."""
+    path = ROOT / "engine" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"wan_flf2v_{name}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SetupError(f"engine/{name}.py is missing; get the whole project.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
@@ -98,6 +103,8 @@ def set_up(groups: list[str]) -> None:
     missing = [group for group in groups if done.get(group) != wanted[group]]
     if not missing:
         return
+    if "engine" in missing:
+        print(f"First use: {SETUP_TIME}. Later calls start at once.", file=sys.stderr)
     if not PYTHON.exists():
         _step(f"Making {VENV.relative_to(ROOT)}", _make_venv)
     if "engine" in missing:
@@ -177,27 +184,29 @@ def _step(what: str, work: object) -> None:
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
 
 
-def run(command: list[str]) -> int:
-    """Run a command in the project's folder; a Ctrl-C is its to handle."""
+def run(command: list[str], folder: Path | None = None) -> int:
+    """Become this command, in ``folder`` or where the caller is; on Windows run it and return its exit status."""
     # Our nodes/ folder must not shadow ComfyUI's nodes module, so the current folder stays off the import path.
-    process = subprocess.Popen(command, env={**os.environ, "PYTHONSAFEPATH": "1"})
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    if os.name == "posix":  # one process, so that a signal to it reaches whom it is meant for
+        os.chdir(folder or ".")
+        os.execve(command[0], command, environment)
+    process = subprocess.Popen(command, cwd=folder, env=environment)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # Windows gave it to the command too, which ends when it has tidied up
             continue
 
 
 def check() -> int:
     """ruff, mypy, and the JavaScript checks where Node.js is installed."""
-    link = ROOT / ".engine" / "typecheck" / "wan_flf2v"
-    if not link.exists():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(ROOT, target_is_directory=True)
+    package = _as_package()
     commands: list[tuple[list[str], Path]] = [
         ([str(BIN / "ruff"), "check", "."], ROOT),
         ([str(BIN / "ruff"), "format", "--check", "."], ROOT),
-        ([str(BIN / "mypy"), "--config-file", str(ROOT / "pyproject.toml"), "-p", "wan_flf2v"], link.parent),
+        ([str(BIN / "mypy"), "--config-file", str(ROOT / "pyproject.toml"), "-p", "wan_flf2v"], package.parent),
     ]
     if shutil.which("node") and shutil.which("npm"):
         scripts = ROOT / "tests" / "js"
@@ -211,8 +220,27 @@ def check() -> int:
     failed = 0
     for command, folder in commands:
         print("$", " ".join([Path(command[0]).name, *command[1:]]), flush=True)
-        failed |= subprocess.run(command, cwd=folder, check=False).returncode
+        failed |= _call(command, folder)
     return 1 if failed else 0
+
+
+def _as_package() -> Path:
+    """This folder under the name of the package, which is what mypy checks."""
+    link = ROOT / ".engine" / "typecheck" / "wan_flf2v"
+    if link.exists() and link.resolve() != ROOT:
+        shutil.rmtree(link)  # a copy of last time, made where no link could be
+    link.parent.mkdir(parents=True, exist_ok=True)
+    _part("link").link_folder(ROOT, link)
+    return link
+
+
+def _call(command: list[str], folder: Path) -> int:
+    with subprocess.Popen(command, cwd=folder) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()  # asked, not killed: npm passes it on to what it runs
+            raise
 
 
 if __name__ == "__main__":

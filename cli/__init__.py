@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -36,11 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 with one line on standard error, or 130 after a Ctrl-C."""
+    """Run one command; returns the exit status: 0, 1 with one line on standard error, or 130 after a Ctrl-C or SIGTERM."""
     given = sys.argv[1:] if argv is None else list(argv)
     if given and given[0] in GATEWAY_COMMANDS:
         return _gateway(given)
     arguments = build_parser().parse_args(given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped, as after a Ctrl-C
     try:
         arguments.run(arguments)
     except EXPECTED as error:

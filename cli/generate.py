@@ -204,13 +204,14 @@ def _stopping(server: ComfyServer) -> Iterator[None]:
 
 
 def run_cancellable(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end; a Ctrl-C cancels ``work``, which may clean up, and then raises KeyboardInterrupt."""
+    """Run to the end; Ctrl-C or SIGTERM cancels ``work``, which may clean up, and then raises KeyboardInterrupt."""
 
     async def guarded() -> None:
         task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError):  # Windows: asyncio.run itself cancels since Python 3.11
-            loop.add_signal_handler(signal.SIGINT, task.cancel)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, task.cancel)
         await task
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import EngineError
+from .link import link_folder
 from .locate import ROOT, Engine
 
 LAUNCHER = Path(__file__).with_name("launch.py")
@@ -152,21 +152,6 @@ class ComfyServer:
             folders = "".join(f"  {name}: {name}/\n" for name in MODEL_FOLDERS)
             text = f"models:\n  base_path: {str(self.models.resolve())!r}\n{folders}"
             (self.home / "extra_model_paths.yaml").write_text(text, encoding="utf-8")
-
-
-def link_folder(source: Path, link: Path) -> None:
-    """Make ``link`` show ``source``: a symbolic link, a junction on Windows (which needs no rights), else a copy."""
-    if link.is_symlink() or link.exists():
-        return
-    try:
-        link.symlink_to(source, target_is_directory=True)
-    except OSError:
-        try:
-            import _winapi
-
-            _winapi.CreateJunction(str(source), str(link))  # type: ignore[attr-defined,unused-ignore]
-        except (ImportError, AttributeError, OSError):
-            shutil.copytree(source, link, ignore=shutil.ignore_patterns(".*", "__pycache__"))
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from wan_flf2v.engine.setup import prepare, tiny_models
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures stop what they started, as after a Ctrl-C
 
 T = TypeVar("T")
 
