@@ -203,7 +203,7 @@ def add_parsers(commands: Any) -> None:
         "--demo", action="store_true", default=None, help="micro models of this project, no GPU, no key, loopback only"
     )
     server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
-    add_flags(server, "public_url", "trusted_origins")
+    add_flags(server, "public_url", "trusted_origins", "egress_proxy")
     add_flags(server.add_argument_group("limits"), *Limits.model_fields)
     server.set_defaults(run=serve)
     agent = commands.add_parser("worker", help="run a worker: one ComfyUI, and the jobs on it")

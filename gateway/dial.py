@@ -1,23 +1,23 @@
 """Fetching from and posting to addresses that clients name, without reaching into the own network.
 
-The check sits in the dial itself: the resolver below hands the connector only addresses that passed, so an answer that
+The check sits in the dial itself: the resolver hands the connector only addresses that passed, so an answer that
 changes between a check and the connection has nothing to win. Redirects are followed by hand, each one checked anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+from ..providers.addresses import PublicResolver, may_be_public
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 3
 
@@ -26,36 +26,8 @@ class DialRefused(Exception):
     """This address is not called, or what it answered is not taken; the text says why and may be shown."""
 
 
-def is_public(address: str) -> bool:
-    """Whether this literal address is on the public internet, its embedded IPv4 address too."""
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
-
-
-class GuardedResolver(AbstractResolver):
-    """Name look-up that refuses a name unless every one of its addresses is public."""
-
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self.inner = inner or ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """The addresses to connect to. Raises DialRefused."""
-        found = await self.inner.resolve(host, port, family)
-        if not found or any(not is_public(result["host"]) for result in found):
-            raise DialRefused(f"{host} leads into a private network.")
-        return found
-
-    async def close(self) -> None:
-        """Release the resolver below."""
-        await self.inner.close()
+def _private(host: str) -> DialRefused:
+    return DialRefused(f"{host} leads into a private network.")
 
 
 @dataclass(frozen=True)
@@ -64,6 +36,7 @@ class Dialer:
 
     trusted: tuple[str, ...] = ()
     timeout_s: float = 20
+    proxy: str = ""
     resolver: AbstractResolver | None = None
 
     def check(self, text: str) -> URL:
@@ -83,8 +56,8 @@ class Dialer:
             raise DialRefused(f"It must be an https URL; got {url.scheme or 'no scheme'}.")
         if port != 443:
             raise DialRefused(f"It must use port 443; got {port}.")
-        if not _looks_public(host):
-            raise DialRefused(f"{host} leads into a private network.")
+        if not may_be_public(host):
+            raise _private(host)
         return url
 
     def trusts(self, url: URL) -> bool:
@@ -117,23 +90,16 @@ class Dialer:
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             raise _refusal(url, error, timeout_s) from None
 
-    def _session(self, url: URL, timeout_s: float | None = None) -> aiohttp.ClientSession:
-        resolver = None if self.trusts(url) else GuardedResolver(self.resolver)
+    @asynccontextmanager
+    async def _session(self, url: URL, timeout_s: float | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+        guard = None if self.trusts(url) else PublicResolver(self.resolver or ThreadedResolver(), refuse=_private)
+        proxy = self.proxy if guard is not None else ""
+        if guard is not None and proxy:
+            await guard.check_beforehand(url.host or "")
         timeout = aiohttp.ClientTimeout(total=timeout_s or self.timeout_s, connect=10)
-        connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
-        return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
-
-
-def _looks_public(host: str) -> bool:
-    """What can be said without a look-up: aiohttp connects to a literal address without asking a resolver."""
-    if host.lower().rstrip(".") == "localhost" or host.lower().rstrip(".").endswith(
-        (".localhost", ".local", ".internal")
-    ):
-        return False
-    try:
-        return is_public(host)
-    except ValueError:
-        return True  # a name; its addresses are checked when they are looked up
+        connector = aiohttp.TCPConnector(resolver=None if proxy else guard, use_dns_cache=False)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy or None) as session:
+            yield session
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

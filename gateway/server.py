@@ -56,7 +56,7 @@ class Gateway:
         engine = self.engine
         if engine is None:
             engine = open_engine(settings.database_url)
-        dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s)
+        dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s, settings.egress_proxy)
         links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
         secret = await asyncio.to_thread(shared_secret, database, "webhooks")
         service = JobService(

@@ -85,6 +85,7 @@ class Settings(Limits, Timing, BaseSettings):
         "", repr=False, description="postgresql://… for several machines (default: SQLite in the data folder)"
     )
     public_url: str = Field("", description="the address that clients use, behind a reverse proxy")
+    egress_proxy: str = Field("", description="HTTP proxy through which clients' pictures and webhooks are reached")
     auth: bool = True
     demo: bool = False
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -118,7 +119,7 @@ class Settings(Limits, Timing, BaseSettings):
             raise ValueError(f"must be a sqlite:/// or postgresql:// URL; got {url.split(':', 1)[0][:40]}:…")
         return url
 
-    @field_validator("public_url")
+    @field_validator("public_url", "egress_proxy")
     @classmethod
     def _without_slash(cls, url: str) -> str:
         if url and not url.startswith(("http://", "https://")):

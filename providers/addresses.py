@@ -1,11 +1,17 @@
-"""Which addresses that a provider names are used: public ones, and the profile's own origin."""
+"""Which addresses that somebody else names are connected to: public ones alone, told from text and from the look-up.
+
+The gateway uses the same guard for the addresses that its clients name. Behind it stand a profile's own origin and the
+networks and origins that the user or operator has named.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,6 +22,10 @@ from .errors import DownloadRefused
 
 NETWORKS_VARIABLE = "WAN_FLF2V_MEDIA_NETWORKS"
 Origin = tuple[str, str, int]
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# IPv4-compatible, the NAT64 of a network of one's own, site-local: retired or private, and not in every Python's list.
+_NEVER_PUBLIC = tuple(ipaddress.ip_network(network) for network in ("::/96", "64:ff9b:1::/48", "fec0::/10"))
 
 
 def origin(url: str) -> Origin:
@@ -39,13 +49,7 @@ def check_media_url(url: str, own: Origin) -> bool:
         raise DownloadRefused(f"The provider named an address over {scheme}, not https, at {host}; it was not used.")
     if urlsplit(url).username is not None or urlsplit(url).password is not None:
         raise DownloadRefused(f"The address that the provider named at {host} carries a user name; it was not used.")
-    try:
-        literal = ipaddress.ip_address(host)
-    except ValueError:
-        if host == "localhost" or host.endswith(".localhost"):
-            raise private(host) from None
-        return False
-    if not is_public(str(literal)):
+    if not may_be_public(host, allowed_networks()):
         raise private(host)
     return False
 
@@ -58,18 +62,47 @@ def private(host: str) -> DownloadRefused:
     )
 
 
-def is_public(address: str) -> bool:
-    """Whether this literal address is on the public internet, or in a network the user has allowed."""
+def is_loopback(host: str) -> bool:
+    """Whether this host name or literal address is this machine."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_public(address: str, allowed: Networks = ()) -> bool:
+    """Whether this literal address is on the public internet or in an allowed network, its embedded IPv4 address too.
+
+    Raises ValueError for what is no literal address.
+    """
     ip = ipaddress.ip_address(address.split("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        ip = inner or ip
-    if any(ip in network for network in allowed_networks()):
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner), allowed)
+    if any(ip in network for network in allowed):
         return True
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER_PUBLIC)
 
 
-def allowed_networks() -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+def may_be_public(host: str, allowed: Networks = ()) -> bool:
+    """Whether a URL's host is a public address, or a name: whose addresses are checked when they are looked up.
+
+    A name with a number as its last label is an address in another notation (WHATWG URL, "ends in a number"), which
+    some clients connect to without a look-up.
+    """
+    name = host.lower().rstrip(".")
+    try:
+        return is_public(name, allowed)
+    except ValueError:
+        last = name.rpartition(".")[2]
+        number = last.isdigit() or re.fullmatch("0x[0-9a-f]*", last) is not None
+        return not number and name != "localhost" and not name.endswith((".localhost", ".local", ".internal"))
+
+
+def allowed_networks() -> Networks:
     """The networks in ``WAN_FLF2V_MEDIA_NETWORKS`` (CIDR, separated by commas). Raises DownloadRefused for bad ones."""
     text = os.environ.get(NETWORKS_VARIABLE, "")
     try:
@@ -79,19 +112,33 @@ def allowed_networks() -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class PublicResolver(AbstractResolver):
-    """Name look-up that gives public addresses alone, checked on the very addresses that are connected to."""
+    """Name look-up that gives public addresses alone, checked on the very addresses that are connected to.
 
-    def __init__(self) -> None:
-        self._inner = DefaultResolver()
+    ``refuse`` makes the error for a name that has another one.
+    """
+
+    def __init__(
+        self,
+        inner: AbstractResolver | None = None,
+        *,
+        allowed: Networks = (),
+        refuse: Callable[[str], Exception] = private,
+    ) -> None:
+        self._inner, self._allowed, self._refuse = inner or DefaultResolver(), allowed, refuse
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host. Raises DownloadRefused when one of them is private."""
+        """The addresses of a host. Raises what ``refuse`` made when one of them is not public."""
         found = await self._inner.resolve(host, port, family)
-        if any(not is_public(result["host"]) for result in found):
-            raise private(host)
+        if not found or not all(is_public(result["host"], self._allowed) for result in found):
+            raise self._refuse(host)
         return found
+
+    async def check_beforehand(self, host: str) -> None:
+        """Refuse a name where a proxy makes the connection, and so its address can't be watched."""
+        with suppress(OSError):  # behind some proxies names are known to the proxy alone
+            await self.resolve(host)
 
     async def close(self) -> None:
         """Release the resolver below."""

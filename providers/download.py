@@ -11,10 +11,9 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from .addresses import Origin, PublicResolver, check_media_url, is_public, origin, private
+from .addresses import Origin, PublicResolver, allowed_networks, check_media_url, origin
 from .errors import DownloadError, DownloadRefused
 from .proxy import proxy_for
 from .retry import Clock, Policy
@@ -97,9 +96,10 @@ class Downloader:
     ) -> str | None:
         """Write the body of one answer; returns the next address for a redirect."""
         proxy = None if trusted else proxy_for(url)
+        guard = PublicResolver(allowed=allowed_networks())
         if proxy is not None:
-            await _check_beforehand(urlsplit(url).hostname or "")
-        resolver = None if trusted or proxy is not None else PublicResolver()
+            await guard.check_beforehand(urlsplit(url).hostname or "")
+        resolver = None if trusted or proxy is not None else guard
         connector = aiohttp.TCPConnector(resolver=resolver, force_close=True, limit=1)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.policy.connect_s, sock_read=self.idle_s)
         headers = {"User-Agent": "wan-flf2v", "Accept": "video/*,*/*;q=0.5", "Accept-Encoding": "identity"}
@@ -157,16 +157,6 @@ def _joined(url: str, location: str) -> str:
         raise DownloadRefused(
             f"The address of the video redirects to no usable address; got {location[:100]!r}."
         ) from None
-
-
-async def _check_beforehand(host: str) -> None:
-    """Refuse a name that leads into a private network, where a proxy makes the connection and so cannot be watched."""
-    try:
-        found = await DefaultResolver().resolve(host)
-    except OSError:
-        return  # behind some proxies names are known to the proxy alone
-    if any(not is_public(result["host"]) for result in found):
-        raise private(host)
 
 
 __all__ = ["Downloader", "LinkExpired", "Origin"]

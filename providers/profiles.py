@@ -5,7 +5,6 @@ A profile's base URL comes from here alone, never from a graph, so that a shared
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .addresses import is_loopback
 from .calls import split_url
 from .errors import ConfigError
 from .secret import Secret
@@ -174,16 +174,6 @@ def check_base_url(url: str) -> str:
             f"A base URL must be https (http for this machine alone), because the key is sent to it; got {_shown(url)!r}."
         )
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host name or literal address is this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(url: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.request import getproxies, proxy_bypass
 
+from .addresses import is_loopback
 from .calls import split_url
-from .profiles import is_loopback
 
 
 def proxy_for(url: str) -> str | None:

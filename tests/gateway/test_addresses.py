@@ -10,7 +10,9 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from wan_flf2v.gateway.dial import Dialer, DialRefused, is_public
+from wan_flf2v.gateway.dial import Dialer, DialRefused
+from wan_flf2v.providers.addresses import check_media_url, is_public
+from wan_flf2v.providers.errors import DownloadRefused
 
 from .local import BODY, FLF2V, local, png, run, web_server
 
@@ -28,7 +30,16 @@ REFUSED_URLS = {
     "IPv4-mapped v6": "https://[::ffff:127.0.0.1]/a.png",
     "6to4": "https://[2002:7f00:1::]/a.png",
     "NAT64": "https://[64:ff9b::a9fe:a9fe]/a.png",
+    "NAT64 of one's own": "https://[64:ff9b:1::7f00:1]/a.png",
     "unique local v6": "https://[fd00::1]/a.png",
+    "site local v6": "https://[fec0::1]/a.png",
+    "IPv4-compatible v6": "https://[::127.0.0.1]/a.png",
+    "short address": "https://127.1/a.png",
+    "zero": "https://0/a.png",
+    "hexadecimal address": "https://0x7f000001/a.png",
+    "number as last label": "https://pictures.example.1/a.png",
+    "number and a dot": "https://pictures.0x7f./a.png",
+    "local name": "https://nas.local/a.png",
     "integer address": "https://2130706433/a.png",
     "octal address": "https://0177.0.0.1/a.png",
     "userinfo": "https://user:pass@example.com/a.png",
@@ -154,6 +165,32 @@ def test_a_trusted_origin_is_fetched_and_becomes_a_video(tmp_path: Path) -> None
         async with web_server(answer) as origin, local(tmp_path, trusted=(origin,)) as here:
             job = await here.submit({**BODY, "62_image": f"{origin}/a.png"})
             assert (await here.until(job))["state"] == "succeeded"
+
+    run(main)
+
+
+def test_the_providers_guard_is_the_same_one() -> None:
+    for name, url in REFUSED_URLS.items():
+        if name not in ("odd port", "backslash"):  # a vendor's result may lie at any port
+            with pytest.raises(DownloadRefused):
+                check_media_url(url, ("https", "own.example", 443))
+
+
+def test_a_proxy_is_given_no_name_that_leads_into_the_own_network() -> None:
+    seen: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readline())
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for addresses, words in ((["10.0.0.1"], "private network"), (["93.184.216.34"], "can't be reached")):
+            with pytest.raises(DialRefused, match=words):
+                await Dialer(proxy=proxy, resolver=Script(addresses)).get("https://pictures.example/a.png", 1000)
+        assert seen == [b"CONNECT pictures.example:443 HTTP/1.1\r\n"]
+        server.close()
 
     run(main)
 
