@@ -56,7 +56,7 @@ def splits_that_differ() -> dict[str, int]:
     import numpy
     from diffusers import UniPCMultistepScheduler
 
-    schedule = sys.modules["flf2v_pack.nodes.schedule"]
+    schedule = sys.modules["flf2v_pack.nodes.host.grids"]
     split = sys.modules["flf2v_pack.flf2v.split"]
     differ = {"official": 0, "diffusers": 0, "at_the_boundary": 0}
     for shift, steps in SCHEDULES:

@@ -6,10 +6,10 @@ from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
 from .continuous import WanFLF2VContinuousSampler
+from .editor.routes import register_routes
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
-from .routes import register_routes
 from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift

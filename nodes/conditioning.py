@@ -7,27 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.clip_vision
-import node_helpers
 import torch
 from comfy_api.latest import io
-from comfy_execution.graph_utils import GraphBuilder
 
-from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import check_length
 from ..flf2v.sizes import Fit, check_size
-from .frames import (
-    END_TOOLTIP,
-    START_TOOLTIP,
-    EncodedFrames,
-    batch_size_input,
-    check_door,
-    empty_latent,
-    encode_frames,
-    fit_input,
-    size_inputs,
-)
-from .host import FRAMES, RAW_LINK, schema
+from .frames import EncodedFrames, empty_latent, encode_frames
+from .host.conditioning import join_clip_vision, with_frames
+from .host.expansion import GraphBuilder
+from .host.schema import FRAMES, RAW_LINK, schema
+from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, size_inputs
 
 LAST_OF_BATCH = 4095  # ImageFromBatch's highest index; it stops at the last picture
 
@@ -67,7 +56,7 @@ class WanFLF2VConditioning(io.ComfyNode):
     def validate_inputs(
         cls, width: int | None = None, height: int | None = None, length: int | None = None
     ) -> bool | str:
-        return check_door(width, height, length)
+        return check_widgets(width, height, length)
 
     @classmethod
     def execute(
@@ -144,7 +133,7 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
     def validate_inputs(
         cls, width: int | None = None, height: int | None = None, length: int | None = None
     ) -> bool | str:
-        return check_door(width, height, length)
+        return check_widgets(width, height, length)
 
     @classmethod
     def execute(
@@ -195,30 +184,9 @@ class WanFLF2VApplyFrames(io.ComfyNode):
         clip_vision_start: Any = None,
         clip_vision_end: Any = None,
     ) -> io.NodeOutput:
-        values: dict[str, Any] = {"concat_latent_image": frames.latent, "concat_mask": frames.mask}
         vision = join_clip_vision(clip_vision_start, clip_vision_end)
-        if vision is not None:
-            values["clip_vision_output"] = vision
-        return io.NodeOutput(
-            node_helpers.conditioning_set_values(positive, values),
-            node_helpers.conditioning_set_values(negative, values),
-            empty_latent(frames, batch_size),
-        )
-
-
-def join_clip_vision(start: Any, end: Any) -> Any:
-    """The CLIP vision of both pictures as Wan 2.1 FLF2V takes it: tokens one after the other, [1, 2 x 257, 1280]."""
-    if start is None or end is None:
-        return end if start is None else start
-    first, last = start.penultimate_hidden_states, end.penultimate_hidden_states
-    if first.shape != last.shape:
-        raise FLF2VError(
-            f"the CLIP vision of the first and of the last frame differ in shape ({list(first.shape)} and "
-            f"{list(last.shape)}). Encode one picture each with the same CLIP vision model."
-        )
-    joined = comfy.clip_vision.Output()
-    joined.penultimate_hidden_states = torch.cat([first, last], dim=-2)
-    return joined
+        prompts = (with_frames(prompt, frames.latent, frames.mask, vision) for prompt in (positive, negative))
+        return io.NodeOutput(*prompts, empty_latent(frames, batch_size))
 
 
 def _conditioning_outputs() -> list[Any]:

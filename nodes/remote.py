@@ -11,7 +11,8 @@ from ..flf2v.sizes import CUSTOM, PRESETS
 from ..providers import Job, model
 from ..providers.models import Model, Service
 from ..workflows import available_bindings
-from . import remote_host
+from .host import remote as remote_host
+from .inputs import preset_inputs
 from .remote_inputs import (
     SAFE_SEED,
     cfg_input,
@@ -25,7 +26,6 @@ from .remote_inputs import (
     seed_input,
     waiting_inputs,
 )
-from .size_inputs import preset_inputs
 
 
 async def _generate(

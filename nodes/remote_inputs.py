@@ -8,8 +8,8 @@ from comfy_api.latest import io
 
 from ..providers.models import Model
 from ..providers.profiles import PROVIDERS
-from . import remote_host
-from .host import CATEGORY, schema
+from .host import remote as remote_host
+from .host.schema import CATEGORY, schema
 
 REMOTE = f"{CATEGORY}/Remote"
 SAFE_SEED = 2147483647

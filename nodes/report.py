@@ -16,8 +16,8 @@ from ..flf2v.frames import fit_frames
 from ..flf2v.report import measure, psnr
 from ..flf2v.report_picture import draw_filmstrip, draw_report
 from ..flf2v.sizes import MAX_SIZE, Fit
-from .frames import fit_input
-from .host import schema
+from .host.schema import schema
+from .inputs import fit_input
 
 
 class WanFLF2VReport(io.ComfyNode):

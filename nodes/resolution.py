@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..flf2v.sizes import CUSTOM, check_size, preset_size
-from .host import schema
-from .size_inputs import preset_inputs
+from .host.schema import schema
+from .inputs import preset_inputs
 
 
 class WanFLF2VResolution(io.ComfyNode):

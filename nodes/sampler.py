@@ -11,21 +11,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
-from comfy_execution.graph_utils import GraphBuilder
 
 from ..flf2v.split import BY_BOUNDARY, Split, warnings_for
-from .continuous import check_sampler
-from .host import RAW_LINK, check_families, raw_links, schema
-from .sampling_inputs import (
+from .host.continuous import check_sampler
+from .host.expansion import GraphBuilder
+from .host.families import check_families
+from .host.grids import plan
+from .host.schema import RAW_LINK, raw_links, schema
+from .inputs import (
     SEEDS,
+    boundary_input,
+    denoise_input,
     expert_inputs,
     guidance_input,
+    high_steps_input,
     latent_outputs,
     low_prompt_inputs,
     prompt_inputs,
+    sampler_inputs,
     seed_input,
+    step_inputs,
 )
-from .schedule import boundary_input, denoise_input, high_steps_input, plan, sampler_inputs, step_inputs
 
 logger = logging.getLogger(__name__)
 TO_THE_END = 10000

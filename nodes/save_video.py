@@ -12,7 +12,7 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..flf2v.errors import FLF2VError
 from ..flf2v.sizes import MAX_SIZE, check_size
-from .host import schema
+from .host.schema import schema
 from .video_file import FORMATS, QUALITIES, crop_to, split_videos, write_video
 
 MIN_RATE, MAX_RATE = 1.0, 120.0

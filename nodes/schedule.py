@@ -4,107 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.model_sampling
-import comfy.samplers
 import torch
 from comfy_api.latest import io
-from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-from ..flf2v.errors import FLF2VError
-from ..flf2v.shift import MAX_SHIFT, auto_shift
-from ..flf2v.split import BY_BOUNDARY, Split, check_hand_over, split_steps, warnings_for
-from .host import Grid, check_families, family_of, run_grid, schema
-from .plot import draw_schedule
-
-UNSHIFTABLE = ("karras", "exponential", "linear_quadratic", "kl_optimal")
-
-
-def boundary_input() -> Any:
-    """boundary, as every scheduling node shows it."""
-    return io.Float.Input(
-        "boundary",
-        default=0.9,
-        min=0.0,
-        max=1.0,
-        step=0.005,
-        tooltip="The sigma at which the low-noise model takes over: 0.9 for Wan 2.2 I2V, 0.875 for T2V. "
-        "Steps at or above it are high-noise steps.",
-    )
-
-
-def step_inputs(steps: int = 20) -> list[Any]:
-    """steps, sampler_name, scheduler: as KSampler shows them."""
-    return [
-        io.Int.Input("steps", default=steps, min=1, max=10000, tooltip="Steps of both stages together."),
-        *sampler_inputs(),
-    ]
-
-
-def sampler_inputs() -> list[Any]:
-    """sampler_name and scheduler, as KSampler shows them."""
-    return [
-        io.Combo.Input(
-            "sampler_name",
-            options=list(comfy.samplers.KSampler.SAMPLERS),
-            default="euler",
-            tooltip="The sampler of both stages.",
-        ),
-        scheduler_input("The scheduler of both stages; simple is what Wan was released with."),
-    ]
-
-
-def scheduler_input(tooltip: str) -> Any:
-    """scheduler, as KSampler shows it."""
-    return io.Combo.Input(
-        "scheduler", options=list(comfy.samplers.KSampler.SCHEDULERS), default="simple", tooltip=tooltip
-    )
-
-
-def high_steps_input() -> Any:
-    """high_steps with -1 for the boundary."""
-    return io.Int.Input(
-        "high_steps",
-        default=BY_BOUNDARY,
-        min=-1,
-        max=10000,
-        tooltip="Number of high-noise steps; -1 takes the steps at or above the boundary.",
-    )
-
-
-def denoise_input() -> Any:
-    """denoise, as KSampler shows it."""
-    return io.Float.Input(
-        "denoise",
-        default=1.0,
-        min=0.01,
-        max=1.0,
-        step=0.01,
-        tooltip="1 starts from noise; less starts later on the schedule and keeps more of the latent.",
-    )
-
-
-def plan(
-    model_high: Any,
-    model_low: Any | None,
-    steps: int,
-    sampler_name: str,
-    scheduler: str,
-    boundary: float,
-    high_steps: int,
-    denoise: float,
-) -> tuple[Grid, Split]:
-    """The grid that will be run and its split. Raises FLF2VError for models or values that do not go together."""
-    if high_steps > steps:
-        raise FLF2VError(f"high_steps must be at most steps ({steps}), or -1 for the boundary; got {high_steps}.")
-    family_of(model_high)
-    grid = run_grid(model_high, steps, sampler_name, scheduler, denoise)
-    split = split_steps(grid.sigmas, boundary, high_steps)
-    if model_low is not None:
-        check_families(model_high, model_low)
-        low = run_grid(model_low, steps, sampler_name, scheduler, denoise)
-        # With no step on one side the hand-over is where the other stage begins.
-        check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
-    return grid, split
+from ..flf2v.schedule_picture import draw_schedule
+from ..flf2v.shift import MAX_SHIFT
+from ..flf2v.split import BY_BOUNDARY, Split, warnings_for
+from .host.families import family_of, shifted
+from .host.grids import find_shift, plan
+from .host.schema import schema
+from .inputs import boundary_input, denoise_input, high_steps_input, scheduler_input, step_inputs
 
 
 class WanFLF2VShift(io.ComfyNode):
@@ -146,8 +55,7 @@ class WanFLF2VShift(io.ComfyNode):
         for model in (model_high, model_low):
             if model is not None:
                 family_of(model)
-        patch = ModelSamplingSD3().patch  # clones the model; nothing is changed in place
-        return io.NodeOutput(patch(model_high, shift)[0], None if model_low is None else patch(model_low, shift)[0])
+        return io.NodeOutput(shifted(model_high, shift), None if model_low is None else shifted(model_low, shift))
 
 
 class WanFLF2VAutoShift(io.ComfyNode):
@@ -180,41 +88,6 @@ class WanFLF2VAutoShift(io.ComfyNode):
     @classmethod
     def execute(cls, steps: int, high_steps: int, scheduler: str, boundary: float) -> io.NodeOutput:
         return io.NodeOutput(find_shift(steps, high_steps, scheduler, boundary))
-
-
-def find_shift(steps: int, high_steps: int, scheduler: str, boundary: float) -> float:
-    """The shift that gives exactly ``high_steps``, proven on the scheduler's grid. Raises FLF2VError where none does."""
-    shift = auto_shift(unshifted_times(scheduler, steps), high_steps, boundary)
-    found = split_steps(scheduler_sigmas(scheduler, steps, shift), boundary).high
-    if found != high_steps:
-        raise FLF2VError(
-            f"with the scheduler {scheduler} no shift gives {high_steps} of {steps} steps (the nearest gives {found}). "
-            "Use the scheduler simple, or set high_steps on the sampler."
-        )
-    return shift
-
-
-def scheduler_sigmas(scheduler: str, steps: int, shift: float) -> list[float]:
-    """The scheduler's grid for a flow model of this shift, as ComfyUI computes it."""
-    sigmas: list[float] = comfy.samplers.calculate_sigmas(flow_sampling(shift), scheduler, steps).tolist()
-    return sigmas
-
-
-def flow_sampling(shift: float) -> Any:
-    """ComfyUI's own model sampling of a Wan model with this shift."""
-    sampling = comfy.model_sampling.ModelSamplingDiscreteFlow()
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    return sampling
-
-
-def unshifted_times(scheduler: str, steps: int) -> list[float]:
-    """The scheduler's grid before the shift, one time per step, falling from 1."""
-    if scheduler in UNSHIFTABLE:
-        raise FLF2VError(
-            f"the scheduler {scheduler} does not follow shift. Use simple, normal, sgm_uniform, beta or ddim_uniform, "
-            "or set high_steps on the sampler."
-        )
-    return scheduler_sigmas(scheduler, steps, 1.0)[:-1]
 
 
 class WanFLF2VSchedule(io.ComfyNode):

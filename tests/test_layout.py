@@ -22,6 +22,8 @@ ARROWS = {
     "cli": {"flf2v", "providers", "engine", "workflows", "gateway", "benchmarks"},
 }
 HOST_MODULES = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "nodes", "server", "folder_paths", "execution")
+HOST_MODULES += ("node_helpers", "latent_preview")
+ON_THEIR_WAY = {"frames.py", "vae_drive.py", "vae_stream.py", "save_video.py", "video_file.py", "continuous.py"}
 
 
 def sources(package: str) -> list[Path]:
@@ -37,6 +39,27 @@ def test_packages_import_only_along_the_arrows(package: str) -> None:
                 other = (node.module or "").split(".")[0]
                 names = {other} if other else {alias.name for alias in node.names}
                 assert names <= ARROWS[package] | {package}, f"{path}: {ast.unparse(node)}"
+
+
+def test_only_the_host_rooms_import_comfyui_and_schemas_its_api() -> None:
+    for path in sources("nodes"):
+        room = path.relative_to(ROOT / "nodes").parts[0]
+        if room == "host" or room in ON_THEIR_WAY:
+            continue
+        allowed = {"comfy_api"} if path.parent.name == "nodes" else set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            hosts = {name.split(".")[0] for name in names} & set(HOST_MODULES)
+            assert hosts <= allowed, f"{path}: {ast.unparse(node)}"
+
+
+def test_the_host_rooms_know_no_node_and_no_panel() -> None:
+    for path in (ROOT / "nodes" / "host").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level >= 2:
+                assert node.level > 2, f"{path}: {ast.unparse(node)}"
 
 
 def test_nothing_edits_the_import_path() -> None:

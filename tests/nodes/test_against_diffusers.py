@@ -43,7 +43,7 @@ def noise() -> torch.Tensor:
 
 def continuous(sampler: str, preview_model: Any) -> torch.Tensor:
     """Both experts in one continuous run."""
-    from wan_flf2v.nodes.continuous import ContinuousRun
+    from wan_flf2v.nodes.host.continuous import ContinuousRun
 
     run = ContinuousRun(sampler, SIGMAS.clone(), SWITCH, preview_model)
     options: dict[str, Any] = {"extra_args": {"seed": 0}, "callback": None, "disable": True}

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def preview(pack: dict[str, Any]) -> Any:
-    from wan_flf2v.nodes import preview
+    from wan_flf2v.nodes.editor import panels as preview
 
     return preview
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io as bytes_io
-import time
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from comfy_api.latest import InputImpl, io
 from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 
-from ..providers import (
+from ...providers import (
     Interrupted,
     Job,
     Journal,
@@ -30,10 +30,11 @@ from ..providers import (
     run_interruptible,
     state_folders,
 )
-from ..providers.errors import BadInput, ConfigError
-from ..providers.models import Service
-from ..providers.profiles import Profile
-from ..providers.retry import Policy
+from ...providers.errors import BadInput, ConfigError
+from ...providers.models import Service
+from ...providers.profiles import Profile
+from ...providers.retry import Policy
+from .progress import reporter
 
 AT_A_TIME = 8
 """Jobs of one profile that a prompt waits for at the same time; a provider's own queue takes the rest in turn."""
@@ -60,24 +61,6 @@ def picture(image: torch.Tensor | None, url: str | None, name: str) -> Picture:
     buffer = bytes_io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
     return Picture(data=buffer.getvalue())
-
-
-def reporter(node_id: str | None) -> Callable[[str], None]:
-    """Shows text on the node: every new phase at once, the rest once a second."""
-    from server import PromptServer  # late: the pack also loads where no server runs, as in a script
-
-    shown: dict[str, Any] = {"phase": "", "at": 0.0}
-
-    def report(text: str) -> None:
-        phase = text.split(" · ")[0]
-        now = time.monotonic()
-        send = getattr(PromptServer.instance, "send_progress_text", None)
-        if send is None or node_id is None or (phase == shown["phase"] and now - shown["at"] < 0.9):
-            return
-        shown.update(phase=phase, at=now)
-        send(text, node_id)
-
-    return report
 
 
 async def generate(
@@ -160,3 +143,13 @@ def _slot(profile: str) -> asyncio.Semaphore:
     """The profile's places in this prompt; ComfyUI runs every prompt in an event loop of its own."""
     of_loop = _slots.setdefault(asyncio.get_running_loop(), {})
     return of_loop.setdefault(profile, asyncio.Semaphore(AT_A_TIME))
+
+
+def copy_to_output(video: Path) -> dict[str, str]:
+    """Copy a finished video into ComfyUI's output folder; returns the copy as the editor names files."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        "video/wan_flf2v_remote", folder_paths.get_output_directory()
+    )
+    target = Path(folder) / f"{name}_{counter:05}_{video.suffix}"
+    shutil.copyfile(video, target)
+    return {"filename": target.name, "subfolder": subfolder, "type": "output"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from ..flf2v.errors import FLF2VError
-from ..providers.errors import ProviderError
-from ..workflows.api_call import ApiCallError, api_call
-from .preview import frames_preview, schedule_preview
+from ...flf2v.errors import FLF2VError
+from ...providers.errors import ProviderError
+from ...workflows.api_call import ApiCallError, api_call
+from ..host.progress import prompt_server
+from .panels import frames_preview, schedule_preview
+from .remote_jobs import remote_handlers
 
 logger = logging.getLogger(__name__)
 PREFIX = "/wan_flf2v"
@@ -19,15 +22,9 @@ Answer = Callable[[Any], Any]
 
 def register_routes() -> bool:
     """Add the routes to ComfyUI's server; False where none is running, as in a script that imports the nodes."""
-    try:
-        from server import PromptServer
-    except ImportError:
-        return False
-    server = getattr(PromptServer, "instance", None)
+    server = prompt_server()
     if server is None:
         return False
-    from .remote_routes import remote_handlers
-
     handlers: dict[str, Answer] = {
         "schedule": schedule_preview,
         "frames": frames_preview,
@@ -53,7 +50,7 @@ def _handler(answer: Answer) -> Callable[[Any], Awaitable[Any]]:
         except ValueError:
             return web.json_response({"error": "the body must be JSON"}, status=400)
         try:
-            result = answer(body) if asyncio.iscoroutinefunction(answer) else asyncio.to_thread(answer, body)
+            result = answer(body) if inspect.iscoroutinefunction(answer) else asyncio.to_thread(answer, body)
             found: Mapping[str, Any] = await result
         except (FLF2VError, ApiCallError, ProviderError) as error:
             return web.json_response({"error": str(error)}, status=400)

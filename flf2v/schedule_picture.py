@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..flf2v.split import Split
+from .split import Split
 
 SIZE = (768, 480)
 MARGIN = (64, 56, 24, 56)  # left, top, right, bottom

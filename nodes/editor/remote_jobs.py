@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from pathlib import Path
 from typing import Any
 
-import folder_paths
-
-from ..providers import Journal, RemoteClient
-from ..providers.errors import ConfigError, ProviderError
-from ..providers.journal import Row
-from ..providers.profiles import PROVIDERS, Profile
-from . import remote_host
-from .preview import Request
+from ...providers import Journal, RemoteClient
+from ...providers.errors import ConfigError, ProviderError
+from ...providers.journal import Row
+from ...providers.profiles import PROVIDERS, Profile
+from ..host import remote as remote_host
+from .panels import Request
 
 LATEST = 50
 NO_KEY = (
@@ -91,16 +87,7 @@ async def fetch_job(body: object) -> dict[str, Any]:
             outcome = await client.collect(row.ticket.request_id, row.model, wait=False)
     if outcome.video is None:
         return {"state": "running", "file": None}
-    return {"state": "finished", "file": _save(outcome.video)}
-
-
-def _save(video: Path) -> dict[str, str]:
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        "video/wan_flf2v_remote", folder_paths.get_output_directory()
-    )
-    target = Path(folder) / f"{name}_{counter:05}_{video.suffix}"
-    shutil.copyfile(video, target)
-    return {"filename": target.name, "subfolder": subfolder, "type": "output"}
+    return {"state": "finished", "file": remote_host.copy_to_output(outcome.video)}
 
 
 def _row(journal: Journal, body: object) -> Row:

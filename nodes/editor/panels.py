@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import comfy.samplers
-
-from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import check_length, latent_length
-from ..flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
-from ..flf2v.split import BY_BOUNDARY, check_hand_over, split_steps, warnings_for
-from .host import run_grid
-from .schedule import find_shift, flow_sampling
+from ...flf2v.errors import FLF2VError
+from ...flf2v.frames import check_length, latent_length
+from ...flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
+from ...flf2v.split import BY_BOUNDARY, check_hand_over, split_steps, warnings_for
+from ..host.grids import SAMPLERS, SCHEDULERS, ShiftedModel, find_shift, flow_sampling, run_grid
 
 MOST_STEPS = 10_000  # of the whole grid; more are run, but not drawn
 ASPECT_TOLERANCE = 0.02
-
-
-@dataclass(frozen=True)
-class ShiftedModel:
-    """As much of a model as ComfyUI's KSampler asks for a grid: its sampling."""
-
-    sampling: Any
-
-    def get_model_object(self, name: str) -> Any:
-        """The model sampling."""
-        return self.sampling
 
 
 class Request:
@@ -76,8 +61,8 @@ def schedule_preview(body: object) -> dict[str, Any]:
     steps, denoise = asked.whole("steps"), asked.number("denoise", 1.0)
     if steps < 1 or steps / max(denoise, 1e-6) > MOST_STEPS:
         raise FLF2VError(f"steps / denoise must be between 1 and {MOST_STEPS} for a plot; got {steps} / {denoise:g}.")
-    scheduler = asked.choice("scheduler", comfy.samplers.KSampler.SCHEDULERS)
-    sampler = asked.choice("sampler_name", comfy.samplers.KSampler.SAMPLERS)
+    scheduler = asked.choice("scheduler", SCHEDULERS)
+    sampler = asked.choice("sampler_name", SAMPLERS)
     auto = asked.child("auto")
     shift = _auto_shift(auto) if auto is not None else asked.number("shift")
     if not 0 < shift <= 100:
@@ -111,7 +96,7 @@ def _auto_shift(auto: Request) -> float:
     return find_shift(
         auto.whole("steps"),
         auto.whole("high_steps"),
-        auto.choice("scheduler", comfy.samplers.KSampler.SCHEDULERS),
+        auto.choice("scheduler", SCHEDULERS),
         auto.number("boundary"),
     )
 

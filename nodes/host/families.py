@@ -1,34 +1,16 @@
-"""The adapter to ComfyUI: schemas across versions, raw links, and what the nodes must know of models and VAEs."""
+"""Which models and VAEs go together: what the nodes must know of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-import comfy.samplers
-from comfy_api.latest import io
+from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-from ..flf2v.errors import FLF2VError
-
-CATEGORY = "Wan FLF2V"
-RAW_LINK = {"rawLink": True}
-FRAMES = io.Custom("WAN_FLF2V_FRAMES")
-_SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
+from ...flf2v.errors import FLF2VError
+from .types import Model, Vae
 
 
-def schema(**fields: Any) -> io.Schema:
-    """A node schema, without the fields that this ComfyUI does not know (search_aliases before 0.11, for one)."""
-    fields.setdefault("category", CATEGORY)
-    return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
-
-
-def raw_links(hidden: Any) -> dict[str, Any]:
-    """The inputs of the running node as the prompt holds them: links stay ``[node id, output]``."""
-    inputs: dict[str, Any] = hidden.dynprompt.get_node(hidden.unique_id)["inputs"]
-    return inputs
-
-
-def check_vae(vae: Any) -> None:
+def check_vae(vae: Vae) -> None:
     """Raise FLF2VError unless this is a Wan 2.1 VAE (16 channels, 8 x 8 x 4), which Wan 2.2 A14B also uses."""
     channels = getattr(vae, "latent_channels", None)
     if channels == 48:
@@ -57,7 +39,7 @@ class Family:
         return f"{self.name} ({self.input_channels} channels in, {self.latent_channels} latent channels{vision})"
 
 
-def family_of(model: Any) -> Family:
+def family_of(model: Model) -> Family:
     """The family of a model patcher. Raises FLF2VError for a model that is no Wan 2.1 / 2.2 A14B model."""
     inner = model.model
     net = inner.diffusion_model
@@ -80,7 +62,7 @@ def family_of(model: Any) -> Family:
     )
 
 
-def check_families(model_high: Any, model_low: Any) -> None:
+def check_families(model_high: Model, model_low: Model) -> None:
     """Raise FLF2VError unless both experts are Wan models of one family."""
     if model_high is None or model_low is None:
         raise FLF2VError("both model_high and model_low must be connected; with one model use ComfyUI's KSampler.")
@@ -92,23 +74,6 @@ def check_families(model_high: Any, model_low: Any) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """The sigmas of a run and how KSamplerAdvanced has to be asked for it.
-
-    ``sigmas`` are the ones that are run; ``total_steps`` and ``start`` are KSamplerAdvanced's steps and start_at_step.
-    """
-
-    sigmas: tuple[float, ...]
-    total_steps: int
-    start: int
-
-
-def run_grid(model: Any, steps: int, sampler_name: str, scheduler: str, denoise: float) -> Grid:
-    """The grid that ComfyUI's KSampler runs for this model: after discard-penultimate and denoise."""
-    if not 0 < denoise <= 1:
-        raise FLF2VError(f"denoise must be above 0 and at most 1; got {denoise:g}.")
-    run = comfy.samplers.KSampler(model, steps, "cpu", sampler_name, scheduler, denoise).sigmas
-    total_steps = steps if denoise > 0.9999 else int(steps / denoise)  # as KSampler.set_steps
-    full = comfy.samplers.KSampler(model, total_steps, "cpu", sampler_name, scheduler).sigmas
-    return Grid(tuple(run.tolist()), total_steps, len(full) - len(run))
+def shifted(model: Model, shift: float) -> Model:
+    """A clone of the model with this flow shift."""
+    return ModelSamplingSD3().patch(model, shift)[0]

@@ -1,0 +1,36 @@
+"""Frames and CLIP vision put into ComfyUI's conditioning."""
+
+from __future__ import annotations
+
+import comfy.clip_vision
+import node_helpers
+import torch
+
+from ...flf2v.errors import FLF2VError
+from .types import ClipVisionOutput, Conditioning
+
+
+def with_frames(
+    prompt: Conditioning, latent: torch.Tensor, mask: torch.Tensor, vision: ClipVisionOutput | None
+) -> Conditioning:
+    """A copy of the prompt with the encoded frames, their mask, and the CLIP vision where there is one."""
+    values = {"concat_latent_image": latent, "concat_mask": mask}
+    if vision is not None:
+        values["clip_vision_output"] = vision
+    found: Conditioning = node_helpers.conditioning_set_values(prompt, values)
+    return found
+
+
+def join_clip_vision(start: ClipVisionOutput | None, end: ClipVisionOutput | None) -> ClipVisionOutput | None:
+    """The CLIP vision of both pictures as Wan 2.1 FLF2V takes it: tokens one after the other, [1, 2 x 257, 1280]."""
+    if start is None or end is None:
+        return end if start is None else start
+    first, last = start.penultimate_hidden_states, end.penultimate_hidden_states
+    if first.shape != last.shape:
+        raise FLF2VError(
+            f"the CLIP vision of the first and of the last frame differ in shape ({list(first.shape)} and "
+            f"{list(last.shape)}). Encode one picture each with the same CLIP vision model."
+        )
+    joined = comfy.clip_vision.Output()
+    joined.penultimate_hidden_states = torch.cat([first, last], dim=-2)
+    return joined

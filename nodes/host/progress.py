@@ -1,0 +1,38 @@
+"""Text on a node while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def prompt_server() -> Any | None:
+    """ComfyUI's server, or None where none is running, as in a script that imports the nodes."""
+    try:
+        from server import PromptServer
+    except ImportError:
+        return None
+    return getattr(PromptServer, "instance", None)
+
+
+def show_on_node(text: str, node_id: str | None) -> None:
+    """Show a text on the node. Does nothing where there is no server, no node, or a ComfyUI that can't show one."""
+    send = getattr(prompt_server(), "send_progress_text", None)
+    if send is not None and node_id is not None:
+        send(text, node_id)
+
+
+def reporter(node_id: str | None) -> Callable[[str], None]:
+    """Shows text on the node: every new phase at once, the rest once a second."""
+    shown: dict[str, Any] = {"phase": "", "at": 0.0}
+
+    def report(text: str) -> None:
+        phase = text.split(" · ")[0]
+        now = time.monotonic()
+        if phase == shown["phase"] and now - shown["at"] < 0.9:
+            return
+        shown.update(phase=phase, at=now)
+        show_on_node(text, node_id)
+
+    return report

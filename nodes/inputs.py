@@ -1,0 +1,192 @@
+"""The inputs that several nodes share, in the words of the node that shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..flf2v.errors import FLF2VError
+from ..flf2v.frames import MIN_LENGTH, check_length
+from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, check_size
+from ..flf2v.split import BY_BOUNDARY
+from .host.grids import SAMPLERS, SCHEDULERS
+
+DEFAULTS = {"width": 832, "height": 480}
+SEEDS = 2**64
+START_TOOLTIP = "The first frame, or several frames that the video starts with."
+END_TOOLTIP = "The last frame, or several frames that the video ends with."
+
+
+def pixels_input(name: str, tooltip: str) -> Any:
+    """width or height of the video."""
+    return io.Int.Input(name, default=DEFAULTS[name], min=MIN_SIZE, max=MAX_SIZE, step=2, tooltip=tooltip)
+
+
+def preset_inputs(width_note: str = "") -> list[Any]:
+    """preset, with width and height for its choice custom."""
+    return [
+        io.Combo.Input(
+            "preset",
+            options=[CUSTOM, *PRESETS],
+            default="720x720 (1:1)",
+            tooltip="A common size, or custom to use width and height below.",
+        ),
+        pixels_input("width", f"Width in pixels for custom; even.{width_note}"),
+        pixels_input("height", "Height in pixels for custom; even."),
+    ]
+
+
+def size_inputs() -> list[Any]:
+    """width, height and length, as every conditioning node shows them."""
+    size = "Even; a size that is no multiple of 16 is rendered larger and cropped back by Wan FLF2V Save Video."
+    return [
+        pixels_input("width", f"Width of the video in pixels. {size}"),
+        pixels_input("height", f"Height of the video in pixels. {size}"),
+        io.Int.Input(
+            "length",
+            default=81,
+            min=MIN_LENGTH,
+            max=MAX_SIZE,
+            step=4,
+            tooltip="Number of frames, 4n + 1 (77, 81, 85 …). Wan is trained on 81 frames at 16 per second; "
+            "longer clips tend to return to the first frame.",
+        ),
+    ]
+
+
+def batch_size_input() -> Any:
+    """batch_size, as every conditioning node shows it."""
+    return io.Int.Input(
+        "batch_size", default=1, min=1, max=4096, tooltip="How many videos to sample at once from different noise."
+    )
+
+
+def fit_input() -> Any:
+    """fit, as every conditioning node shows it."""
+    return io.Combo.Input(
+        "fit",
+        options=list(FITS),
+        default="crop",
+        tooltip="How a picture of another aspect is brought to the size: crop cuts the middle out, stretch distorts it, "
+        "pad adds black bars. The same for both pictures.",
+    )
+
+
+def check_widgets(width: int | None, height: int | None, length: int | None) -> bool | str:
+    """What ComfyUI's validation asks before a prompt is queued: True, or the message. None stands for a linked value."""
+    try:
+        if width is not None and height is not None:
+            check_size(width, height)
+        if length is not None:
+            check_length(length)
+    except FLF2VError as error:
+        return str(error)
+    return True
+
+
+def expert_inputs() -> list[Any]:
+    """model_high and model_low."""
+    return [
+        io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
+        io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
+    ]
+
+
+def prompt_inputs(**more: Any) -> list[Any]:
+    """positive, negative and latent_image."""
+    return [
+        io.Conditioning.Input("positive", tooltip="The prompt with the frames.", **more),
+        io.Conditioning.Input("negative", tooltip="The negative prompt with the frames.", **more),
+        io.Latent.Input("latent_image", tooltip="The latent to sample.", **more),
+    ]
+
+
+def low_prompt_inputs(of: str, **more: Any) -> list[Any]:
+    """positive_low and negative_low, ``of`` the low-noise stage or model."""
+    return [
+        io.Conditioning.Input("positive_low", optional=True, tooltip=f"Another prompt for the low-noise {of}.", **more),
+        io.Conditioning.Input(
+            "negative_low", optional=True, tooltip=f"Another negative prompt for the low-noise {of}.", **more
+        ),
+    ]
+
+
+def seed_input(tooltip: str) -> Any:
+    """noise_seed."""
+    return io.Int.Input("noise_seed", default=0, min=0, max=SEEDS - 1, control_after_generate=True, tooltip=tooltip)
+
+
+def guidance_input(name: str, default: float, tooltip: str) -> Any:
+    """cfg or cfg_low."""
+    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+
+
+def latent_outputs(high_noise: str) -> list[Any]:
+    """latent and high_noise_latent; one tooltip."""
+    return [
+        io.Latent.Output("latent", display_name="latent", tooltip="The finished latent video."),
+        io.Latent.Output("high_noise_latent", display_name="high_noise_latent", tooltip=high_noise),
+    ]
+
+
+def boundary_input() -> Any:
+    """boundary, as every scheduling node shows it."""
+    return io.Float.Input(
+        "boundary",
+        default=0.9,
+        min=0.0,
+        max=1.0,
+        step=0.005,
+        tooltip="The sigma at which the low-noise model takes over: 0.9 for Wan 2.2 I2V, 0.875 for T2V. "
+        "Steps at or above it are high-noise steps.",
+    )
+
+
+def step_inputs(steps: int = 20) -> list[Any]:
+    """steps, sampler_name, scheduler: as KSampler shows them."""
+    return [
+        io.Int.Input("steps", default=steps, min=1, max=10000, tooltip="Steps of both stages together."),
+        *sampler_inputs(),
+    ]
+
+
+def sampler_inputs() -> list[Any]:
+    """sampler_name and scheduler, as KSampler shows them."""
+    return [
+        io.Combo.Input(
+            "sampler_name",
+            options=SAMPLERS,
+            default="euler",
+            tooltip="The sampler of both stages.",
+        ),
+        scheduler_input("The scheduler of both stages; simple is what Wan was released with."),
+    ]
+
+
+def scheduler_input(tooltip: str) -> Any:
+    """scheduler, as KSampler shows it."""
+    return io.Combo.Input("scheduler", options=SCHEDULERS, default="simple", tooltip=tooltip)
+
+
+def high_steps_input() -> Any:
+    """high_steps with -1 for the boundary."""
+    return io.Int.Input(
+        "high_steps",
+        default=BY_BOUNDARY,
+        min=-1,
+        max=10000,
+        tooltip="Number of high-noise steps; -1 takes the steps at or above the boundary.",
+    )
+
+
+def denoise_input() -> Any:
+    """denoise, as KSampler shows it."""
+    return io.Float.Input(
+        "denoise",
+        default=1.0,
+        min=0.01,
+        max=1.0,
+        step=0.01,
+        tooltip="1 starts from noise; less starts later on the schedule and keeps more of the latent.",
+    )
