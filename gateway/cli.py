@@ -16,6 +16,7 @@ from ..engine.errors import EngineError
 from .database import Database
 from .keys import SCOPES, KeyStore
 from .logs import set_up_logs
+from .migrations import SchemaError
 from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
 from .web.app import is_loopback
@@ -182,6 +183,8 @@ def _database(settings: Settings) -> Database:
     except sqlalchemy.exc.OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
         raise GatewayError(f"The database can't be opened: {reason}") from None
+    except SchemaError as error:
+        raise GatewayError(f"The database can't be used: {error}") from None
 
 
 def _data_option(arguments: argparse.Namespace) -> str:

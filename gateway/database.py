@@ -13,7 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 
+from .migrations import migrate
+
 META = sa.MetaData()
+_QUEUED: Any = {"postgresql_where": sa.text("state = 'queued'"), "sqlite_where": sa.text("state = 'queued'")}
 _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER alone
 
 JOBS = sa.Table(
@@ -41,9 +44,16 @@ JOBS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("started_at", sa.Float),
     sa.Column("finished_at", sa.Float),
+    sa.Column("queue", sa.String(100), nullable=False, server_default=""),
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("ticket", sa.String(48), nullable=False, server_default=""),
     sa.Index("flf2v_jobs_state", "state", "seq"),
     sa.Index("flf2v_jobs_owner", "owner", "seq"),
+    sa.Index("flf2v_jobs_history", "owner", "api", "seq"),
+    sa.Index("flf2v_jobs_finished", "finished_at"),
     sa.Index("flf2v_jobs_fed", "fed", "state", "seq"),
+    sa.Index("flf2v_jobs_waiting", "queue", "turn", "seq", **_QUEUED),
+    sa.Index("flf2v_jobs_shares", "owner", "queue", "turn", **_QUEUED),
 )
 ATTEMPTS = sa.Table(
     "flf2v_attempts",
@@ -120,6 +130,9 @@ WORKERS = sa.Table(
     sa.Column("info", sa.JSON, nullable=False),
     sa.Column("restarts", sa.Integer, nullable=False, default=0),
     sa.Column("beat_at", sa.Float, nullable=False),
+    sa.Column("home", sa.String(36), nullable=False, server_default=""),
+    sa.Column("queues", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("measured", sa.JSON, nullable=False, server_default="{}"),
 )
 SECRETS = sa.Table(
     "flf2v_secrets",
@@ -143,9 +156,7 @@ class Database:
         with self.write() as connection:
             if not self.sqlite:  # several processes may start at once
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))
-            META.create_all(connection)
-            for index in JOBS.indexes:  # create_all adds none to a table that is there already
-                index.create(connection, checkfirst=True)
+            migrate(connection, META)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from sqlalchemy.engine import Row
@@ -79,8 +79,9 @@ class Claim:
         return str(uuid.uuid5(_NAMESPACE, f"{self.job}/{self.attempt}"))
 
 
+_JOB_COLUMNS = tuple(part.name for part in fields(Job))
+
+
 def job_of(row: Row[Any]) -> Job:
     """A row of the jobs table as a Job."""
-    data = dict(row._mapping)
-    data.pop("fed")
-    return Job(**data)
+    return Job(**{name: row._mapping[name] for name in _JOB_COLUMNS})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -53,7 +53,8 @@ class WorkerStore:
     def every(self) -> list[Worker]:
         """Every worker that was ever here, by name."""
         with self.database.read() as connection:
-            return [Worker(**row._mapping) for row in connection.execute(sa.select(WORKERS).order_by(WORKERS.c.id))]
+            columns = [WORKERS.c[part.name] for part in fields(Worker)]
+            return [Worker(**row._mapping) for row in connection.execute(sa.select(*columns).order_by(WORKERS.c.id))]
 
     def living(self) -> list[Worker]:
         """The workers that beat a moment ago and have not stopped."""

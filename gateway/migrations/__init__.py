@@ -1,0 +1,59 @@
+"""Brings the tables to this release's schema, and says whether this release may work with the schema it finds."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+VERSION_TABLE = "flf2v_version"
+# The oldest revision whose release still works on this one's schema. Gateways and workers are replaced one by one, so a
+# revision only adds what the release before it can leave alone; what that one still needs goes a release later.
+OLDEST = "0002"
+_OLDEST_ROW = "schema-oldest"
+
+
+class SchemaError(Exception):
+    """The database belongs to a release that this one can't work beside."""
+
+
+def migrate(connection: Connection, meta: sa.MetaData) -> None:
+    """Make or upgrade the tables in this transaction. Raises SchemaError when they are of a newer release."""
+    config = Config(attributes={"connection": connection, "meta": meta})
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    script = ScriptDirectory.from_config(config)
+    head, known = script.get_current_head() or "", {revision.revision for revision in script.walk_revisions()}
+    names = sa.inspect(connection).get_table_names()
+    current = None
+    if VERSION_TABLE in names:
+        current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if current == head:
+        return
+    if current is not None and current not in known:
+        _check(connection, meta, current, head)
+        return
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if "flf2v_jobs" not in names:
+        meta.create_all(connection)
+        command.stamp(config, "head")
+    else:
+        command.upgrade(config, "head")  # tables without a version are the first release's
+    secrets = meta.tables["flf2v_secrets"]
+    connection.execute(sa.delete(secrets).where(secrets.c.name == _OLDEST_ROW))
+    connection.execute(sa.insert(secrets).values(name=_OLDEST_ROW, value=OLDEST))
+
+
+def _check(connection: Connection, meta: sa.MetaData, current: str, head: str) -> None:
+    secrets = meta.tables["flf2v_secrets"]
+    oldest = connection.execute(sa.select(secrets.c.value).where(secrets.c.name == _OLDEST_ROW)).scalar()
+    if oldest is None or head < str(oldest):
+        raise SchemaError(
+            f"the database is of a newer release (schema {current}); this release knows schema {head} and can't work "
+            "beside it: install the newer release here too."
+        )
