@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,7 +123,7 @@ def test_a_running_job_is_interrupted(tmp_path: Path) -> None:
 
 def test_an_interrupt_that_comfyui_forgets_is_sent_again(tmp_path: Path) -> None:
     async def main() -> None:
-        async with local(tmp_path, seconds=30, timing=replace(FAST, cancel_grace_s=20)) as here:
+        async with local(tmp_path, seconds=30, timing=FAST.model_copy(update={"cancel_grace_s": 20.0})) as here:
             here.comfy.settings["deaf"] = True
             job = await here.submit()
             await here.until(job, "running")
