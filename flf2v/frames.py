@@ -12,24 +12,12 @@ from torch.nn.functional import interpolate, pad
 
 from .errors import FLF2VError
 from .sizes import Fit, check_picture_size, place, render_size
+from .video_model import WAN
 
-TEMPORAL_STRIDE = 4
+TEMPORAL_STRIDE, MIN_LENGTH = WAN.stride, WAN.min_length
 SPATIAL_STRIDE = 8
-MIN_LENGTH = 5
 GREY = 0.5  # becomes exactly 0 in the VAE's [-1, 1]
-
-
-def check_length(length: int) -> None:
-    """Raise FLF2VError unless ``length`` is 4n + 1 frames; any other length would lose the last frame in the VAE."""
-    if length >= MIN_LENGTH and (length - 1) % TEMPORAL_STRIDE == 0:
-        return
-    if length < MIN_LENGTH:
-        raise FLF2VError(f"length must be at least {MIN_LENGTH} frames and 4n + 1; got {length}. Use {MIN_LENGTH}.")
-    below = (length - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
-    raise FLF2VError(
-        f"length must be 4n + 1 frames, so that the last frame is not lost in the VAE; got {length}. "
-        f"Use {below} or {below + TEMPORAL_STRIDE}."
-    )
+check_length = WAN.check_length
 
 
 def latent_length(length: int) -> int:

@@ -79,6 +79,7 @@ def test_nothing_edits_the_import_path() -> None:
         ("wan_flf2v.workflows", ("torch", "aiohttp", "numpy", "PIL", *HOST_MODULES)),
         ("wan_flf2v.flf2v.frames", ("aiohttp", *HOST_MODULES)),
         ("wan_flf2v.flf2v.split", ("torch", "aiohttp", *HOST_MODULES)),
+        ("wan_flf2v.flf2v.storyboard", ("torch", "aiohttp", *HOST_MODULES)),
         ("wan_flf2v.providers", ("torch", *HOST_MODULES)),
         ("wan_flf2v.engine.client", ("torch", *HOST_MODULES)),
         ("wan_flf2v.cli", ("torch", *HOST_MODULES)),

@@ -1,0 +1,190 @@
+"""A storyboard: keyframes and the clips between them, read from its JSON text, and the exact count of their frames.
+
+The text's fields are in ``storyboard.schema.json``. The clips of segments that go through a keyframe are one clip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .errors import FLF2VError
+from .json_text import check_value, read_json
+from .video_model import WAN, VideoModel
+
+SCHEMA: Mapping[str, Any] = json.loads(Path(__file__).with_name("storyboard.schema.json").read_text(encoding="utf-8"))
+MAX_KEYFRAMES: int = SCHEMA["properties"]["keyframes"]["maxItems"]
+MAX_TEXT = 2**18
+_LENGTH_FIELDS = {"length", "seconds"}
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """A picture by its name, or by the number of the node's input (``slot``)."""
+
+    picture: str | None = None
+    slot: int | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """All that decides one clip's frames: two equal clips are the same work, wherever they stand in a storyboard.
+
+    ``middle`` are the keyframes that it goes through, by frame number; ``settings`` what differs from the node's own.
+    """
+
+    start: Keyframe
+    end: Keyframe
+    length: int
+    prompt: str
+    negative: str
+    seed: int
+    middle: tuple[tuple[int, Keyframe], ...] = ()
+    settings: tuple[tuple[str, int | float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Storyboard:
+    """The clips in order. ``closed``: the last ends on the first one's start; ``carry``: frames handed to the next."""
+
+    clips: tuple[Clip, ...]
+    closed: bool = False
+    carry: int = 0
+    colour: bool = True
+
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """The frames of each clip that the film shows, as (first, behind the last): none of them twice.
+
+        A keyframe that two clips share is shown as the second one's first frame, carried frames as the first one's.
+        """
+        last = len(self.clips) - 1
+        spans = []
+        for number, clip in enumerate(self.clips):
+            shared_end = self.closed if number == last else not self.carry
+            spans.append((self.carry if number else 0, clip.length - shared_end))
+        return tuple(spans)
+
+    @property
+    def frames(self) -> int:
+        """The film's frames: the sum of the lengths, less what two clips share."""
+        return sum(end - first for first, end in self.spans)
+
+    @property
+    def keyframes(self) -> tuple[tuple[int, Keyframe], ...]:
+        """Every keyframe with its frame number in the film; a closed film's first one is not listed again at its end."""
+        found, begin = [], 0
+        for clip, (first, end) in zip(self.clips, self.spans, strict=True):
+            shown = [(0, clip.start), *clip.middle, (clip.length - 1, clip.end)]
+            found += [(begin + at - first, keyframe) for at, keyframe in shown if first <= at < end]
+            begin += end - first
+        return tuple(found)
+
+    @property
+    def identities(self) -> tuple[tuple[Clip, ...], ...]:
+        """What each clip's frames depend on: itself, and with ``carry`` all clips before it."""
+        return tuple(self.clips[0 if self.carry else number : number + 1] for number in range(len(self.clips)))
+
+
+def changed_clips(before: Storyboard, after: Storyboard) -> tuple[int, ...]:
+    """The places (from 0) of the clips that an edit makes anew; all others are kept, whatever their place was."""
+    kept = {before.carry: set(before.identities)}.get(after.carry, set())
+    return tuple(number for number, identity in enumerate(after.identities) if identity not in kept)
+
+
+def parse_storyboard(text: str, slots: Sequence[int] = (), model: VideoModel = WAN) -> Storyboard:
+    """The storyboard of a JSON text; ``slots`` are the connected keyframe inputs.
+
+    Raises FLF2VError with one sentence that names the segment or keyframe.
+    """
+    board = check_value(read_json(text, "the storyboard", MAX_TEXT), SCHEMA, "the storyboard")
+    keyframes = board.get("keyframes", [{"slot": slot} for slot in slots])
+    if not 2 <= len(keyframes) <= MAX_KEYFRAMES:
+        raise FLF2VError(
+            f"a storyboard needs between 2 and {MAX_KEYFRAMES} keyframes; got {len(keyframes)}. "
+            "List them in keyframes, or connect them."
+        )
+    closed = board.get("closed", False)
+    through = [_check_keyframe(number, keyframe, slots) for number, keyframe in enumerate(keyframes, 1)]
+    if through[0] or (through[-1] and not closed):
+        which = 1 if through[0] else len(keyframes)
+        raise FLF2VError(f"keyframe {which} begins or ends the film, so there is nothing to go through it to.")
+    pictures = [Keyframe(keyframe.get("picture"), keyframe.get("slot")) for keyframe in keyframes]
+    ends = list(zip(pictures, pictures[1:] + pictures[:1], strict=True))[: None if closed else -1]
+    segments = board.get("segments", [{} for _ in ends])
+    if len(segments) != len(ends):
+        ring = "closed: as many as keyframes" if closed else "one between each two"
+        raise FLF2VError(f"{len(keyframes)} keyframes need {len(ends)} segments ({ring}); got {len(segments)}.")
+    clips: list[Clip] = []
+    for number, (segment, (start, end)) in enumerate(zip(segments, ends, strict=True), 1):
+        length = _length(segment, board, model, f"segment {number}")
+        if through[number - 1]:
+            _check_goes_on(segment, number)
+            clips[-1] = _go_on(clips[-1], length, end)
+        else:
+            clips.append(_clip(segment, board, start, end, length))
+        if not (number < len(through) and through[number]):
+            _check_clip(clips[-1], board.get("carry", 0), model, f"segment {number}")
+    return Storyboard(tuple(clips), closed, board.get("carry", 0), board.get("colour", True))
+
+
+def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:
+    """Whether this keyframe is gone through."""
+    if ("picture" in keyframe) == ("slot" in keyframe):
+        raise FLF2VError(f"keyframe {number} must have either a picture or a slot.")
+    slot = keyframe.get("slot")
+    if slot is not None and slot not in slots:
+        raise FLF2VError(f"keyframe {number} takes slot {slot}, but keyframe_{slot} is not connected.")
+    return bool(keyframe.get("through", False))
+
+
+def _length(segment: Mapping[str, Any], board: Mapping[str, Any], model: VideoModel, name: str) -> int:
+    for fields, owner in ((segment, name), (board, "the storyboard")):
+        given = _LENGTH_FIELDS & fields.keys()
+        if len(given) == 2:
+            raise FLF2VError(f"{owner} gives both length and seconds; leave one of them out.")
+        if "length" in given:
+            return int(fields["length"])
+        if "seconds" in given:
+            try:
+                return model.length_of(fields["seconds"])
+            except FLF2VError as error:
+                raise FLF2VError(f"{name}: {error}") from None
+    return model.length
+
+
+def _check_goes_on(segment: Mapping[str, Any], number: int) -> None:
+    more = segment.keys() - _LENGTH_FIELDS
+    if more:
+        raise FLF2VError(
+            f"segment {number} goes on in the clip before it, because keyframe {number} is gone through, "
+            f"so it can only have a length of its own; got {', '.join(sorted(more))}."
+        )
+
+
+def _clip(segment: Mapping[str, Any], board: Mapping[str, Any], start: Keyframe, end: Keyframe, length: int) -> Clip:
+    texts = {name: segment.get(name, board.get(name, "")) for name in ("prompt", "negative")}
+    settings = {name: segment[name] for name in ("steps", "cfg", "cfg_low", "high_steps") if name in segment}
+    seed = segment.get("seed", board.get("seed", 0))
+    return Clip(start, end, length, **texts, seed=seed, settings=tuple(settings.items()))
+
+
+def _go_on(clip: Clip, length: int, end: Keyframe) -> Clip:
+    middle = (*clip.middle, (clip.length - 1, clip.end))
+    return Clip(clip.start, end, clip.length + length - 1, clip.prompt, clip.negative, clip.seed, middle, clip.settings)
+
+
+def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str) -> None:
+    try:
+        model.check_length(clip.length)
+    except FLF2VError as error:
+        whole = " The lengths of segments that go on in one clip count together." if clip.middle else ""
+        raise FLF2VError(f"{name}: {error}{whole}") from None
+    if clip.length <= carry:
+        raise FLF2VError(
+            f"{name}: a length of {clip.length} frames leaves none after the {carry} that are carried over."
+        )

@@ -1,0 +1,291 @@
+"""Frame accounting, what an edit changes, and bad boards: one sentence, and the same verdict as the JSON schema's."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.storyboard import MAX_TEXT, SCHEMA, Keyframe, Storyboard, changed_clips, parse_storyboard
+from wan_flf2v.flf2v.video_model import VideoModel
+
+Board = dict[str, Any]
+SCHEMA_RULES = jsonschema_rs.validator_for(dict(SCHEMA))
+lengths = st.integers(1, 30).map(lambda n: 4 * n + 1)
+
+
+def parse(board: Board, slots: tuple[int, ...] = tuple(range(1, 13))) -> Storyboard:
+    return parse_storyboard(json.dumps(board), slots)
+
+
+def pictures(names: str) -> list[dict[str, Any]]:
+    return [{"picture": f"{name}.png"} for name in names]
+
+
+@st.composite
+def boards(draw: st.DrawFn, carries: tuple[int, ...] = (0,)) -> Board:
+    names = draw(st.lists(st.sampled_from("abcdefghijkl"), min_size=2, max_size=12))
+    closed = draw(st.booleans())
+    carry = draw(st.sampled_from(carries))
+    segments = [
+        {"prompt": draw(st.text("xyz", max_size=3)), "seed": draw(st.integers(0, 5)), "length": draw(lengths) + 8}
+        for _ in range(len(names) - (not closed))
+    ]
+    return {"keyframes": pictures("".join(names)), "segments": segments, "closed": closed, "carry": carry}
+
+
+@given(boards(carries=(0, 1, 5, 9)))
+def test_frames_are_the_sum_of_the_lengths_less_what_clips_share(board: Board) -> None:
+    film = parse(board)
+    total = sum(segment["length"] for segment in board["segments"])
+    joints = len(board["segments"]) - 1
+    assert film.frames == total - joints * max(1, board["carry"]) - board["closed"]
+
+
+@given(boards())
+def test_each_keyframe_comes_once_at_the_sum_of_the_steps_before_it(board: Board) -> None:
+    film = parse(board)
+    steps = [segment["length"] - 1 for segment in board["segments"]]
+    expected = [
+        (sum(steps[:number]), Keyframe(keyframe["picture"])) for number, keyframe in enumerate(board["keyframes"])
+    ]
+    assert film.keyframes == tuple(expected)
+    assert film.frames == sum(steps) + (not board["closed"])
+
+
+@given(boards(carries=(0, 1, 5, 9)))
+def test_a_clip_shows_no_frame_that_it_does_not_have(board: Board) -> None:
+    film = parse(board)
+    for clip, (first, end) in zip(film.clips, film.spans, strict=True):
+        assert 0 <= first < end <= clip.length
+
+
+def test_keyframes_that_are_gone_through_make_one_clip_of_the_same_frames() -> None:
+    keyframes = pictures("abcd")
+    segments = [{"length": 9, "prompt": "p"}, {"length": 31}, {"length": 19}]
+    keyframes[2]["through"] = True
+    film = parse({"keyframes": keyframes, "segments": segments})
+    assert [(clip.length, clip.middle) for clip in film.clips] == [(9, ()), (49, ((30, Keyframe("c.png")),))]
+    assert film.frames == 9 + 31 + 19 - 2
+    assert [at for at, _ in film.keyframes] == [0, 8, 38, 56]
+    keyframes[1]["through"] = True
+    with pytest.raises(FLF2VError, match="segment 3: length must be 4n"):
+        parse({"keyframes": keyframes, "segments": [{"length": 10}, {"length": 31}, {"length": 19}]})
+
+
+def edited(board: Board, edit: str, at: int) -> Board:
+    board = copy.deepcopy(board)
+    keyframes, segments = board["keyframes"], board["segments"]
+    if edit == "prompt":
+        segments[at % len(segments)]["prompt"] = "new"
+    elif edit == "seed":
+        segments[at % len(segments)]["seed"] = 99
+    elif edit == "keyframe":
+        keyframes[at % len(keyframes)] = {"picture": "new.png"}
+    elif edit == "insertion":
+        place = at % (len(keyframes) - 1)
+        keyframes.insert(place + 1, {"picture": "new.png"})
+        segments.insert(place, {"prompt": "new", "length": 9})
+    elif edit == "removal of the last":
+        keyframes.pop()
+        segments.pop()
+    elif edit == "turned round":
+        board["keyframes"] = keyframes[1:] + keyframes[:1]
+        board["segments"] = segments[1:] + segments[:1]
+    elif edit == "closed":
+        board["closed"] = True
+        segments.append({"prompt": "back", "length": 9})
+    return board
+
+
+@pytest.mark.parametrize(
+    ("edit", "closed", "most"),
+    [
+        ("prompt", False, 1),
+        ("seed", False, 1),
+        ("keyframe", False, 2),
+        ("keyframe", True, 2),
+        ("insertion", False, 2),
+        ("removal of the last", False, 0),
+        ("turned round", True, 0),
+        ("closed", False, 1),
+    ],
+)
+@given(board=boards(), at=st.integers(0, 11))
+def test_an_edit_changes_only_the_clips_that_it_touches(
+    edit: str, closed: bool, most: int, board: Board, at: int
+) -> None:
+    while len(board["keyframes"]) < 3:
+        board["keyframes"].append({"picture": "z.png"})
+    if edit == "insertion":
+        board["keyframes"] = board["keyframes"][:11]
+    count = len(board["keyframes"]) - (not closed)
+    board["segments"] = ([*board["segments"], *({"length": 9, "seed": 7} for _ in range(count))])[:count]
+    board["closed"] = closed
+    changed = changed_clips(parse(board), parse(edited(board, edit, at)))
+    assert len(changed) <= most
+    if edit in ("prompt", "seed"):
+        assert changed == (at % count,)
+
+
+@given(boards(carries=(1, 5)), st.integers(0, 11))
+def test_with_carried_frames_an_edit_changes_all_clips_after_it(board: Board, at: int) -> None:
+    at %= len(board["segments"])
+    assert changed_clips(parse(board), parse(edited(board, "seed", at))) == tuple(range(at, len(board["segments"])))
+
+
+def test_a_segment_takes_what_it_does_not_set_from_the_storyboard_and_else_the_models_length() -> None:
+    board = {"prompt": "p", "negative": "n", "seed": 5, "keyframes": pictures("abc")}
+    own = {"prompt": "own", "negative": "", "seconds": 0.5, "seed": 6, "steps": 4, "cfg": 1}
+    first, second = parse({**board, "segments": [own, {}]}).clips
+    assert (first.prompt, first.negative, first.length, first.seed) == ("own", "", 9, 6)
+    assert dict(first.settings) == {"steps": 4, "cfg": 1.0}
+    assert (second.prompt, second.negative, second.length, second.seed, second.settings) == ("p", "n", 81, 5, ())
+    assert parse({**board, "length": 33}).clips[0].length == 33
+    assert parse({**board, "seconds": 2}).clips[0].length == 33
+
+
+def test_without_keyframes_in_the_text_the_connected_ones_are_taken_in_order() -> None:
+    film = parse_storyboard('{"prompt": "p"}', slots=(1, 2, 5))
+    assert [keyframe for _, keyframe in film.keyframes] == [Keyframe(slot=1), Keyframe(slot=2), Keyframe(slot=5)]
+
+
+def test_another_model_brings_its_own_numbers() -> None:
+    other = VideoModel(stride=8, min_length=9, length=121, frame_rate=24)
+    board = {"keyframes": pictures("ab")}
+    assert parse_storyboard(json.dumps(board), model=other).frames == 121
+    assert parse_storyboard(json.dumps({**board, "seconds": 2}), model=other).frames == 49
+    with pytest.raises(FLF2VError, match=r"segment 1: length must be 8n \+ 1 .* got 13. Use 9 or 17"):
+        parse_storyboard(json.dumps({**board, "length": 13}), model=other)
+
+
+GOOD: Board = {"keyframes": pictures("abc"), "segments": [{"prompt": "p", "length": 81}, {}]}
+
+
+def bad(**fields: Any) -> str:
+    return json.dumps({**GOOD, **fields})
+
+
+BAD = {
+    "cut in the middle": ('{"keyframes": [{"picture": "a.png"}, {"pict', "no JSON: .* at line 1, column"),
+    "empty": ("", "the storyboard is no JSON"),
+    "a list": ("[]", r"the storyboard must be an object \{ … \}; got \[\]"),
+    "nested": ("[" * 100_000, "nested too deep"),
+    "endless": (" " * (MAX_TEXT + 1), "at most 262144 characters"),
+    "a number of 5000 digits": ('{"seed": ' + "9" * 5000 + "}", "no usable JSON"),
+    "one keyframe": (
+        bad(keyframes=pictures("a"), segments=[{}]),
+        "keyframes must have between 2 and 12 entries; got 1",
+    ),
+    "13 keyframes": (bad(keyframes=pictures("abcdefghijklm")), "between 2 and 12 entries; got 13"),
+    "no keyframes": ("{}", "between 2 and 12 keyframes; got 1. List them in keyframes, or connect them"),
+    "a keyframe without a picture": (
+        bad(keyframes=[*pictures("ab"), {}]),
+        "keyframe 3 must have either a picture or a",
+    ),
+    "both": (bad(keyframes=[*pictures("ab"), {"picture": "a", "slot": 1}]), "keyframe 3 must have either"),
+    "slot 13": (bad(keyframes=[*pictures("ab"), {"slot": 13}]), "keyframe 3: slot must be between 1 and 12; got 13"),
+    "a free slot": (bad(keyframes=[*pictures("ab"), {"slot": 2}]), "keyframe 3 takes slot 2, but keyframe_2 is not"),
+    "through the first": (bad(keyframes=[{"picture": "a", "through": True}, *pictures("bc")]), "keyframe 1 begins or"),
+    "through the last": (bad(keyframes=[*pictures("bc"), {"picture": "a", "through": True}]), "keyframe 3 begins or"),
+    "a segment too many": (bad(segments=[{}, {}, {}]), "3 keyframes need 2 segments .* got 3"),
+    "one too few for a ring": (
+        bad(closed=True),
+        r"3 keyframes need 3 segments \(closed: as many as keyframes\); got 2",
+    ),
+    "length 140": (bad(segments=[{}, {"length": 140}]), "segment 2: length must be 4n .* got 140. Use 137 or 141"),
+    "length 2": (bad(length=2), "segment 2: length must be at least 5"),
+    "seconds between": (bad(segments=[{"seconds": 3.1}, {}]), "segment 1: seconds .* got 3.1. Use 3 or 3.25"),
+    "both lengths": (bad(segments=[{}, {"length": 5, "seconds": 1}]), "segment 2 gives both length and seconds"),
+    "both lengths for all": (bad(length=5, seconds=1), "the storyboard gives both length and seconds"),
+    "no time": (bad(seconds=0), "seconds must be between 0 and 1024; got 0"),
+    "endless seconds": ('{"seconds": 1e999}', "seconds must be a number; got Infinity"),
+    "an unknown field": (
+        bad(segments=[{}, {"promt": "x"}]),
+        'segment 2 has no field "promt". It takes prompt, negative',
+    ),
+    "an unknown field of all": (bad(sed=5), 'the storyboard has no field "sed"'),
+    "given twice": ('{"segments": [{}, {"seed": 1, "seed": 2}]}', 'segment 2 gives "seed" twice'),
+    "a prompt of 100 KB": (bad(segments=[{}, {"prompt": "x" * 100_000}]), "segment 2: prompt must have .* 10000 ch"),
+    "a prompt that is a number": (bad(prompt=5), "prompt must be a text; got 5"),
+    "half a character": (bad(prompt="\ud800"), "prompt holds half a character"),
+    "a yes for a number": (bad(segments=[{"seed": True}, {}]), "segment 1: seed must be a whole number; got true"),
+    "a seed of 65 bits": (bad(seed=2**64), "seed must be between 0 and 18446744073709551615"),
+    "half a step": (bad(segments=[{"steps": 1.5}, {}]), "segment 1: steps must be a whole number; got 1.5"),
+    "carry 2": (bad(carry=2), "carry must be one of 0, 1, 5, 9; got 2"),
+    "nothing left": (
+        bad(carry=9, length=9, segments=[{}, {}]),
+        "segment 1: a length of 9 frames leaves none after the 9",
+    ),
+    "a closed that is a text": (bad(closed="yes"), 'closed must be true or false; got "yes"'),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_board_is_refused_in_one_sentence_that_names_the_place(case: str) -> None:
+    text, message = BAD[case]
+    with pytest.raises(FLF2VError, match=message) as error:
+        parse_storyboard(text, slots=(1,))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_through_segments_take_nothing_but_a_length() -> None:
+    keyframes = pictures("abc")
+    keyframes[1]["through"] = True
+    with pytest.raises(FLF2VError, match=r"segment 2 goes on in the clip before it.*got seed"):
+        parse({"keyframes": keyframes, "segments": [{}, {"seed": 3}]})
+
+
+# What no JSON schema can say is the parser's alone; in all else the two must agree.
+PARSERS_ALONE = {
+    "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
+    "one too few for a ring", "length 140", "length 2", "seconds between", "given twice", "nothing left",
+}  # fmt: skip
+NOT_EVEN_JSON = {"cut in the middle", "empty", "nested", "endless", "a number of 5000 digits", "half a character"} | {
+    "endless seconds"
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD.keys() - NOT_EVEN_JSON))
+def test_the_json_schema_refuses_what_the_parser_refuses(case: str) -> None:
+    assert SCHEMA_RULES.is_valid(json.loads(BAD[case][0])) == (case in PARSERS_ALONE)
+
+
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 20), st.floats(-1, 20), st.text(max_size=3), st.just([]), st.just({})
+)
+
+
+@given(st.data())
+def test_schema_and_parser_agree_on_any_field_with_any_value(data: st.DataObject) -> None:
+    board: Board = {"keyframes": [{"slot": 1}, {"slot": 2}], "segments": [{}]}
+    inside = data.draw(st.sampled_from(["storyboard", "segment", "keyframe"]))
+    target = {"storyboard": board, "segment": board["segments"][0], "keyframe": board["keyframes"][0]}[inside]
+    fields = SCHEMA["properties"]
+    known = {"storyboard": fields, "segment": fields["segments"]["items"]["properties"]}
+    known["keyframe"] = fields["keyframes"]["items"]["properties"]
+    target[data.draw(st.sampled_from([*known[inside], "unknown"]))] = data.draw(values)
+    try:
+        parse(board)
+        refused = None
+    except FLF2VError as error:
+        refused = str(error)
+    if refused is None:
+        assert SCHEMA_RULES.is_valid(board)
+    elif not any(words in refused for words in ("4n", "segments (", "goes on", "begins or", "leaves none")):
+        assert not SCHEMA_RULES.is_valid(board), refused
+
+
+@given(st.text(max_size=200) | st.text('{}[]":,0123 keyframspictu', max_size=200))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    try:
+        parse_storyboard(text, slots=(1, 2))
+    except FLF2VError as error:
+        assert str(error)
