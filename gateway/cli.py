@@ -13,13 +13,13 @@ import sys
 from typing import Any
 
 from ..engine.errors import EngineError
+from ..providers.addresses import is_loopback
 from .database import Database
 from .keys import SCOPES, KeyStore
 from .logs import set_up_logs
 from .migrations import SchemaError
 from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
-from .web.app import is_loopback
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import signal
 import warnings
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MEMORY_BYTES = 2 * 1024**3
-CPU_S = 20
+CPU_S = 20  # of a processor, for one picture
 
 
 class PictureError(ValueError):
@@ -16,16 +18,39 @@ class PictureError(ValueError):
 
 def confine() -> None:
     """Limit this process before it sees any untrusted byte."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the gateway to handle
     try:
         import resource
     except ImportError:  # not on Windows
         return
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXCPU, _too_slow)
 
 
-def to_png(data: bytes, max_pixels: int) -> bytes:
-    """The picture as an upright RGB PNG without metadata. Raises PictureError."""
+def _too_slow(*_: object) -> None:
+    raise PictureError(f"The picture takes more than {CPU_S} s of a processor to decode.")
+
+
+def _begin() -> None:
+    """Give the next picture its share of the processor."""
+    try:
+        import resource
+    except ImportError:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_S, hard))
+
+
+def to_png(data: bytes | str, max_pixels: int) -> bytes:
+    """The picture as an upright RGB PNG without metadata, from its file or its base64. Raises PictureError."""
+    _begin()
+    if isinstance(data, str):
+        try:
+            data = base64.b64decode(data, validate=True)
+        except ValueError:
+            raise PictureError("The data URI's base64 is damaged.") from None
     from PIL import Image, ImageFile, ImageOps
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False

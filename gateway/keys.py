@@ -80,9 +80,9 @@ class KeyStore:
         return int(done)
 
     def remembered(self, secret: str) -> tuple[bool, Key | None]:
-        """Whether this secret was looked up a moment ago, and what came out; no database call."""
-        seen = self._seen.get(digest(secret))
-        return (False, None) if seen is None or time.monotonic() - seen[0] > _REMEMBER_S else (True, seen[1])
+        """Whether this secret was looked up a moment ago, and what came out when it last was; no database call."""
+        at, key = self._seen.get(digest(secret), (-_REMEMBER_S, None))
+        return time.monotonic() - at <= _REMEMBER_S, key
 
     def find(self, secret: str) -> Key | None:
         """The valid key with this secret, or None. The hash is the look-up key, so no secret is compared."""

@@ -1,60 +1,74 @@
-"""Pictures at the door: a data URI, a URL or an upload becomes a stored plain PNG, decoded in a child process."""
+"""Pictures at the door: a data URI, a URL or an upload becomes a plain PNG, decoded in a child process."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from .decode import CPU_S, PictureError, confine, to_png
+from .decode import PictureError, confine, to_png
+from .errors import Unavailable
+from .shares import Shares
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
+_PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
 
 
 class PictureDecoder:
-    """Decodes untrusted pictures in child processes; one that dies or hangs costs its own request alone."""
+    """Decodes untrusted pictures, each in a child process of its own; one that dies or hangs costs its request alone."""
 
-    def __init__(self, max_pixels: int, processes: int = 2) -> None:
-        self._max_pixels = max_pixels
-        self._processes = processes
-        self._gate = asyncio.Semaphore(processes)
-        self._pool = self._new_pool()
+    def __init__(self, max_pixels: int, processes: int = 2, patience_s: float = _PATIENCE_S) -> None:
+        self._max_pixels, self._patience_s = max_pixels, patience_s
+        self._shares = Shares("pictures", processes, max(1, processes // 2))
+        self._idle = [_child() for _ in range(processes)]
 
-    def _new_pool(self) -> ProcessPoolExecutor:
-        spawn = multiprocessing.get_context("spawn")  # a fork would inherit keys and connections
-        return ProcessPoolExecutor(self._processes, mp_context=spawn, initializer=confine)
-
-    async def png(self, data: bytes) -> bytes:
-        """The picture as a plain RGB PNG. Raises PictureError."""
-        async with self._gate:
-            pool = self._pool
-            work = asyncio.get_running_loop().run_in_executor(pool, to_png, data, self._max_pixels)
-            try:
-                return await asyncio.wait_for(work, CPU_S)
-            except (BrokenProcessPool, asyncio.TimeoutError):
-                self._replace(pool)
-                raise PictureError("The picture takes too much time or memory to decode.") from None
-
-    def _replace(self, broken: ProcessPoolExecutor) -> None:
-        if self._pool is broken:
-            self._pool = self._new_pool()
-        for process in list((broken._processes or {}).values()):  # no public way to end a hung child
-            process.kill()
-        broken.shutdown(wait=False, cancel_futures=True)
+    async def png(self, data: bytes | str, owner: str) -> bytes:
+        """The picture as a plain RGB PNG, from its file or its base64. Raises PictureError or Unavailable."""
+        async with self._shares.hold(owner):
+            died = 0
+            while died < 2:  # the first time it may have been somebody else's deed
+                child = self._idle.pop()
+                try:
+                    work = child.submit(to_png, data, self._max_pixels)
+                    return await asyncio.wait_for(asyncio.wrap_future(work), self._patience_s)
+                except BrokenProcessPool:
+                    died += 1
+                    child = _ended(child)
+                except asyncio.TimeoutError:
+                    child = _ended(child)
+                    raise Unavailable(
+                        "The gateway is too busy to decode a picture; try again.", retry_after_s=5
+                    ) from None
+                finally:
+                    self._idle.append(child)
+            raise PictureError("The picture takes too much time or memory to decode.")
 
     def close(self) -> None:
         """End the child processes."""
-        for process in list((self._pool._processes or {}).values()):
-            process.kill()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for child in self._idle:
+            _end(child)
 
 
-def from_data_uri(text: str, max_bytes: int) -> bytes:
-    """The bytes in a base64 data URI of a picture. Raises PictureError."""
-    head, comma, body = text.partition(",")
+def _child() -> ProcessPoolExecutor:
+    spawn = multiprocessing.get_context("spawn")  # a fork would inherit keys and connections
+    return ProcessPoolExecutor(1, mp_context=spawn, initializer=confine)
+
+
+def _end(child: ProcessPoolExecutor) -> None:
+    for process in list((child._processes or {}).values()):  # no public way to end a hung child
+        process.kill()
+    child.shutdown(wait=False, cancel_futures=True)
+
+
+def _ended(child: ProcessPoolExecutor) -> ProcessPoolExecutor:
+    _end(child)
+    return _child()
+
+
+def base64_of(data_uri: str, max_bytes: int) -> str:
+    """The base64 in a data URI of a picture. Raises PictureError."""
+    head, comma, body = data_uri.partition(",")
     media_type, *parameters = head[len("data:") :].lower().split(";")
     if not comma or "base64" not in parameters:
         raise PictureError("A data URI must look like data:image/png;base64,….")
@@ -62,7 +76,4 @@ def from_data_uri(text: str, max_bytes: int) -> bytes:
         raise PictureError(f"A picture must be PNG, JPEG or WebP; the data URI says {media_type[:60] or 'nothing'}.")
     if len(body) * 3 // 4 > max_bytes + 3:
         raise PictureError(f"A picture must have at most {max_bytes // 1024 // 1024} MiB.")
-    try:
-        return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        raise PictureError("The data URI's base64 is damaged.") from None
+    return body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +28,7 @@ from .service import JobService
 from .settings import Settings
 from .upkeep import Upkeep
 from .web.app import build_app
+from .web.listen import listening
 from .webhooks import WebhookSender
 from .workers import WorkerStore
 
@@ -117,16 +117,12 @@ class Gateway:
 async def run_gateway(settings: Settings, host: str, port: int) -> None:
     """Serve until cancelled."""
     address = settings.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
-    async with Gateway(settings, address).serving() as app:
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=75, shutdown_timeout=5)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
-            log.info("the gateway listens", extra={"address": address, "keys": settings.auth})
-            await asyncio.Event().wait()
-        finally:
-            with contextlib.suppress(Exception):
-                await runner.cleanup()
+    async with (
+        Gateway(settings, address).serving() as app,
+        listening(app, host, port, header_s=settings.limits.header_read_s, stop_s=5),
+    ):
+        log.info("the gateway listens", extra={"address": address, "keys": settings.auth})
+        await asyncio.Event().wait()
 
 
 def prepare_data(folder: Path) -> None:

@@ -26,10 +26,11 @@ from .examples import is_example
 from .jobs import JobStore, Verdict
 from .keys import Key
 from .links import Links
-from .offer import Offer
-from .pictures import PictureDecoder, from_data_uri
+from .offer import Offer, is_plain
+from .pictures import PictureDecoder, base64_of
 from .records import Job, NewJob
 from .settings import Settings
+from .shares import Shares
 from .workers import WorkerStore
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class JobService:
         self.arrived = asyncio.Event()
         self.commits = Batches(self._commit)
         self.looks = Batches(self._look)
-        self._fetches = asyncio.Semaphore(_FETCHES)
+        self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
 
@@ -127,17 +128,22 @@ class JobService:
     async def _picture(self, field: str, text: str, key: Key) -> str:
         if is_example(text):
             return f"example:{text}"
+        data: bytes | str
         own = self.links.asset_of(text)
         try:
             if own is not None:
                 asset = await self.call(self.assets.get, own)
                 if asset is None or not asset.complete:
                     raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
-                return f"asset:{asset.id}"
-            if text[:5].lower() == "data:":
-                data = from_data_uri(text, self.settings.limits.picture_bytes)
+                if not asset.job:  # an upload is a plain picture already
+                    return f"asset:{asset.id}"
+                if not asset.media_type.startswith("image/"):
+                    raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
+                data = await self.call(self.assets.load, asset)
+            elif text[:5].lower() == "data:":
+                data = base64_of(text, self.settings.limits.picture_bytes)
             elif "://" in text:
-                async with self._fetches:
+                async with self._fetches.hold(key.id):
                     data = await self.dialer.get(text, self.settings.limits.picture_bytes)
             else:
                 raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
@@ -145,10 +151,10 @@ class JobService:
         except (PictureError, DialRefused) as error:
             raise Invalid(f"{field}: {error}", field=field) from None
 
-    async def store_picture(self, data: bytes, filename: str, key: Key) -> Asset:
-        """Store a picture as a plain PNG. Raises PictureError or TooMany."""
+    async def store_picture(self, data: bytes | str, filename: str, key: Key) -> Asset:
+        """Store a picture as a plain PNG. Raises PictureError, TooMany or Unavailable."""
         await self.check_uploads(key)
-        png = await self.decoder.png(data)
+        png = await self.decoder.png(data, key.id)
         return await self.call(self.assets.put, png, owner=key.id, filename=_png_name(filename), media_type="image/png")
 
     async def check_uploads(self, key: Key) -> None:
@@ -158,6 +164,8 @@ class JobService:
             raise TooMany(f"A key may have {limit} pictures stored; they go after some days.", retry_after_s=3600)
 
     def _check_webhook(self, url: str) -> None:
+        if not is_plain(url):
+            raise Invalid("webhook must not have NUL characters or halves of surrogate pairs.", field="webhook")
         try:
             self.dialer.check(url)
         except DialRefused as error:

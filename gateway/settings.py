@@ -43,17 +43,22 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     body_bytes: int = Field(64 * MIB, gt=0, description="largest body of a request")
+    bodies_bytes: int = Field(192 * MIB, gt=0, description="bodies in flight; one key has half of it at most")
     picture_bytes: int = Field(50 * MIB, gt=0, description="largest file of a picture")
     picture_pixels: int = Field(40_000_000, gt=0, description="most pixels of a picture")
     text_characters: int = Field(4000, gt=0, description="longest text of a field")
     video_pixels: int = Field(1920 * 1088, gt=0, description="most pixels of a video's frame")
     video_frames: int = Field(241, gt=0, description="most frames of a video")
+    header_read_s: float = Field(15, gt=0, description="for how long a connection may send no whole request")
     body_read_s: float = Field(60, gt=0, description="for how long a body may arrive")
     fetch_s: float = Field(20, gt=0, description="for how long the picture at a URL may take")
     queued_jobs: int = Field(1000, ge=0, description="jobs that may wait")
     uploads_per_key: int = Field(2000, gt=0, description="pictures that one key may have stored")
     submits_per_second: float = Field(50, ge=0, description="requests a second and key; 0: any")
     submits_burst: int = Field(500, gt=0, description="requests that a key may send at once")
+    calls_per_second: float = Field(
+        200, ge=0, description="other calls a second of a key, or an address without; 0: any"
+    )
 
 
 class Timing(BaseModel):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..metrics import Metrics
 
 Json = Any
+_SMALL = 64 * 1024  # bytes of JSON that are read without a thread
 Schema = Mapping[str, Any]
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
@@ -56,10 +57,12 @@ class Call:
 
     async def json(self) -> dict[str, Json]:
         """The body as a JSON object. Raises BadRequest."""
+        raw = await self.raw()
         try:
-            body = json.loads(await self.raw(), parse_constant=_no_constant)
-        except (ValueError, RecursionError):
-            raise BadRequest("The body must be a JSON object, encoded as UTF-8.") from None
+            body = parse(raw) if len(raw) < _SMALL else await asyncio.to_thread(parse, raw)
+        except (ValueError, RecursionError) as error:
+            said = str(error) if isinstance(error, _Twice) else "The body must be a JSON object, encoded as UTF-8."
+            raise BadRequest(said) from None
         if not isinstance(body, dict):
             raise Invalid("The body must be a JSON object.", field="")
         return body
@@ -160,6 +163,24 @@ def finished(job: Job) -> dict[str, Any]:
     """A job's times for RunComfy's answers."""
     times = {"created_at": iso(job.created_at), "finished_at": iso(job.finished_at)}
     return {name: time for name, time in times.items() if time is not None}
+
+
+class _Twice(ValueError):
+    """A name comes twice in one object."""
+
+
+def parse(text: bytes) -> Json:
+    """The JSON value; a name that comes twice in an object, and what only Python takes for a number, is a ValueError."""
+    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise _Twice(f"The body has the name {twice[:60]!r} twice in one object.")
+    return found
 
 
 def _no_constant(name: str) -> float:

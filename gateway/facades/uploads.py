@@ -148,9 +148,14 @@ async def put_upload(call: Call) -> web.Response:
     asset_id, query = call.part("asset_id"), call.request.query
     if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
         raise Forbidden("This upload link is not valid, or has expired.")
+    asset = await call.service.call(call.service.assets.get, asset_id)
+    if asset is None or asset.complete:
+        raise NotFound("This upload was made already, or has expired.")
     data = await call.raw()
+    if len(data) != asset.size:
+        raise Invalid(f"The upload was announced with {asset.size} bytes; it has {len(data)}.", field="size")
     try:
-        png = await call.service.decoder.png(data)
+        png = await call.service.decoder.png(data, asset.owner)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):

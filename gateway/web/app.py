@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import json
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
+from ...providers.addresses import is_loopback, is_public
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized
 from ..facades import runcomfy, serverless, uploads, wavespeed
 from ..facades.operation import Call, Operation
 from ..keys import NOBODY, Key, KeyStore
 from ..metrics import Metrics
+from ..rates import Rate
 from ..service import JobService
 from ..settings import Settings
-from . import files, pages
+from ..shares import Shares
+from . import files, openapi, pages
+from .listen import SPOKE
 
-_BUCKETS = 10_000
 _PATH = web.RequestKey("path", str)
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+_SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
 log = logging.getLogger(__name__)
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,21 +46,42 @@ def build_app(settings: Settings, service: JobService, keys: KeyStore, metrics: 
     """The aiohttp application."""
     gate = Gate(settings, service, keys)
     app = web.Application(client_max_size=settings.limits.body_bytes, middlewares=[_answer_errors(metrics)])
-    for operation in all_operations():
+    app.on_response_prepare.append(_safe_headers)
+    app[SPOKE] = set()
+    operations = all_operations()
+    app[pages.DOCUMENT] = json.dumps(openapi.document(operations, settings.public_url or "/", pages.package_version()))
+    for operation in operations:
         # an id is never the word of a neighbouring address, so that a wrong method there is a 405
         path = operation.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")
-        app.router.add_route(operation.method, path, _endpoint(operation, gate, metrics))
+        endpoint = _endpoint(operation, gate, metrics)
+        app.router.add_route(operation.method, path, endpoint)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", path, endpoint)
     return app
+
+
+async def _safe_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _SAFE.items():
+        response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)
 
 
 @dataclass
 class Gate:
-    """Who may come in, and how often."""
+    """Who may come in, how often, and with how much."""
 
     settings: Settings
     service: JobService
     keys: KeyStore
-    _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
+    bodies: Shares = field(init=False)
+    _submits: Rate = field(init=False)
+    _calls: Rate = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.settings.limits
+        self.bodies = Shares("other requests' bodies", limits.bodies_bytes, limits.bodies_bytes // 2, wait_s=0)
+        self._submits = Rate(limits.submits_per_second, limits.submits_burst)
+        self._calls = Rate(limits.calls_per_second, int(limits.calls_per_second * 10) or 1)
 
     async def key(self, request: web.Request, operation: Operation) -> Key:
         """The caller's key. Raises Unauthorized or Forbidden."""
@@ -65,6 +89,7 @@ class Gate:
             _only_this_machine(request)
             return NOBODY
         if operation.scope is None:
+            self.count_call(self.address(request))
             return NOBODY
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
@@ -76,6 +101,8 @@ class Gate:
             raise Unauthorized("The API key is not valid.")
         known, key = self.keys.remembered(secret)
         if not known:
+            if key is None:  # not one that was right before: a guess is counted
+                self.count_call(self.address(request))
             key = await self.service.call(self.keys.find, secret)
         if key is None:
             raise Unauthorized("The API key is not valid.")
@@ -83,19 +110,23 @@ class Gate:
             raise Forbidden(f"This API key lacks the scope {operation.scope!r}.")
         return key
 
-    def count(self, key: Key) -> None:
-        """Take one token of this key. Raises TooMany."""
-        rate, burst = self.settings.limits.submits_per_second, self.settings.limits.submits_burst
-        if not rate:
-            return
-        now = time.monotonic()
-        tokens, at = self._buckets.pop(key.id, (float(burst), now))
-        tokens = min(float(burst), tokens + (now - at) * rate)
-        self._buckets[key.id] = (max(0.0, tokens - 1), now)
-        if len(self._buckets) > _BUCKETS:
-            self._buckets.popitem(last=False)
-        if tokens < 1:
-            raise TooMany(f"A key may send {rate:g} requests a second; nothing was done.", retry_after_s=1)
+    def count_submit(self, key: Key) -> None:
+        """Count a submit of this key. Raises TooMany."""
+        if not self._submits.hit(key.id):
+            rate = self.settings.limits.submits_per_second
+            raise TooMany(f"A key may submit {rate:g} requests a second; nothing was done.", retry_after_s=1)
+
+    def count_call(self, who: str) -> None:
+        """Count another call of this key, or of this address without one. Raises TooMany."""
+        if not self._calls.hit(who):
+            rate = self.settings.limits.calls_per_second
+            raise TooMany(f"A key or address may send {rate:g} requests a second.", retry_after_s=1)
+
+    def address(self, request: web.Request) -> str:
+        """The caller's address; behind a reverse proxy of ours what that says."""
+        peer = request.remote or ""
+        said = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+        return said[:60] if self.settings.public_url and said and peer and not is_public(peer) else peer
 
 
 def _only_this_machine(request: web.Request) -> None:
@@ -108,27 +139,23 @@ def _only_this_machine(request: web.Request) -> None:
         raise Forbidden("This gateway runs without keys and takes no calls from other web pages.")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether this host name or literal address is this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[_PATH] = operation.path
         key = await gate.key(request, operation)
-        length = request.content_length
-        if length is not None and length > gate.settings.limits.body_bytes:
-            limit = gate.settings.limits.body_bytes // 2**20
-            raise TooLarge(f"The body must have at most {limit} MiB.")
+        length, largest = request.content_length, gate.settings.limits.body_bytes
+        if length is not None and length > largest:
+            raise TooLarge(f"The body must have at most {largest // 2**20} MiB.")
         if operation.scope == "submit":
-            gate.count(key)
-        return await operation.handler(Call(request, gate.service, gate.settings, metrics, key))
+            gate.count_submit(key)
+        elif operation.scope is not None:
+            gate.count_call(key.id)
+        call = Call(request, gate.service, gate.settings, metrics, key)
+        if not request.can_read_body:
+            return await operation.handler(call)
+        who = gate.address(request) if operation.scope is None else key.id
+        async with gate.bodies.hold(who, largest if length is None else length):
+            return await operation.handler(call)
 
     return endpoint
 
@@ -137,6 +164,7 @@ def _answer_errors(metrics: Metrics) -> Any:
     @web.middleware
     async def middleware(request: web.Request, handler: Next) -> web.StreamResponse:
         began = time.perf_counter()
+        request.app[SPOKE].add(request.protocol)
         try:
             response = await handler(request)
         except ApiError as error:
@@ -148,9 +176,6 @@ def _answer_errors(metrics: Metrics) -> Any:
         except Exception:
             log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
             response = error_response(request.path, ApiError("This is a fault of the gateway; its log has more."))
-        if not response.prepared:
-            for name, value in _SAFE.items():
-                response.headers.setdefault(name, value)
         path = request.get(_PATH, "other")
         metrics.requests.labels(path, response.status).inc()
         metrics.seconds.labels(path).observe(time.perf_counter() - began)
@@ -181,7 +206,8 @@ def error_response(path: str, error: ApiError, headers: dict[str, str] | None = 
     if path.startswith("/api/v3/"):
         body: dict[str, object] = {"code": error.status, "message": error.message, "error_code": str(error.code)}
     else:
-        body = {"error_code": error.code, "error_message": error.message}
+        code = _SERVERLESS_CODES.get(error.status, error.code) if path.startswith("/prod/") else error.code
+        body = {"error_code": code, "error_message": error.message}
     if detail:
         body["detail"] = list(detail)
     headers = dict(headers or {})
@@ -190,6 +216,6 @@ def error_response(path: str, error: ApiError, headers: dict[str, str] | None = 
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     response = web.json_response(body, status=error.status, headers=headers)
-    if error.status in (408, 413):
+    if error.status in (408, 413, 503):
         response.force_close()  # the rest of the body is not waited for
     return response

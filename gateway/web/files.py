@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from ..errors import Forbidden, NotFound
 from ..facades.operation import STRING, Call, Operation
 
+_RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 _INLINE = ("video/mp4", "video/webm", "image/png", "image/webp")
 
 
@@ -41,29 +43,35 @@ async def read_file(call: Call) -> web.StreamResponse:
     asset = await call.service.call(call.service.assets.get, asset_id)
     if asset is None or not asset.complete:
         raise NotFound("This file has expired.")
-    try:
-        wanted = call.request.http_range
-        start, stop = wanted.start or 0, asset.size if wanted.stop is None else min(wanted.stop, asset.size)
-    except ValueError:
-        start, stop = 0, -1
-    if start < 0:
-        start = max(0, asset.size + start)
-    headers = {"Accept-Ranges": "bytes", "Content-Type": asset.media_type, "Cache-Control": "private, max-age=3600"}
-    if start >= stop:
+    kind = "inline" if asset.media_type in _INLINE else "attachment"
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Type": asset.media_type,
+        "Cache-Control": "private, max-age=3600",
+        "Content-Disposition": f"{kind}; filename*=UTF-8''{quote(asset.filename)}",
+    }
+    asked = _RANGE.fullmatch(call.request.headers.get("Range", ""))  # another unit or several ranges: the whole file
+    folder = call.service.assets.folder
+    if folder is not None and (asked or "Range" not in call.request.headers):
+        return web.FileResponse(folder / asset.id, headers=headers)
+    start, stop = 0, asset.size
+    if asked and asked[3]:
+        start = max(0, asset.size - int(asked[3]))
+    elif asked:
+        start, stop = int(asked[1]), min(int(asked[2]) + 1 if asked[2] else asset.size, asset.size)
+    if asked and start >= stop:
         headers = {"Content-Range": f"bytes */{asset.size}"}
         return web.json_response({"error_code": 416001, "error_message": "No such range."}, status=416, headers=headers)
-    partial = (start, stop) != (0, asset.size) or "Range" in call.request.headers
-    if partial:
+    if asked:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{asset.size}"
-    kind = "inline" if asset.media_type in _INLINE else "attachment"
-    headers["Content-Disposition"] = f"{kind}; filename*=UTF-8''{quote(asset.filename)}"
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
+    response = web.StreamResponse(status=206 if asked else 200, headers=headers)
     response.content_length = stop - start
     await response.prepare(call.request)
-    pieces = call.service.assets.read(asset, start, stop)
-    while (piece := await asyncio.to_thread(_next, pieces)) is not None:
-        await response.write(piece)
-    await response.write_eof()
+    if call.request.method != "HEAD":
+        pieces = call.service.assets.read(asset, start, stop)
+        while (piece := await asyncio.to_thread(_next, pieces)) is not None:
+            await response.write(piece)
+        await response.write_eof()
     return response
 
 

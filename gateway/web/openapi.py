@@ -72,7 +72,7 @@ def _answers(operation: Operation) -> dict[str, Any]:
         answers[str(status)] = {"description": "Well done."}
         if schema is not None:
             answers[str(status)]["content"] = {operation.answer_type: {"schema": schema}}
-    for status in operation.errors:
+    for status in dict.fromkeys((*operation.errors, 429)):
         answers[str(status)] = {
             "description": REASONS[status],
             "content": {"application/json": {"schema": _error(operation.path)}},

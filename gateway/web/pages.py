@@ -13,8 +13,8 @@ from ...workflows import Bindings
 from ..errors import NotFound
 from ..examples import example_bytes, is_example
 from ..facades.operation import BOOLEAN, INTEGER, STRING, Call, Operation, array, obj
-from . import openapi
 
+DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
 STATIC = Path(__file__).parent / "static"
 _TYPES = {
     ".html": "text/html",
@@ -46,6 +46,17 @@ def operations() -> list[Operation]:
         Operation("GET", "/openapi.json", describe, "This document", tag, None, answers={200: {"type": "object"}}),
         Operation(
             "GET", "/health", health, "Whether jobs can be run now", tag, None, answers={200: HEALTH, 503: HEALTH}
+        ),
+        Operation("GET", "/health/live", live, "Whether this process answers", tag, None, answers={200: HEALTH}),
+        Operation(
+            "GET",
+            "/health/ready",
+            ready,
+            "Whether this gateway can take requests: its database answers",
+            tag,
+            None,
+            answers={200: HEALTH},
+            errors=(503,),
         ),
         Operation(
             "GET",
@@ -126,9 +137,18 @@ def package_version() -> str:
 
 async def describe(call: Call) -> web.Response:
     """Send the OpenAPI document."""
-    from .app import all_operations
+    return web.json_response(text=call.request.app[DOCUMENT])
 
-    return web.json_response(openapi.document(all_operations(), call.base, package_version()))
+
+async def live(_call: Call) -> web.Response:
+    """Answer 200."""
+    return web.json_response({"status": "ok"})
+
+
+async def ready(call: Call) -> web.Response:
+    """Answer 200 when the database answers."""
+    await call.service.offer()
+    return web.json_response({"status": "ok"})
 
 
 async def health(call: Call) -> web.Response:

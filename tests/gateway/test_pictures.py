@@ -1,0 +1,108 @@
+"""The picture decoder: its child processes may die or hang, and only the request at fault is told so."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from wan_flf2v.gateway.decode import PictureError
+from wan_flf2v.gateway.errors import Unavailable
+from wan_flf2v.gateway.pictures import PictureDecoder
+
+from .local import png, run
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_a_decoder_that_died_while_idle_is_replaced() -> None:
+    async def main() -> None:
+        decoder = PictureDecoder(1_000_000)
+        await asyncio.gather(*(decoder.png(png(), key) for key in "ab"))
+        for child in children():
+            child.kill()
+        await asyncio.sleep(0.5)
+        for _ in range(6):
+            assert (await decoder.png(png(), "a")).startswith(b"\x89PNG")
+        decoder.close()
+
+    run(main)
+
+
+def test_a_decode_that_hangs_costs_its_own_request_alone_and_is_no_fault_of_the_picture() -> None:
+    async def main() -> None:
+        decoder = PictureDecoder(1_000_000, patience_s=3)
+        await asyncio.gather(*(decoder.png(png(), key) for key in "ab"))
+        one, other = children()
+        one.suspend()  # as a machine does that is too busy
+        answers = await asyncio.gather(*(decoder.png(png(), key) for key in "ab"), return_exceptions=True)
+        assert {type(answer) for answer in answers} == {Unavailable, bytes}
+        assert other.is_running()
+        assert (await decoder.png(png(), "a")).startswith(b"\x89PNG")
+        decoder.close()
+
+    run(main)
+
+
+def test_a_picture_that_kills_its_decoder_twice_is_refused() -> None:
+    async def main() -> None:
+        decoder = PictureDecoder(40_000_000)
+        await decoder.png(png(), "a")
+        work = asyncio.create_task(decoder.png(png(6000, 6000), "a"))
+        until = time.monotonic() + 20
+        while not work.done() and time.monotonic() < until:
+            for child in children():
+                if child.cpu_times().user > 0:
+                    os.kill(child.pid, signal.SIGKILL)
+            await asyncio.sleep(0.05)
+        with pytest.raises(PictureError, match="too much time or memory"):
+            await work
+        assert (await decoder.png(png(), "a")).startswith(b"\x89PNG")
+        decoder.close()
+
+    run(main)
+
+
+def test_many_pictures_of_one_key_leave_a_decoder_to_another() -> None:
+    async def main() -> None:
+        decoder = PictureDecoder(40_000_000)
+        await asyncio.gather(*(decoder.png(png(), key) for key in "ab"))
+        big = png(5000, 5000)
+        greedy = [asyncio.create_task(decoder.png(big, "a")) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        await decoder.png(png(), "b")
+        assert not all(task.done() for task in greedy)
+        assert time.monotonic() - began < 1.0
+        await asyncio.gather(*greedy)
+        decoder.close()
+
+    run(main)
+
+
+def test_base64_is_decoded_by_the_child() -> None:
+    async def main() -> None:
+        decoder = PictureDecoder(1_000_000)
+        assert (await decoder.png(base64.b64encode(png()).decode(), "a")).startswith(b"\x89PNG")
+        for damaged in ("@@@@", "AAA", "\u00e4\u00e4\u00e4\u00e4"):
+            with pytest.raises(PictureError, match="base64 is damaged"):
+                await decoder.png(damaged, "a")
+        decoder.close()
+
+    run(main)
+
+
+def test_no_module_of_the_door_imports_a_picture_library(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, wan_flf2v.gateway.web.app; print(any(name.startswith('PIL') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -1,0 +1,83 @@
+"""What keys share, and how often they may call: a greedy key takes its part and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from wan_flf2v.gateway.errors import Unavailable
+from wan_flf2v.gateway.rates import Rate
+from wan_flf2v.gateway.shares import Shares
+
+from .local import run
+
+
+def test_a_key_has_its_part_at_most_and_the_rest_goes_in_order() -> None:
+    async def main() -> None:
+        shares, held, order = Shares("x", 4, 2), {"a": 0, "b": 0}, []
+
+        async def use(key: str, number: int) -> None:
+            async with shares.hold(key):
+                held[key] += 1
+                order.append((key, number))
+                assert held[key] <= 2
+                assert sum(held.values()) <= 4
+                await asyncio.sleep(0.01)
+                held[key] -= 1
+
+        await asyncio.gather(*(use(key, number) for key in "ab" for number in range(20)))
+        assert [number for key, number in order if key == "a"] == list(range(20))
+        assert {key for key, _ in order[:4]} == {"a", "b"}  # b's first is not behind a's twenty
+
+    run(main)
+
+
+@pytest.mark.parametrize("wait_s", [0, 0.05])
+def test_who_waits_too_long_is_told_to_come_again_and_nothing_is_lost(wait_s: float) -> None:
+    async def main() -> None:
+        shares = Shares("x", 1, 1, wait_s=wait_s)
+        async with shares.hold("a"):
+            with pytest.raises(Unavailable) as caught:
+                async with shares.hold("b"):
+                    pass
+            assert caught.value.retry_after_s
+            waiting = asyncio.create_task(shares.hold("c").__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        async with shares.hold("b"):
+            pass
+
+    run(main)
+
+
+def test_amounts_count_and_one_that_is_larger_than_a_part_still_comes_through() -> None:
+    async def main() -> None:
+        shares = Shares("bytes", 100, 50, wait_s=0)
+        async with shares.hold("a", 70), shares.hold("b", 50):
+            for key in "abc":
+                with pytest.raises(Unavailable):
+                    async with shares.hold(key, 1):
+                        pass
+        async with shares.hold("c", 50):
+            pass
+
+    run(main)
+
+
+@pytest.mark.parametrize("offered", [45, 60, 200])
+def test_above_its_limit_a_key_still_gets_its_limit(offered: int) -> None:
+    rate = Rate(50, 50)
+    passed, began = 0, time.monotonic()
+    for number in range(offered * 3):
+        time.sleep(max(0.0, began + number / offered - time.monotonic()))
+        passed += rate.hit("a")
+    assert 0.9 * min(offered, 50) * 3 <= passed <= 50 * 4 + 2
+    assert rate.hit("b")
+
+
+def test_a_rate_of_none_counts_nothing() -> None:
+    rate = Rate(0, 1)
+    assert all(rate.hit("a") for _ in range(1000))
