@@ -72,7 +72,10 @@ class Local:
             data = await response.read()
             kind = response.content_type
             return Answer(
-                response.status, json.loads(data) if data and kind == "application/json" else None, response.headers, data
+                response.status,
+                json.loads(data) if data and kind == "application/json" else None,
+                response.headers,
+                data,
             )
 
     async def submit(self, body: Any = None, model: str = FLF2V, **kwargs: Any) -> str:
