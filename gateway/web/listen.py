@@ -36,7 +36,7 @@ async def listening(
 
 
 async def _watch(runner: web.AppRunner, spoke: set[object], header_s: float) -> None:
-    silent: dict[RequestHandler[web.Request], float] = {}
+    silent: dict[RequestHandler, float] = {}
     while True:
         await asyncio.sleep(min(1.0, header_s / 4))
         alive, now = runner.server.connections if runner.server is not None else [], time.monotonic()
