@@ -16,7 +16,7 @@ from typing import Any
 
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
-from ..engine.setup import prepare
+from ..engine.setup import is_prepared, prepare
 from ..workflows import Bindings, Field, FieldError, available_bindings
 from ..workflows.bindings import Value
 from ..workflows.models import missing_files
@@ -35,8 +35,6 @@ def add_parser(commands: Any) -> None:
         description="Make a video from a first and a last frame and a prompt, on a ComfyUI of yours or a remote API.",
     )
     add_job_arguments(parser)
-    parser.add_argument("--first", metavar="PICTURE", help="the first frame; with --remote a URL too")
-    parser.add_argument("--last", metavar="PICTURE", help="the last frame; with --remote a URL too")
     parser.add_argument("--comfyui-url", metavar="URL", help="a running ComfyUI, such as http://127.0.0.1:8188")
     parser.add_argument(
         "--free", action="store_true", help="accept all that the nodes accept, beyond RunComfy's ranges"
@@ -47,6 +45,8 @@ def add_parser(commands: Any) -> None:
 
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that ``generate`` and ``demo`` share."""
+    parser.add_argument("--first", metavar="PICTURE", help="the first frame; with --remote a URL too")
+    parser.add_argument("--last", metavar="PICTURE", help="the last frame; with --remote a URL too")
     parser.add_argument("--prompt", help="what happens between the two frames")
     parser.add_argument("--negative", help="what the video should not show")
     parser.add_argument(
@@ -170,6 +170,12 @@ def check_out(out: Path) -> None:
 
 def run_locally(arguments: argparse.Namespace, job: Job, *, weights: Callable[[Engine], Path] | None = None) -> None:
     """Start a ComfyUI, run the job on it and stop it again; ``weights`` makes the models folder of a demo."""
+    if not is_prepared(arguments.comfyui):
+        print(
+            "Fetching ComfyUI and writing its small text encoder (about half a minute, once) …",
+            file=sys.stderr,
+            flush=True,
+        )
     engine = prepare(arguments.comfyui)
     models = arguments.models
     if weights is not None:

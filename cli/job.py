@@ -83,7 +83,8 @@ async def _wait(client: ComfyClient, prompt_id: str, progress: JobProgress) -> d
                 return record
             running, pending = await client.queue_state()
             if prompt_id in pending:
-                progress.phase(f"Queued, {pending.index(prompt_id) + len(running)} before")
+                before = pending.index(prompt_id) + len(running)
+                progress.phase(f"Queued, {before} before" if before else "Queued")
             elif prompt_id not in running and await client.history(prompt_id) is None:
                 raise EngineError("ComfyUI has lost the job: it was deleted from the queue, or ComfyUI was restarted.")
             progress.tick()

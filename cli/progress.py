@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ PHASES = {
     "SaveVideo": "Saving the video",
 }
 SAMPLERS = ("WanFLF2VTwoStageSampler", "KSampler", "KSamplerAdvanced")
-_FORMAT = "{desc:<26} |{bar:24}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]"
+_FORMAT = "{desc:<26} |{bar:24}| {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
 
 
 class JobProgress:
@@ -32,29 +33,31 @@ class JobProgress:
         self._graph = graph
         self._steps = steps
         self._high_steps = 0
-        self._phase = ""
+        self._told: list[str] = []
+        self._took: list[float] = []  # seconds between steps, without what comes before a stage's first one
+        self._last_step: tuple[str, float] = ("", 0.0)
         self._bar: Any = None
         self._start = time.monotonic()
 
     def __enter__(self) -> JobProgress:
         if sys.stderr.isatty():
             self._bar = tqdm(total=self._steps, bar_format=_FORMAT, file=sys.stderr, dynamic_ncols=True)
-        self.phase("Queued")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def phase(self, text: str) -> None:
-        """Show what is going on now."""
-        if text == self._phase:
-            return
-        self._phase = text
+    def phase(self, text: str, left: str = "") -> None:
+        """Show what is going on now, and how long sampling will still take."""
         if self._bar is not None:
+            self._bar.set_postfix_str(left, refresh=False)
             self._bar.set_description_str(text)
-        else:
-            print(f"[{time.monotonic() - self._start:6.1f} s] {text}", file=sys.stderr, flush=True)
+        elif text not in self._told:  # nodes that run in parts come back to a phase
+            self._told.append(text)
+            print(
+                f"[{time.monotonic() - self._start:6.1f} s] {text}{left and f', {left}'}", file=sys.stderr, flush=True
+            )
 
     def tick(self) -> None:
         """Let the clock on the bar run on."""
@@ -74,11 +77,18 @@ class JobProgress:
         stage = node.rpartition(".")[2]
         if stage == "high":
             self._high_steps = stage_steps
-        done = value + (self._high_steps if stage == "low" else 0)
-        name = STAGES.get(stage, "Sampling")
-        if self._bar is None:
-            self.phase(f"{name}, step {value} of {stage_steps}")
-            return
-        self._bar.set_description_str(f"{name}, step {value} of {stage_steps}")
-        self._bar.n = min(done, self._steps)
-        self._bar.refresh()
+        done = min(self._steps, value + (self._high_steps if stage == "low" else 0))
+        if self._bar is not None:
+            self._bar.n = done
+        self.phase(f"{STAGES.get(stage, 'Sampling')}, step {value} of {stage_steps}", self._left(node, done))
+
+    def _left(self, node: str, done: int) -> str:
+        """How long the steps that are left will take, by the steps so far; "" before two of them are known."""
+        before, now = self._last_step, time.monotonic()
+        self._last_step = node, now
+        if before[0] == node:
+            self._took.append(now - before[1])
+        if not self._took or done >= self._steps:
+            return ""
+        seconds = round(statistics.median(self._took) * (self._steps - done))
+        return f"{seconds // 60}:{seconds % 60:02} of sampling left"

@@ -24,19 +24,29 @@ MICRO_MODELS = {
     "diffusion_models/wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": "wan_flf2v_micro_low_noise.safetensors",
     "vae/wan_2.1_vae.safetensors": "wan_flf2v_micro_vae.safetensors",
 }
+TEXT_ENCODER = "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _SUPPORT_PACK = Path(__file__).parent / "support_pack"
 
 
+def is_prepared(comfyui: str | Path | None = None) -> bool:
+    """Whether ``prepare`` has nothing to fetch. Raises EngineError when the given folder holds no ComfyUI."""
+    engine = _found(comfyui)
+    return not engine.own or is_comfyui(engine.comfyui)
+
+
 def prepare(comfyui: str | Path | None = None) -> Engine:
     """The ComfyUI to run, with its sources in place. Raises EngineError when they cannot be had."""
+    if not is_prepared(comfyui):
+        _fetch_comfyui()
+    return _found(comfyui)
+
+
+def _found(comfyui: str | Path | None) -> Engine:
     try:
-        engine = find_engine(comfyui)
+        return find_engine(comfyui)
     except FileNotFoundError as error:
         raise EngineError(str(error)) from None
-    if engine.own and not is_comfyui(engine.comfyui):
-        _fetch_comfyui()
-    return engine
 
 
 def _fetch_comfyui() -> None:
@@ -85,7 +95,10 @@ def tiny_models(engine: Engine) -> Path:
 
 
 def micro_models(engine: Engine) -> Path:
-    """The folder with the trained micro models in place of the tiny random VAE and experts. Raises EngineError."""
+    """The folder with the trained micro models and the tiny text encoder, which they ignore. Raises EngineError.
+
+    It holds what the main workflow loads and nothing else: other models' tiny weights are random and show noise.
+    """
     tiny = tiny_models(engine)
     shipped = {name: _MICRO_FOLDER / Path(name).parent / own for name, own in MICRO_MODELS.items()}
     absent = [path for path in shipped.values() if not path.is_file()]
@@ -93,15 +106,15 @@ def micro_models(engine: Engine) -> Path:
         raise EngineError(
             f"the shipped micro models are incomplete: {absent[0]} is missing. Install the package again."
         )
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in shipped.values())).hexdigest()[:12]
-    folder = tiny.with_name(f"{tiny.name.replace('tiny', 'micro')}-{digest}")
-    for source in sorted(tiny.rglob("*.safetensors")):
-        name = source.relative_to(tiny).as_posix()
+    wanted = {TEXT_ENCODER: tiny / TEXT_ENCODER, **shipped}
+    digest = hashlib.sha256(repr(sorted(wanted)).encode() + b"".join(path.read_bytes() for path in shipped.values()))
+    folder = tiny.with_name(f"{tiny.name.replace('tiny', 'micro')}-{digest.hexdigest()[:12]}")
+    for name, source in wanted.items():
         path = folder / name
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        shutil.copyfile(shipped.get(name, source), partial)
+        shutil.copyfile(source, partial)
         partial.replace(path)
     return folder

@@ -18,8 +18,9 @@ WAVESPEED_FRAME_RATE = 16
 _STANDARD = ("wan21_flf2v", "wan22_flf2v")  # WaveSpeed's model is Wan 2.1
 _FAST = "wan22_flf2v_4step"
 SIZES = ("832*480", "480*832", "1280*720", "720*1280")
-# Small enough for two cores: longest side, frames.
-_DEMO_SIDE, _DEMO_FRAMES = 128, 17
+# What the micro models were trained on: the longer side, and the rest of a job's values.
+DEMO_SIDE = 64
+DEMO_VALUES: dict[str, Value] = {"67_length": 17, "57_steps": 20, "57_cfg": 1, "54_shift": 8}
 
 
 def every_workflow() -> dict[str, Bindings]:
@@ -59,7 +60,7 @@ class Offer:
             )
         return bindings
 
-    def wavespeed(self, fast: bool, demo: bool = False) -> Bindings:
+    def wavespeed(self, fast: bool) -> Bindings:
         """The workflow behind WaveSpeed's model. Raises Unavailable or Invalid."""
         if fast:
             if _FAST in self.workflows:
@@ -67,7 +68,7 @@ class Offer:
             if self.workflows:
                 text = "enable_fast_mode needs the 4-step LoRA files on every worker, which are not there; use false."
                 raise Invalid(text, field="enable_fast_mode")
-        for name in reversed(_STANDARD) if demo else _STANDARD:  # the demo's trained models are those of Wan 2.2
+        for name in _STANDARD:
             if name in self.workflows:
                 return self.workflows[name]
         raise Unavailable(f"{WAVESPEED_MODEL} can't be run now: no worker is ready.", retry_after_s=10)
@@ -113,7 +114,7 @@ class Checker:
         """The workflow and its values for WaveSpeed's fields. Raises Invalid or Unavailable."""
         given = WaveSpeedFields(fields)
         fast = given.boolean("enable_fast_mode", False)
-        bindings = offer.wavespeed(fast, self.demo)
+        bindings = offer.wavespeed(fast)
         width, height = (int(side) for side in given.choice("size", "832*480", SIZES).split("*"))
         seed = given.integer("seed", -1, -1, 9_999_999_999)
         values: dict[str, object] = {
@@ -170,18 +171,17 @@ def is_plain(text: str) -> bool:
 
 
 def _small(values: dict[str, Value]) -> dict[str, Value]:
-    """The demo renders every job small and short, so that it ends on a CPU; its page and model list say so."""
+    """The demo renders every job as its micro models were trained; its page and model list say so."""
     size = values.pop("71_widthx71_height", None)
     if "71_width" in values:
         width, height = int(values["71_width"]), int(values["71_height"])
     else:
         width, height = (int(side) for side in str(size).split(" ")[0].split("x"))
-    scale = min(1.0, _DEMO_SIDE / max(width, height))
+    scale = DEMO_SIDE / max(width, height)
     return values | {
         "71_width": max(32, round(width * scale / 2) * 2),
         "71_height": max(32, round(height * scale / 2) * 2),
-        "67_length": min(int(values["67_length"]), _DEMO_FRAMES),
-        "57_steps": min(int(values["57_steps"]), 6),
+        **DEMO_VALUES,
     }
 
 

@@ -22,7 +22,7 @@ from .decode import PictureError
 from .dial import Dialer, DialRefused
 from .engines import JobEngine
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
-from .examples import is_example
+from .examples import example_file, is_example
 from .jobs import JobStore, Verdict
 from .keys import Key
 from .links import Links
@@ -127,7 +127,7 @@ class JobService:
 
     async def _picture(self, field: str, text: str, key: Key) -> str:
         if is_example(text):
-            return f"example:{text}"
+            return f"example:{example_file(text, self.settings.demo)}"
         data: bytes | str
         own = self.links.asset_of(text)
         try:

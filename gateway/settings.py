@@ -173,7 +173,6 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     given: dict[str, Any] = {
         name: value for name in Settings.model_fields if (value := getattr(arguments, name, None)) is not None
     }
-    demo = bool(given.get("demo"))
     if getattr(arguments, "config", None):
         os.environ[CONFIG_VARIABLE] = str(Path(arguments.config).expanduser().absolute())  # the worker reads it too
     file = os.environ.get(CONFIG_VARIABLE)
@@ -185,8 +184,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise GatewayError(_said(error)) from None
     except ValueError as error:  # the file is no TOML
         raise GatewayError(f"The settings file {file} can't be read: {error}.") from None
-    if demo and "data" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"data": settings.data / "demo"})
+    if settings.demo:
+        data = settings.data if "data" in settings.model_fields_set else settings.data / "demo"
+        settings = settings.model_copy(update={"auth": False, "data": data})
     return settings
 
 

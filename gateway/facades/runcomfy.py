@@ -6,10 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ...engine.setup import MICRO_MODELS
 from ...workflows import Bindings
 from ..errors import NotFound
-from ..offer import Checker, every_workflow
+from ..offer import DEMO_SIDE, DEMO_VALUES, Checker, every_workflow
 from ..records import Job
 from .operation import (
     INTEGER,
@@ -179,15 +178,11 @@ def entry(call: Call, bindings: Bindings, *, schema: bool) -> dict[str, Any]:
     if schema:
         data["input_schema"] = bindings.input_schema()
     if call.settings.demo:
-        shows = "a real transition, soft" if _is_trained(bindings) else "noise"
-        data["note"] = f"Demo: tiny weights. Every video shows {shows}, small and short, whatever size is asked for."
+        data["note"] = (
+            f"Demo: micro models. Every video is a real transition, soft, {DEMO_SIDE} pixels on its longer side and "
+            f"{DEMO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and shift are asked for."
+        )
     return data
-
-
-def _is_trained(bindings: Bindings) -> bool:
-    """Whether the micro models stand in for this workflow's experts, and not random ones."""
-    experts = [f"{folder}/{file}" for folder, file in bindings.model_files() if folder == "diffusion_models"]
-    return all(expert in MICRO_MODELS for expert in experts)
 
 
 async def no_model(_call: Call) -> web.Response:

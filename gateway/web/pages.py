@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ...workflows import Bindings
 from ..errors import NotFound
-from ..examples import example_bytes, is_example
+from ..examples import example_bytes, example_file, example_prompt, is_example
 from ..facades.operation import BOOLEAN, INTEGER, STRING, Call, Operation, array, obj
 
 DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
@@ -107,7 +107,7 @@ async def static(call: Call) -> web.Response:
     """Send a part of the pages, or an example picture."""
     name = call.part("name")
     if is_example(name):
-        return web.Response(body=example_bytes(name), content_type="image/png")
+        return web.Response(body=example_bytes(example_file(name, call.settings.demo)), content_type="image/png")
     if name not in _names():
         raise NotFound("There is no such file.")
     return _file(name)
@@ -178,7 +178,7 @@ async def playground(call: Call) -> web.Response:
             "description": bindings.description,
             "first_image": bindings.first_image,
             "last_image": bindings.last_image,
-            "fields": _fields(bindings),
+            "fields": _fields(bindings, call.settings.demo),
         }
         for bindings in offered.values()
     ]
@@ -186,11 +186,13 @@ async def playground(call: Call) -> web.Response:
     return web.json_response({"auth": call.settings.auth, "demo": call.settings.demo, "models": models})
 
 
-def _fields(bindings: Bindings) -> list[dict[str, Any]]:
-    return [
+def _fields(bindings: Bindings, demo: bool) -> list[dict[str, Any]]:
+    shown = [
         {"name": name, "image": field.is_image, "required": field.required, **field.schema()}
         for name, field in bindings.fields.items()
     ]
+    prompt = {"default": example_prompt(demo)}  # the published one is about other pictures than those that are here
+    return [field | (prompt if field["name"] == "6_text" else {}) for field in shown]
 
 
 async def overview(call: Call) -> web.Response:

@@ -270,11 +270,10 @@ def test_a_gateway_without_a_worker_says_so(tmp_path: Path) -> None:
 def test_a_demo_is_small_and_says_so(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, auth=False, demo=True, seconds=5) as here:
-            assert "a real transition" in (await here.call("GET", f"/v1/models/{FLF2V}")).json["note"]
-            listing = (await here.call("GET", "/v1/models", params={"search": "2.1"})).json["models"]
-            assert ["noise" in model["note"] for model in listing] == [True]
-            job = await here.submit({**BODY, "71_widthx71_height": "1280x720 (16:9)"})
+            assert "64 pixels on its longer side" in (await here.call("GET", f"/v1/models/{FLF2V}")).json["note"]
+            job = await here.submit({**BODY, "71_widthx71_height": "1280x720 (16:9)", "57_steps": 8, "57_cfg": 3})
             values = here.jobs.get(job).values  # type: ignore[union-attr]
-            assert (values["71_width"], values["71_height"], values["67_length"]) == (128, 72, 17)
+            assert (values["71_width"], values["71_height"], values["67_length"]) == (64, 36, 17)
+            assert (values["57_steps"], values["57_cfg"], values["54_shift"]) == (20, 1, 8)
 
     run(main)

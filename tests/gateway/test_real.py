@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import av
 import pytest
-from PIL import Image, ImageChops, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageDraw, ImageOps, ImageStat
 from playwright.sync_api import Page, sync_playwright
 
 from wan_flf2v.engine.locate import Engine
@@ -107,6 +108,57 @@ def test_runcomfys_own_curl_lines_with_the_host_changed(demo: Serve) -> None:
     assert curl("--request", "POST", "--url", f"{request}/cancel", *key)["outcome"] == "not_cancellable"
 
 
+SKY, DISC = (120, 170, 220), (220, 60, 40)
+
+
+def disc(ground: Image.Image, centre: float, colour: Any) -> Image.Image:
+    """A disc in one flat colour, as a person draws it; its centre is at this share of the width."""
+    x, y, radius = centre * ground.width, ground.height / 2, 0.14 * ground.height
+    ImageDraw.Draw(ground).ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return ground
+
+
+def drawn(centre: float) -> Image.Image:
+    return disc(Image.new("RGB", (512, 512), SKY), centre, DISC)
+
+
+def share_at(frame: Image.Image, centre: float) -> float:
+    """How much of the disc is at this place: 1 for all of it, 0 for none."""
+    there = disc(Image.new("L", frame.size), centre, 255)
+    colour = ImageStat.Stat(frame, there).mean
+    axis = [end - start for start, end in zip(SKY, DISC, strict=True)]
+    along = sum((value - start) * part for value, start, part in zip(colour, SKY, axis, strict=True))
+    return along / sum(part * part for part in axis)
+
+
+def test_what_a_newcomer_draws_moves_and_does_not_fade(demo: Serve) -> None:
+    def link(picture: Image.Image) -> str:
+        data = io.BytesIO()
+        picture.save(data, "PNG")
+        return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+    first, last = drawn(0.2), drawn(0.76)
+    fade = Image.blend(first, last, 0.5)
+    assert share_at(fade, 0.48) < 0.1, "the measure takes a cross-fade for what it is"
+    fields = {"6_text": "x", "68_image": link(first), "62_image": link(last), "57_steps": 6}
+    status, ticket = demo.call("POST", "/v1/models/community/wan-2-2/first-last-frame", fields)
+    assert status == 200, ticket
+    deadline = time.monotonic() + 240
+    while (result := demo.call("GET", f"/v1/requests/{ticket['request_id']}/result")[1])["status"] != "succeeded":
+        assert result["status"] in ("in_queue", "in_progress"), result
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    video = images(fetch(result["output"]["video"]))
+    assert video[0].size == (64, 64)
+    assert share_at(video[len(video) // 2], 0.48) > 0.4
+
+
+def test_a_newcomer_finds_nothing_that_shows_noise(demo: Serve) -> None:
+    models = demo.call("GET", "/v1/models")[1]["models"]
+    assert [model["model_id"] for model in models] == ["community/wan-2-2/first-last-frame"]
+    assert "micro models" in models[0]["note"]
+
+
 def test_this_packs_remote_nodes_with_their_profiles_at_the_gateway(
     demo: Serve, engine: Engine, tmp_path: Path
 ) -> None:
@@ -148,8 +200,13 @@ def open_playground(page: Page, url: str) -> list[str]:
 
 def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, pictures: tuple[Path, Path]) -> None:
     problems = open_playground(page, demo.url)
-    page.click("#run")
-    assert "Start Image" in page.inner_text("#problem")
+    page.click("#run")  # the example pictures, with the prompt that belongs to them
+    play = "() => { const video = document.querySelector('#video'); return !video.paused && video.currentTime > 0 }"
+    page.wait_for_function(play, timeout=240_000)
+    assert page.evaluate("document.querySelector('#video').loop")
+    for side in ("first", "last"):
+        size = page.evaluate(f"document.querySelector('#outcome-{side}').naturalWidth")
+        assert size == 64, "the picture stands beside the video"
     page.set_input_files("#field-68_image", pictures[0])
     page.set_input_files("#field-62_image", pictures[1])
     page.fill("#field-57_steps", "99")
@@ -160,8 +217,8 @@ def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, 
     assert problems.pop().startswith("Failed to load resource")  # the browser's own note of the 422
     page.fill("#field-57_steps", "6")
     page.click("#run")
-    page.wait_for_selector("#video:not([hidden])", timeout=240_000)
-    page.wait_for_function("document.querySelector('#video').videoWidth === 128")
+    page.wait_for_selector("#outcome:not([hidden])", timeout=240_000)
+    page.wait_for_function("document.querySelector('#video').videoWidth === 64")
     line = page.text_content("#curl") or ""
     assert f"{demo.url}/v1/models/community/wan-2-2/first-last-frame" in line
     assert '"57_steps": 6' in line
@@ -185,11 +242,13 @@ def test_the_playground_fits_a_phone_and_works_by_keyboard(page: Page, demo: Ser
         visited.add(page.evaluate("document.activeElement.id"))
     assert {"field-68_image", "field-62_image", "field-6_text", "field-57_cfg", "run"} <= visited
     page.screenshot(path=screenshot_folder() / "playground-phone.png", full_page=True)
+    page.fill("#field-57_steps", "99")
     page.focus("#run")
     page.keyboard.press("Enter")
     page.wait_for_selector("#problem:not([hidden])")
-    assert page.evaluate("document.activeElement.id") == "field-68_image"
+    assert page.evaluate("document.activeElement.id") == "field-57_steps"
     page.set_viewport_size({"width": 1200, "height": 900})
+    assert problems.pop().startswith("Failed to load resource")
     assert problems == []
 
 

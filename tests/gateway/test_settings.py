@@ -54,6 +54,7 @@ def test_the_flags_of_before_keep_their_names_and_meaning(tmp_path: Path) -> Non
     assert (settings.public_url, settings.auth, settings.database_url) == ("https://host", False, "sqlite:////x.sqlite")
     assert settings_of(parsed("--demo", "--data", str(tmp_path))).data == tmp_path
     assert settings_of(parsed("--demo")).data.name == "demo"
+    assert not settings_of(parsed("--demo")).auth
 
 
 @pytest.mark.usefixtures("_clean")

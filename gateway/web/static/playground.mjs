@@ -46,6 +46,9 @@ function drawFields() {
   $("run").disabled = !chosen || state.job !== null;
   if (!chosen) return;
   const images = [chosen.first_image, chosen.last_image].map((name) => chosen.fields.find((field) => field.name === name));
+  for (const { name, default: example } of images) {
+    if (example && !state.pictures.has(name)) state.pictures.set(name, { preview: `/static/${example}`, link: example, ready: null });
+  }
   $("pictures").replaceChildren(...images.map(drop));
   $("fields").replaceChildren(...chosen.fields.filter((field) => !field.image).map(control));
   for (const name of state.pictures.keys()) if (!images.some((field) => field.name === name)) state.pictures.delete(name);
@@ -142,12 +145,14 @@ function drawCurl() {
 async function run(event) {
   event.preventDefault();
   $("problem").hidden = true;
+  document.querySelectorAll("[aria-invalid]").forEach((item) => item.removeAttribute("aria-invalid"));
   const chosen = model();
   const missing = chosen.fields.find((field) => field.image && !state.pictures.has(field.name));
   if (missing) return fail(Object.assign(new Error(`Choose a picture for "${missing.title}" first.`), { field: missing.name }));
   setBusy(true);
   $("stage").textContent = "Sending the pictures";
   try {
+    state.shown = [chosen.first_image, chosen.last_image].map((name) => state.pictures.get(name).preview);
     await Promise.all([...state.pictures.values()].map((entry) => entry.ready));
     const ticket = await call("POST", `/v1/models/${chosen.model_id}`, body());
     drawCurl();
@@ -187,7 +192,9 @@ async function follow(id) {
   const result = await call("GET", `/v1/requests/${id}/result`);
   if (result.status !== "succeeded") throw new Error(result.error || `The job ended as ${result.status}.`);
   $("video").src = result.output.video;
-  $("video").hidden = false;
+  $("outcome-first").src = state.shown[0];
+  $("outcome-last").src = state.shown[1];
+  $("outcome").hidden = false;
   $("download").href = result.output.video;
   $("download-row").hidden = false;
   finish("Done.");
@@ -203,7 +210,7 @@ function setBusy(busy) {
   $("run").disabled = busy || !model();
   $("run").textContent = busy ? "Running…" : "Run";
   if (busy) {
-    $("video").hidden = true;
+    $("outcome").hidden = true;
     $("video").removeAttribute("src");
     $("download-row").hidden = true;
     $("progress").hidden = false;
