@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.frames import build_mask, check_length, fit_frames, latent_length
+from wan_flf2v.flf2v.frames import build_mask, check_length, count_given, fit_frames, latent_length
 
 LENGTHS = st.integers(1, 40).map(lambda n: 4 * n + 1)
 
@@ -77,3 +77,56 @@ def test_pad_leaves_black_bars_and_the_whole_picture() -> None:
 def test_pictures_that_are_too_small_or_too_large_are_refused(size: tuple[int, int], cure: str) -> None:
     with pytest.raises(FLF2VError, match=f"between 16 and 16384 pixels.*{cure}"):
         fit_frames(torch.zeros(1, 1, 1, 3).expand(1, size[1], size[0], 3), 64, 64, "crop")
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 4])
+@pytest.mark.parametrize("end", [0, 1, 3, 5])
+def test_the_mask_names_exactly_the_given_frames(start: int, end: int) -> None:
+    clips = [torch.zeros(count, 16, 16, 3) if count else None for count in (start, end)]
+    mask = build_mask(21, 3, 5, *clips)
+    assert mask.shape == (1, 4, 6, 3, 5)
+    # Frame by frame, where the first one stands for four: [4, T] read column by column.
+    frames = mask[0].movedim(0, 1).reshape(24, 15)
+    assert torch.equal(frames, frames[:, :1].expand(24, 15))
+    assert frames[3:, 0].tolist() == [0.0] * start + [1.0] * (21 - start - end) + [0.0] * end
+    assert frames[:3, 0].tolist() == [0.0 if start else 1.0] * 3
+
+
+def test_given_frames_may_fill_the_clip_and_no_more() -> None:
+    def clip(count: int) -> torch.Tensor:
+        return torch.zeros(count, 16, 16, 3)
+
+    assert count_given(9, clip(4), clip(5)) == (4, 5)
+    assert count_given(9, None, clip(9)) == (0, 9)
+    assert build_mask(9, 2, 2, clip(4), clip(5)).eq(0).all()
+    with pytest.raises(FLF2VError, match="5 start and 5 end frames do not fit into a length of 9 frames"):
+        count_given(9, clip(5), clip(5))
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 16, 2), (1, 1, 16, 16, 3)])
+def test_what_is_no_picture_is_refused_with_its_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(FLF2VError, match=r"a picture must be \[frames, height, width, 3 or more channels\]; got \["):
+        fit_frames(torch.zeros(shape), 64, 64, "crop")
+
+
+@pytest.mark.parametrize("fit", ["crop", "stretch", "pad"])
+def test_a_frame_that_fits_already_is_not_touched(fit: str) -> None:
+    picture = torch.rand(2, 48, 64, 3)
+    assert torch.equal(fit_frames(picture, 64, 48, fit), picture)  # type: ignore[arg-type]
+
+
+def test_crop_keeps_the_middle_and_stretch_all_of_it() -> None:
+    thirds = torch.zeros(1, 16, 48, 3)
+    for third in range(3):
+        thirds[:, :, 16 * third : 16 * third + 16, third] = 1
+    assert torch.equal(fit_frames(thirds, 16, 16, "crop"), thirds[:, :, 16:32])
+    assert fit_frames(thirds, 96, 16, "stretch").mean((0, 1, 2)).tolist() == pytest.approx([1 / 3] * 3, abs=0.01)
+    tall = thirds.transpose(1, 2)
+    assert torch.equal(fit_frames(tall, 16, 16, "crop"), tall[:, 16:32])
+
+
+def test_pad_puts_an_odd_rest_to_the_right_and_below() -> None:
+    wide = fit_frames(torch.ones(1, 40, 60, 3), 64, 48, "pad")  # 64 x 42.67: 43 rows, 2 above and 3 below
+    assert wide[0, :, 0, 0].tolist() == pytest.approx([0.0] * 2 + [1.0] * 43 + [0.0] * 3)
+    tall = fit_frames(torch.ones(1, 100, 90, 3), 64, 48, "pad")  # 43.2: 43 columns, 10 before and 11 after
+    assert tall[0, 0, :, 0].tolist() == pytest.approx([0.0] * 10 + [1.0] * 43 + [0.0] * 11)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.shift import auto_shift, shift_interval, shift_sigma, unshift_sigma
+from wan_flf2v.flf2v.shift import auto_shift, shift_at, shift_interval, shift_sigma, unshift_sigma
 from wan_flf2v.flf2v.split import split_steps, steps_at_or_above
 
 shifts = st.floats(0.05, 100)
@@ -82,3 +82,38 @@ def test_auto_shift_keeps_away_from_the_float_tie_at_the_ends() -> None:
 def test_auto_shift_refuses_a_split_without_two_stages(high: int) -> None:
     with pytest.raises(FLF2VError, match=rf"high_steps must be between 1 and 3 for 4 steps; got {high}"):
         auto_shift(simple(4), high, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("steps", "high", "boundary", "shift"),
+    [
+        (4, 2, 0.9, 5.2),  # the mean of 3 and 9
+        (4, 1, 0.9, 1.73),  # from 0 to 3: of 1 and 3, as a shift below 1 is for nobody
+        (20, 1, 0.5, 0.04),  # from 0 to 0.053: of half the upper end and that end
+    ],
+)
+def test_auto_shift_is_the_geometric_mean_to_two_decimals(steps: int, high: int, boundary: float, shift: float) -> None:
+    assert auto_shift(simple(steps), high, boundary) == shift
+
+
+@pytest.mark.parametrize(("steps", "high", "end"), [(1000, 500, "upper"), (998, 500, "lower")])
+def test_auto_shift_is_not_rounded_onto_an_end_of_the_interval(steps: int, high: int, end: str) -> None:
+    low, above = shift_interval(simple(steps), high, 0.5)
+    assert (above if end == "upper" else low) == 1.0  # what two decimals would give
+    assert low < auto_shift(simple(steps), high, 0.5) < above
+
+
+def test_an_automatic_shift_needs_a_boundary_below_1() -> None:
+    with pytest.raises(FLF2VError, match="boundary must be below 1 for an automatic shift; got 1"):
+        auto_shift(simple(4), 2, 1)
+
+
+def test_an_interval_that_starts_at_the_largest_shift_is_refused() -> None:
+    times = [1.0, 1 / 101, 0.001]
+    assert shift_at(times[1], 0.5) == 100
+    with pytest.raises(FLF2VError, match="no shift up to 100 gives 2 of 3 steps"):
+        auto_shift(times, 2, 0.5)
+
+
+def test_no_shift_lifts_the_end_of_the_grid_onto_the_boundary() -> None:
+    assert shift_interval([1.0, 0.5, 0.0], 2, 0.9) == (pytest.approx(9), math.inf)

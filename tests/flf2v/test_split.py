@@ -52,6 +52,44 @@ def test_different_shifts_are_refused_with_the_factor_on_the_latent() -> None:
         check_hand_over(grid(20, 8), grid(20, 5), 10)
 
 
+@pytest.mark.parametrize(
+    ("difference", "passes"), [(0.00009, True), (-0.00009, True), (0.00011, False), (-0.00011, False)]
+)
+def test_grids_may_differ_at_the_hand_over_by_rounding_alone(difference: float, passes: bool) -> None:
+    high, low = [1.0, 0.5, 0.0], [1.0, 0.5 + difference, 0.0]
+    if passes:
+        check_hand_over(high, low, 1)
+    else:
+        with pytest.raises(FLF2VError, match="different shifts"):
+            check_hand_over(high, low, 1)
+
+
+def test_only_the_hand_over_itself_must_agree() -> None:
+    check_hand_over([1.0, 0.5, 0.2, 0.0], [0.9, 0.5, 0.3, 0.0], 1)
+
+
+def test_a_hand_over_before_any_noise_is_gone_scales_without_bound() -> None:
+    with pytest.raises(FLF2VError, match="would scale the latent by inf"):
+        check_hand_over([1.0, 0.5, 0.0], [0.9, 0.5, 0.0], 0)
+
+
+def test_different_numbers_of_steps_are_refused_with_both() -> None:
+    with pytest.raises(FLF2VError, match=r"run 4 and 5 steps. Send both through one Wan FLF2V Shift"):
+        check_hand_over(grid(4, 5), grid(5, 5), 2)
+
+
+def test_no_step_to_run_is_refused() -> None:
+    with pytest.raises(FLF2VError, match="nothing to sample"):
+        split_steps([0.3], 0.9)
+    assert split_steps([0.3, 0.0], 0.9).low == 1
+
+
+@pytest.mark.parametrize("high", [0, 4])
+def test_all_or_no_high_steps_may_be_set(high: int) -> None:
+    split = split_steps(grid(4, 5), 0.9, high)
+    assert (split.high, split.low, split.describe()) == (high, 4 - high, f"{high} high + {4 - high} low")
+
+
 def warned(steps: int, shift: float, high: int = -1, **options: object) -> str:
     split = split_steps(grid(steps, shift), 0.9, high)
     return " ".join(warnings_for(split, forced=high != -1, **options))  # type: ignore[arg-type]
@@ -77,3 +115,21 @@ def test_guidance_with_a_distilled_lora_is_warned_about() -> None:
 
 def test_an_uneven_split_with_a_distilled_lora_is_warned_about() -> None:
     assert "Use shift 5 with 4 steps" in warned(4, 50, distilled=True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "high", "warned_about"),
+    [(8, 6, True), (9, 8, False), (8, 5, False), (8, 3, False), (4, 3, False), (6, 1, True), (20, 2, False)],
+)
+def test_half_high_steps_are_asked_of_short_distilled_runs_alone(steps: int, high: int, warned_about: bool) -> None:
+    assert ("trained for half high-noise steps" in warned(steps, 5, high, distilled=True)) is warned_about
+    assert "LoRA" not in warned(steps, 5, high, cfg=3.5)
+
+
+@pytest.mark.parametrize(("cfg", "warned_about"), [(None, False), (1.0, False), (1.01, True), (1.5, True)])
+def test_any_guidance_above_1_is_too_much_for_a_distilled_lora(cfg: float | None, warned_about: bool) -> None:
+    assert ("distilled for cfg 1" in warned(4, 5, cfg=cfg, distilled=True)) is warned_about
+
+
+def test_a_split_that_was_not_set_by_hand_is_not_compared_with_the_boundary() -> None:
+    assert not any("high_steps is set" in text for text in warnings_for(split_steps(grid(4, 5), 0.9, 3), forced=False))

@@ -234,3 +234,92 @@ def test_a_whole_video_passes(tmp_path) -> None:
     path = tmp_path / "a"
     path.write_bytes(tiny_video())
     assert check_video(path) == ".mp4"
+
+
+def test_the_shipped_limits() -> None:
+    shipped = Downloader("https://api.example")
+    assert (shipped.max_bytes, shipped.max_seconds, shipped.idle_s, shipped.max_redirects) == (512 * 2**20, 900, 60, 3)
+
+
+def announced(length: int) -> Fault:
+    """An answer that promises so many bytes and then breaks off."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "video/mp4", "Content-Length": str(length)})
+        await answer.prepare(request)
+        await answer.write(tiny_video()[:64])
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    return Fault(respond=respond)
+
+
+@pytest.mark.parametrize(
+    ("length", "error", "why"),
+    [(512 * 2**20, DownloadError, "broke off"), (512 * 2**20 + 1, DownloadRefused, "more than the 512 MiB")],
+)
+def test_a_video_of_just_the_shipped_limit_is_begun_and_a_larger_one_is_not(
+    length, error, why, wavespeed, tmp_path
+) -> None:
+    wavespeed.fail_always("media", announced(length))
+    shipped = Downloader(wavespeed.url, QUICK)
+    with pytest.raises(error, match=why) as caught:
+        asyncio.run(shipped.fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "a"))
+    assert type(caught.value) is error
+    assert wavespeed.count("media") == (QUICK.download_attempts if error is DownloadError else 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def unannounced(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4"})
+    answer.enable_chunked_encoding()
+    await answer.prepare(request)
+    for start in range(0, len(tiny_video()), 100):
+        await answer.write(tiny_video()[start : start + 100])
+    return answer
+
+
+@pytest.mark.parametrize("respond", [unannounced, None], ids=["without a length", "with a length"])
+@pytest.mark.parametrize(("spare", "passes"), [(1, True), (0, True), (-1, False)])
+def test_a_video_just_above_the_limit_is_refused_and_one_just_below_kept(
+    spare, passes, respond, wavespeed, tmp_path
+) -> None:
+    if respond is not None:
+        wavespeed.fail_always("media", Fault(respond=respond))
+    limited = Downloader(wavespeed.url, QUICK, max_bytes=len(tiny_video()) + spare)
+    fetching = limited.fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "a", (told := []).append)
+    if passes:
+        assert asyncio.run(fetching).read_bytes() == tiny_video()
+        assert told[-1] == len(tiny_video())
+        assert told == sorted(told)
+    else:
+        with pytest.raises(DownloadRefused):
+            asyncio.run(fetching)
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("count", "passes"), [(3, True), (4, False)])
+def test_three_redirects_are_followed_and_not_a_fourth(count, passes, wavespeed, tmp_path) -> None:
+    wavespeed.fail("media", *[redirect("/media/next.mp4")] * count)
+    fetching = Downloader(wavespeed.url, QUICK).fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "a")
+    if passes:
+        assert asyncio.run(fetching) == tmp_path / "a.mp4"
+    else:
+        with pytest.raises(DownloadRefused, match="redirects more than 3 times"):
+            asyncio.run(fetching)
+
+
+async def stalled(request: web.Request) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": "video/mp4", "Content-Length": "5000"})
+    await answer.prepare(request)
+    await answer.write(tiny_video()[:64])
+    await asyncio.sleep(30)
+    return answer
+
+
+def test_a_download_that_stands_still_is_given_up_and_tried_again(wavespeed, tmp_path) -> None:
+    wavespeed.fail("media", Fault(respond=stalled))
+    impatient = Downloader(wavespeed.url, QUICK, idle_s=0.2)
+    assert asyncio.run(impatient.fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "a")).exists()
+    assert wavespeed.count("media") == 2

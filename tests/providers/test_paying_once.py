@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from email.utils import formatdate
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from wan_flf2v.providers.errors import (
     JournalError,
@@ -16,6 +18,7 @@ from wan_flf2v.providers.errors import (
     RateLimited,
 )
 from wan_flf2v.providers.journal import FILE_NAME
+from wan_flf2v.providers.reconcile import CLOCK_SKEW_S
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
 from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, rows
 from wan_flf2v.tests.doubles.vendor import Fault, Script
@@ -224,3 +227,90 @@ def test_submit_only_hands_the_id_on_and_the_next_run_collects(wavespeed, tmp_pa
     done = generate(wavespeed, tmp_path)
     assert done.request_id == handed.request_id
     assert wavespeed.count("submit") == 1
+
+
+def _cut_answer(length: int) -> object:
+    """An answer whose body breaks off after this many of the bytes that its head promised."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        body = b'{"code": 200, "data": {"id": "job-1", "status": "created"}}'
+        answer = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+        await answer.prepare(request)
+        await answer.write(body[:length])
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    return respond
+
+
+# What surely made no job, or says so: these may be sent again by whoever runs the job again.
+REFUSED = {400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 421, 422, 423, 424}
+REFUSED |= {426, 428, 431, 451, *range(300, 309)}
+ANSWERS: dict[str, tuple[Fault, bool]] = {
+    **{
+        f"HTTP {status.value}": (Fault(status=status.value, body={"message": "no"}), status.value not in REFUSED)
+        for status in HTTPStatus
+        if status.value >= 300 and status.value != 429
+    },
+    **{
+        f"code {code} inside 200": (Fault(status=200, body={"code": code, "data": None}), True)
+        for code in (500, 1, 999)
+    },
+    **{f"code {code} inside 200": (Fault(status=200, body={"code": code, "data": None}), False) for code in (400, 401)},
+    "a page": (Fault(status=200, body="<html>busy</html>"), True),
+    "nothing": (Fault(status=200, body=""), True),
+    "half an answer": (Fault(respond=_cut_answer(30)), True),  # type: ignore[arg-type]
+    "a head alone": (Fault(respond=_cut_answer(0)), True),  # type: ignore[arg-type]
+    "no connection any more": (Fault(drop=True), True),
+    "an id that is none": (Fault(status=200, body={"code": 200, "data": {"id": "../x"}}), True),
+    "a number as id": (Fault(status=200, body={"code": 200, "data": {"id": 7}}), True),
+    "null": (Fault(status=200, body="null"), True),
+}
+
+
+@pytest.mark.parametrize(("fault", "open_question"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_whatever_answers_a_submit_one_run_sends_it_once_and_another_only_after_a_refusal(
+    fault, open_question, wavespeed, tmp_path
+) -> None:
+    wavespeed.fail_always("submit", fault)
+    for run in (1, 2):
+        with pytest.raises(MaybeSubmitted if open_question else ProviderError) as caught:
+            generate(wavespeed, tmp_path)
+        assert isinstance(caught.value, MaybeSubmitted) is open_question
+        assert wavespeed.count("submit") == (1 if open_question else run)
+    assert {row.state for row in rows(tmp_path)} == {"uncertain" if open_question else "failed"}
+
+
+def test_a_lost_job_is_not_looked_for_before_it_was_sent(wavespeed, tmp_path) -> None:
+    generate(wavespeed, tmp_path / "other", job=job_of(noise_seed=1))
+    old = next(iter(wavespeed.jobs.values()))
+    old.created -= CLOCK_SKEW_S + 5
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted):
+        generate(wavespeed, tmp_path / "mine", job=job_of(noise_seed=2))
+    assert wavespeed.last("history").json["model"] == "wavespeed-ai/wan-flf2v"
+
+
+def test_a_job_that_this_journal_knows_is_nobody_elses(wavespeed, tmp_path) -> None:
+    generate(wavespeed, tmp_path, job=job_of(noise_seed=1), wait=False)
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted):
+        generate(wavespeed, tmp_path, job=job_of(noise_seed=2))
+
+
+def test_a_history_that_lags_behind_is_asked_again(wavespeed, tmp_path) -> None:
+    wavespeed.fail("submit", Fault(drop=True, work=True))
+    empty = Fault(status=200, body={"code": 200, "data": {"items": []}})
+    wavespeed.fail("history", empty, empty)
+    assert generate(wavespeed, tmp_path).request_id == next(iter(wavespeed.jobs))
+    assert (wavespeed.count("history"), wavespeed.count("submit")) == (3, 1)
+
+
+def test_the_other_services_send_an_unanswered_submit_once_too(runcomfy, tmp_path) -> None:
+    for service in ("runcomfy", "runcomfy-deployment"):
+        runcomfy.fail_always("submit", Fault(status=503, body=""))
+        for _ in range(2):
+            with pytest.raises(MaybeSubmitted):
+                generate(runcomfy, tmp_path, service)
+    assert runcomfy.count("submit") == 2

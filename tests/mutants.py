@@ -1,0 +1,163 @@
+"""``python run.py mutants PACKAGE``: which small faults, put into a package one at a time, do its fast tests notice?
+
+mutmut does the work, in a copy below ``.engine/mutants``: there the project lies in a folder called as the package
+is, which mutmut expects and the root folder need not be. What it found stays there, so that the next run tries only
+what is new, what was changed, and what nothing noticed before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = ROOT / ".engine" / "mutants"
+# Which tests may notice a fault in a package; of these, mutmut runs those that call the changed function.
+TESTS = {
+    "flf2v": ["tests/flf2v"],
+    "providers": ["tests/providers"],
+    "workflows": ["tests/workflows"],
+    "engine": ["tests/engine"],
+    "cli": ["tests/cli"],
+    "nodes": ["tests/nodes"],
+    "gateway": ["tests/gateway"],
+}
+# Sentences are for people: their wording is nothing to test. Logging is neither.
+NOT_MUTATED = [r"""f?["'][^"'{]*[a-z,] [a-z][^"']*["']""", r"\b_?log\.\w+\("]
+NOTICED = ("killed", "timeout", "segfault", "caught by type check")
+
+
+def main(arguments: list[str]) -> int:
+    """Run mutmut on the chosen packages and print a table; 1 when a score is below ``--at-least``."""
+    parser = argparse.ArgumentParser(prog="run.py mutants", description=__doc__)
+    parser.add_argument("packages", nargs="+", choices=sorted(TESTS))
+    parser.add_argument("--modules", default="", help="only these modules of the package, such as split,shift")
+    parser.add_argument("--processes", type=int, default=1, help="how many mutants at a time")
+    parser.add_argument("--table", action="store_true", help="run nothing, print what is known")
+    parser.add_argument("--at-least", type=float, default=0, metavar="PERCENT", help="exit with 1 below this score")
+    options = parser.parse_args(arguments)
+    lowest = 100.0
+    for package in options.packages:
+        folder = PLACE / package
+        if not options.table:
+            run(package, folder, options.modules, options.processes)
+        lowest = min(lowest, show(package, folder))
+    return 1 if lowest < options.at_least else 0
+
+
+def run(package: str, folder: Path, modules: str, processes: int) -> None:
+    """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier."""
+    copy_project(folder)
+    (folder / "pyproject.toml").write_text(configuration(package))
+    (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # tests may call other functions than before
+    survivors = [name for name, status in statuses(folder).items() if status not in NOTICED]
+    mutmut(folder, processes, [f"wan_flf2v.{package}.{module}.*" for module in modules.split(",") if module])
+    again = set(survivors) & set(statuses(folder))
+    if again and not modules:
+        mutmut(folder, processes, sorted(again))
+
+
+def copy_project(folder: Path) -> None:
+    """The project's files as ``wan_flf2v`` in this folder, and nothing that is not one of them any more."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    names = {name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
+    mutated = folder / "mutants" / "wan_flf2v"
+    for copy in (folder / "wan_flf2v", mutated):
+        for path in [path for path in copy.rglob("*") if path.is_file() and path.suffix not in (".meta", ".spans")]:
+            if ".engine" not in path.parts[len(copy.parts) :] and path.relative_to(copy).as_posix() not in names:
+                path.unlink()
+    for name in names:
+        target = folder / "wan_flf2v" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+    mutated.mkdir(parents=True, exist_ok=True)
+    if not (mutated / ".engine").exists():
+        (mutated / ".engine").symlink_to(ROOT / ".engine", target_is_directory=True)
+
+
+def configuration(package: str) -> str:
+    """mutmut's settings for one package."""
+    settings = {
+        "source_paths": ["wan_flf2v"],
+        "only_mutate": [f"wan_flf2v/{package}/*.py"],
+        "also_copy": ["wan_flf2v"],
+        "do_not_mutate_patterns": NOT_MUTATED,
+        "mutate_only_covered_lines": True,
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "wan_flf2v.tests.mutants", "-m", "not slow"],
+        "pytest_add_cli_args_test_selection": [f"wan_flf2v/{tests}" for tests in TESTS[package]],
+        "timeout_multiplier": 8,  # of 15, which holds up a fault that never ends for half a minute
+        "process_isolation": "forkserver",  # torch and event loops of earlier tests must not be in a mutant's process
+        "use_git_change_detection": False,
+    }
+    # A JSON list of texts, a text or a number is TOML as well.
+    return "[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
+def mutmut(folder: Path, processes: int, names: list[str]) -> None:
+    """One run of mutmut; names = exactly these mutants."""
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
+    # Processes that tests start import the copy with the fault too.
+    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "mutants")}, check=True)
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    """What is known of each mutant, by name."""
+    if not (folder / "mutants").is_dir() or not (folder / "pyproject.toml").exists():
+        return {}
+    command = [sys.executable, "-m", "mutmut", "results", "--all", "true"]
+    listed = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    return dict(line.strip().rsplit(": ", 1) for line in listed.splitlines() if "__mutmut_" in line)
+
+
+def show(package: str, folder: Path) -> float:
+    """Print the scores by module and the names of what survived; returns the package's score in per cent."""
+    known = statuses(folder)
+    modules: dict[str, Counter[str]] = {}
+    for name, status in known.items():
+        modules.setdefault(name.removeprefix("wan_flf2v.").rpartition(".")[0], Counter())[status] += 1
+    print(f"\n{'module':<28}{'mutants':>8}{'noticed':>8}{'survived':>9}{'untried':>8}{'score':>8}")
+    total: Counter[str] = Counter()
+    for module, counts in sorted(modules.items()):
+        total += counts
+        _line(module, counts)
+    _line(package, total)
+    for name, status in sorted(known.items()):
+        if status not in (*NOTICED, "not checked"):
+            print(f"  {status}: {name}")
+    if known:
+        print(f"See one with: cd {folder.relative_to(ROOT)} && ../../../.venv/bin/mutmut show NAME")
+    return _score(total)
+
+
+def pytest_sessionstart() -> None:
+    """As a pytest plugin: forget what the unchanged code has cached, or a fault in what fills a cache is not seen."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("wan_flf2v.")]:
+        for value in list(vars(module).values()):
+            if callable(clear := getattr(value, "cache_clear", None)):
+                clear()
+
+
+def _score(counts: Counter[str]) -> float:
+    tried = counts.total() - counts["not checked"]
+    return 100 * sum(counts[status] for status in NOTICED) / tried if tried else 100.0
+
+
+def _line(title: str, counts: Counter[str]) -> None:
+    noticed, untried = sum(counts[status] for status in NOTICED), counts["not checked"]
+    survived = counts.total() - noticed - untried
+    print(f"{title:<28}{counts.total():>8}{noticed:>8}{survived:>9}{untried:>8}{_score(counts):>7.1f}%")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""What makes two jobs the same: everything that the result depends on, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from wan_flf2v.providers import model
+from wan_flf2v.providers.calls import Picture
+from wan_flf2v.providers.models import SERVICES, Job, Model, Service, _entries
+from wan_flf2v.tests.doubles.remote import FIRST, LAST, generate, rows
+from wan_flf2v.workflows import Field
+
+OTHER = Picture(data=b"\x89PNG\r\n\x1a\n other")
+
+
+def models_of(service: Service) -> list[Model]:
+    """Every model of a service; of deployments, one."""
+    names = ["dep-1"] if service == "runcomfy-deployment" else list(_entries()[service])
+    return [model(service, name) for name in names]
+
+
+def two_values(field: Field, *, free: bool) -> list[Any]:
+    """Two different values that the field takes."""
+    if field.enum is not None and len(field.enum) > 1:
+        return list(field.enum[:2])
+    if field.type == "boolean":
+        return [False, True]
+    if field.type == "string":
+        return ["a kite", "a kite."]
+    limits = field.accepts if free else {**field.accepts, **field.limits}
+    low = limits["minimum"]
+    return [low, low + (limits.get("step") or 1)]
+
+
+def complete(chosen: Model) -> dict[str, Any]:
+    """A value for every field that takes one."""
+    pictures = (chosen.first_image, chosen.last_image)
+    return {
+        name: two_values(field, free=chosen.free)[0] for name, field in chosen.fields.items() if name not in pictures
+    }
+
+
+def changed(chosen: Model) -> dict[str, Job]:
+    """For every field, picture, and the model itself: the complete job with that alone changed."""
+    values = complete(chosen)
+    jobs = {"nothing": Job.build(chosen, values, FIRST, LAST)}
+    for name in values:
+        other = two_values(chosen.fields[name], free=chosen.free)[1]
+        jobs[name] = Job.build(chosen, {**values, name: other}, FIRST, LAST)
+    jobs["first"] = Job.build(chosen, values, OTHER, LAST)
+    jobs["last"] = Job.build(chosen, values, FIRST, OTHER)
+    jobs["swapped"] = Job.build(chosen, values, LAST, FIRST)
+    jobs["by url"] = Job.build(chosen, values, Picture(url="https://example.com/a.png"), LAST)
+    jobs["by another url"] = Job.build(chosen, values, Picture(url="https://example.com/b.png"), LAST)
+    jobs["model"] = Job.build(dataclasses.replace(chosen, id="another/model"), values, FIRST, LAST)
+    jobs["service"] = Job.build(dataclasses.replace(chosen, service="elsewhere"), values, FIRST, LAST)  # type: ignore[arg-type]
+    return jobs
+
+
+MODELS = [chosen for service in SERVICES for chosen in models_of(service)]
+
+
+@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+def test_jobs_that_differ_in_any_field_or_picture_have_different_keys(chosen: Model) -> None:
+    jobs = changed(chosen)
+    assert set(jobs) >= set(chosen.fields) - {chosen.first_image, chosen.last_image}
+    assert {field.name for field in dataclasses.fields(Job)} == {"model", "values", "first", "last"}
+    keys = {name: job.content_key("me", "https://api.example") for name, job in jobs.items()}
+    assert len(set(keys.values())) == len(keys), keys
+
+
+def test_other_accounts_and_other_addresses_are_other_jobs() -> None:
+    job = Job.build(MODELS[0], complete(MODELS[0]), FIRST, LAST)
+    places = [("me", "https://a.example"), ("you", "https://a.example"), ("me", "https://b.example")]
+    assert len({job.content_key(*place) for place in places}) == 3
+
+
+@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+def test_a_field_that_is_left_out_is_not_a_field_that_was_given(chosen: Model) -> None:
+    """What a provider takes for a default may change under us."""
+    values = complete(chosen)
+    whole = Job.build(chosen, values, FIRST, LAST).content_key("me", "https://api.example")
+    for name, field in chosen.fields.items():
+        if name in values and not field.required and field.together_with is None:
+            rest = {
+                key: value for key, value in values.items() if key != name and chosen.fields[key].together_with != name
+            }
+            assert Job.build(chosen, rest, FIRST, LAST).content_key("me", "https://api.example") != whole
+
+
+def test_the_order_of_values_and_where_equal_bytes_came_from_make_no_difference() -> None:
+    values = complete(MODELS[0])
+    turned = dict(reversed(values.items()))
+    copy = Picture(data=bytes(FIRST.data or b""), media_type="image/png")
+    keys = {
+        Job.build(MODELS[0], values, FIRST, LAST).content_key("me", "https://a.example"),
+        Job.build(MODELS[0], turned, copy, LAST).content_key("me", "https://a.example"),
+    }
+    assert len(keys) == 1
+
+
+def test_no_job_is_given_another_ones_video(wavespeed, tmp_path) -> None:
+    chosen = model("wavespeed")
+    jobs = {name: job for name, job in changed(chosen).items() if name not in ("model", "service")}
+    ids = {name: generate(wavespeed, tmp_path, job=job, wait=False).request_id for name, job in jobs.items()}
+    assert len(set(ids.values())) == len(ids) == wavespeed.count("submit")
+    again = {name: generate(wavespeed, tmp_path, job=job, wait=False).request_id for name, job in jobs.items()}
+    assert again == ids
+    assert wavespeed.count("submit") == len(ids)
+    sent = {job.id: job.body for job in wavespeed.jobs.values()}
+    for name, job in jobs.items():
+        assert {key: sent[ids[name]][key] for key in job.values} == dict(job.values)
+    written = {row.request_id: row.inputs for row in rows(tmp_path)}
+    for name, job in jobs.items():
+        assert written[ids[name]]["first_image"] == job.first.digest
+        assert written[ids[name]]["last_image"] == job.last.digest
