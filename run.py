@@ -1,8 +1,9 @@
 """The one entry point: ``python run.py COMMAND …`` makes ``.venv``, installs what the command needs, and runs it.
 
 ``python run.py demo`` makes a video on the real ComfyUI without a GPU or downloaded weights; ``python run.py test`` runs
-the tests; ``python run.py check`` runs the linters, type checkers and JavaScript tests; every other command is passed to
-``wan-flf2v``, in the folder that it is called from. Standard library only: this file runs before anything is installed.
+the tests; ``python run.py check`` runs the linters, type checkers and JavaScript tests; ``python run.py mutants PACKAGE``
+asks which faults the tests notice; every other command is passed to ``wan-flf2v``, in the folder that it is called from.
+Standard library only: this file runs before anything is installed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 WITHOUT_DEPENDENCIES = ["spandrel", "kornia"]
 SETUP_TIME = "about 400 MB are downloaded and unpacked into this folder, which takes 1 to 5 minutes"
 SERVER_COMMANDS = {"serve", "worker", "keys", "status"}
-DEVELOPER_COMMANDS = {"test", "check", "bench"}
+DEVELOPER_COMMANDS = {"test", "check", "bench", "mutants"}
 
 
 class SetupError(Exception):
@@ -55,6 +56,8 @@ def main(arguments: list[str]) -> int:
         return run([str(BIN / "pytest"), *(arguments[1:] or ["tests"])], ROOT)
     if command == "check":
         return check()
+    if command == "mutants":
+        return run([str(PYTHON), str(ROOT / "tests" / "mutants.py"), *arguments[1:]], ROOT)
     return run([str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *arguments])
 
 
