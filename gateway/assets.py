@@ -1,22 +1,32 @@
-"""Pictures that came in and videos that came out: rows in the database, bytes in a folder or, on Postgres, in it."""
+"""Pictures that came in and videos that came out: rows in the database, bytes in a folder or, on Postgres, in it.
+
+Equal bytes are stored once, under their SHA-256. A row that nobody needs any more is disowned, in whatever transaction
+ends its need; ``collect`` then removes it, and the bytes when it was the last one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .database import ASSETS, BLOBS, Database, now
+from .database import ASSETS, BLOBS, JOBS, Database, now
 
 _PART = 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
+_NOBODY = ""  # the owner of a row to be collected
+_ROUND = 200
+Kind = Literal["upload", "input", "output"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class Asset:
     size: int
     complete: bool
     created_at: float
+    kind: Kind
+    content: str
 
 
 class AssetStore:
@@ -42,44 +54,61 @@ class AssetStore:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def put(self, data: bytes, *, owner: str, filename: str, media_type: str, job: str = "") -> Asset:
+    def put(
+        self, data: bytes, *, owner: str, filename: str, media_type: str, job: str = "", kind: Kind = "output"
+    ) -> Asset:
         """Store bytes under a fresh id."""
-        asset = Asset(secrets.token_hex(16), owner, job, filename, media_type, len(data), True, now())
-        with self.database.write() as connection:
-            connection.execute(sa.insert(ASSETS).values(**asset.__dict__))
-            self._write(asset.id, data, connection)
+        content = hashlib.sha256(data).hexdigest()
+        asset = Asset(
+            secrets.token_hex(16), owner, job, filename, media_type, len(data), True, now(), kind, content
+        )  # fmt: skip
+        self._store(content, data, sa.insert(ASSETS).values(**asset.__dict__))
         return asset
 
     def announce(self, *, owner: str, filename: str, media_type: str, size: int) -> Asset:
         """A place for an upload that is yet to come."""
-        asset = Asset(secrets.token_hex(16), owner, "", filename, media_type, size, False, now())
+        asset = Asset(secrets.token_hex(16), owner, "", filename, media_type, size, False, now(), "upload", "")
         with self.database.write() as connection:
             connection.execute(sa.insert(ASSETS).values(**asset.__dict__))
         return asset
 
     def fill(self, asset_id: str, data: bytes, media_type: str) -> bool:
         """Store an announced upload's bytes; False when there is no such place, or it is filled already."""
-        waiting = sa.and_(ASSETS.c.id == asset_id, ASSETS.c.complete.is_(False))
-        values = {"complete": True, "size": len(data), "media_type": media_type}
+        content = hashlib.sha256(data).hexdigest()
+        waiting = sa.and_(ASSETS.c.id == asset_id, ASSETS.c.complete.is_(False), ASSETS.c.owner != _NOBODY)
+        values = {"complete": True, "size": len(data), "media_type": media_type, "content": content}
+        return self._store(content, data, sa.update(ASSETS).where(waiting).values(**values))
+
+    def share(self, asset: Asset, job: str) -> Asset | None:
+        """A row of this job's own for the same bytes; None when they went meanwhile."""
+        mine = replace(asset, id=secrets.token_hex(16), job=job, kind="input", created_at=now())
         with self.database.write() as connection:
-            if connection.execute(sa.update(ASSETS).where(waiting).values(**values)).rowcount != 1:
-                return False
-            self._write(asset_id, data, connection)
-        return True
+            self._lock(connection, [_name(asset)])
+            there = sa.select(sa.literal(1)).where(ASSETS.c.id == asset.id, ASSETS.c.owner != _NOBODY)
+            if connection.execute(there).first() is None:
+                return None
+            connection.execute(sa.insert(ASSETS).values(**{**mine.__dict__, "content": _name(asset)}))
+        return mine
 
     def get(self, asset_id: str) -> Asset | None:
         """An asset's row; None when there is none."""
         if not _ID.fullmatch(asset_id):
             return None
+        query = sa.select(ASSETS).where(ASSETS.c.id == asset_id, ASSETS.c.owner != _NOBODY)
         with self.database.read() as connection:
-            row = connection.execute(sa.select(ASSETS).where(ASSETS.c.id == asset_id)).first()
+            row = connection.execute(query).first()
         return None if row is None else _asset(row)
+
+    def path(self, asset: Asset) -> Path | None:
+        """The file with an asset's bytes, where they are in a folder."""
+        return None if self.folder is None else self.folder / _name(asset)
 
     def read(self, asset: Asset, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``stop``, in pieces."""
         stop = asset.size if stop is None else min(stop, asset.size)
-        if self.folder is not None:
-            with (self.folder / asset.id).open("rb") as file:
+        path = self.path(asset)
+        if path is not None:
+            with path.open("rb") as file:
                 file.seek(start)
                 while start < stop and (piece := file.read(min(_PART, stop - start))):
                     start += len(piece)
@@ -88,7 +117,7 @@ class AssetStore:
         while start < stop:
             part, offset = divmod(start, _PART)
             with self.database.read() as connection:
-                query = sa.select(BLOBS.c.data).where(BLOBS.c.asset == asset.id, BLOBS.c.part == part)
+                query = sa.select(BLOBS.c.data).where(BLOBS.c.asset == _name(asset), BLOBS.c.part == part)
                 data = bytes(connection.execute(query).scalar_one())
             piece = data[offset : offset + stop - start]
             start += len(piece)
@@ -98,63 +127,133 @@ class AssetStore:
         """All of an asset's bytes."""
         return b"".join(self.read(asset))
 
-    def count(self, owner: str) -> int:
-        """How many uploads a key has lying here."""
+    def make_room(self, owner: str, size: int, limit: int) -> bool:
+        """Whether the pictures of a key's uploads and unfinished jobs, with so many bytes more, keep to the limit.
+
+        Its oldest uploads go first where they don't: a job that uses one has a row of its own.
+        """
+        mine = sa.and_(ASSETS.c.owner == owner, ASSETS.c.kind.in_(("upload", "input")))
         with self.database.read() as connection:
-            query = sa.select(sa.func.count()).where(ASSETS.c.owner == owner, ASSETS.c.job == "")
-            return int(connection.execute(query).scalar_one())
+            total = sa.select(sa.func.coalesce(sa.func.sum(ASSETS.c.size), 0)).where(mine)
+            over = int(connection.execute(total).scalar_one()) + size - limit
+            if over <= 0:
+                return True
+            oldest = sa.select(ASSETS.c.id, ASSETS.c.size).where(mine, ASSETS.c.kind == "upload")
+            going = []
+            for row in connection.execute(oldest.order_by(ASSETS.c.created_at)):
+                if over <= 0:
+                    break
+                going.append(row.id)
+                over -= row.size
+        if over > 0:
+            return False
+        self.remove(going)
+        return True
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Forget assets and their bytes."""
-        with self.database.write() as connection:
-            delete_rows(connection, ASSETS.c.id.in_(ids))
-        if self.folder is not None:
-            for asset_id in ids:
-                (self.folder / asset_id).unlink(missing_ok=True)
+        """Forget assets, and their bytes when these were the last to need them."""
+        self._disown(ASSETS.c.id.in_(ids))
 
     def remove_of_jobs(self, job_ids: Sequence[str]) -> None:
-        """Forget what these jobs put out."""
-        with self.database.read() as connection:
-            ids = list(connection.execute(sa.select(ASSETS.c.id).where(ASSETS.c.job.in_(job_ids))).scalars())
-        self.remove(ids)
+        """Forget what these jobs took in and put out."""
+        self._disown(ASSETS.c.job.in_(job_ids))
 
     def remove_uploads(self, before: float) -> None:
         """Forget uploads that came in before this time."""
-        with self.database.read() as connection:
-            old = sa.and_(ASSETS.c.job == "", ASSETS.c.created_at < before)
-            ids = list(connection.execute(sa.select(ASSETS.c.id).where(old)).scalars())
-        if ids:
-            self.remove(ids)
+        self._disown(sa.and_(ASSETS.c.job == "", ASSETS.c.created_at < before))
 
     def remove_strays(self, before: float) -> None:
-        """Delete files older than this time that no row names: what a killed process had begun to write, or wrote last."""
+        """Forget pictures older than this time whose job was never accepted, and files that no row names."""
+        orphan = sa.and_(
+            ASSETS.c.kind == "input", ASSETS.c.created_at < before, ASSETS.c.job.not_in(sa.select(JOBS.c.id))
+        )
+        self._disown(orphan)
         for path in [] if self.folder is None else list(self.folder.iterdir()):
-            try:
-                if path.stat().st_mtime < before and self.get(path.name) is None:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    with self.database.write() as connection:
+                        if not self._used(connection, [path.name]):
+                            path.unlink()
 
-    def _write(self, asset_id: str, data: bytes, connection: Connection) -> None:
-        if self.folder is not None:
-            handle, scratch = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, self.folder / asset_id)
-            return
-        parts = range(-(-len(data) // _PART))
-        rows = [{"asset": asset_id, "part": part, "data": data[part * _PART : (part + 1) * _PART]} for part in parts]
-        if rows:
-            connection.execute(sa.insert(BLOBS), rows)
+    def collect(self) -> None:
+        """Remove disowned rows, and the bytes that no other row names."""
+        while True:
+            with self.database.write() as connection:
+                query = sa.select(ASSETS).where(ASSETS.c.owner == _NOBODY).limit(_ROUND)
+                gone = [_asset(row) for row in connection.execute(query)]
+                names = sorted({_name(asset) for asset in gone})
+                self._lock(connection, names)
+                connection.execute(sa.delete(ASSETS).where(ASSETS.c.id.in_([asset.id for asset in gone])))
+                unused = set(names) - self._used(connection, names)
+                if self.folder is None:
+                    connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(unused)))
+                else:  # before the commit: a crash leaves only the rows
+                    for name in unused:
+                        (self.folder / name).unlink(missing_ok=True)
+            if len(gone) < _ROUND:
+                return
+
+    def _disown(self, which: sa.ColumnElement[bool]) -> None:
+        with self.database.write() as connection:
+            disown(connection, which)
+        self.collect()
+
+    def _used(self, connection: Connection, names: Iterable[str]) -> set[str]:
+        """Which of these names of stored bytes a row needs."""
+        named = (ASSETS.c.content.in_(names), sa.and_(ASSETS.c.content == "", ASSETS.c.id.in_(names)))
+        rows = connection.execute(sa.select(ASSETS.c.id, ASSETS.c.content).where(sa.or_(*named)))
+        return {row.content or row.id for row in rows}
+
+    def _lock(self, connection: Connection, names: Iterable[str]) -> None:
+        """Let nobody else add or remove rows for these bytes until the transaction ends; SQLite has one writer anyway."""
+        for name in [] if self.database.sqlite else sorted(names):
+            number = int(name[:15] or "0", 16)
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+    def _store(self, content: str, data: bytes, row: sa.Insert | sa.Update) -> bool:
+        """Store bytes unless they are there, then the row; False when the row changed nothing."""
+        path = None if self.folder is None else self.folder / content
+        scratch = None if path is None or path.exists() else self._scratch(data)
+        try:
+            with self.database.write() as connection:
+                self._lock(connection, [content])
+                if connection.execute(row).rowcount == 0:
+                    return False
+                if path is None:
+                    self._store_parts(connection, content, data)
+                elif not path.exists():  # the writer alone may look: it may have been removed a moment ago
+                    os.replace(scratch or self._scratch(data), path)
+        finally:
+            if scratch is not None:
+                scratch.unlink(missing_ok=True)
+        return True
+
+    def _scratch(self, data: bytes) -> Path:
+        """A file beside its place, on the disk."""
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return Path(name)
+
+    def _store_parts(self, connection: Connection, content: str, data: bytes) -> None:
+        if connection.execute(sa.select(BLOBS.c.part).where(BLOBS.c.asset == content).limit(1)).first() is None:
+            parts = range(-(-len(data) // _PART))
+            rows = [{"asset": content, "part": part, "data": data[part * _PART : (part + 1) * _PART]} for part in parts]
+            if rows:
+                connection.execute(sa.insert(BLOBS), rows)
+
+
+def _name(asset: Asset) -> str:
+    """What its bytes are stored under: the content's hash, or as the first release did the id."""
+    return asset.content or asset.id
 
 
 def _asset(row: Row[tuple[object, ...]]) -> Asset:
     return Asset(**row._mapping)
 
 
-def delete_rows(connection: Connection, which: sa.ColumnElement[bool]) -> None:
-    """Delete these assets' rows, and their bytes where the database holds them, in this transaction."""
-    connection.execute(sa.delete(BLOBS).where(BLOBS.c.asset.in_(sa.select(ASSETS.c.id).where(which))))
-    connection.execute(sa.delete(ASSETS).where(which))
+def disown(connection: Connection, which: sa.ColumnElement[bool]) -> None:
+    """Let ``collect`` remove these assets, from the end of this transaction on."""
+    connection.execute(sa.update(ASSETS).where(which).values(owner=_NOBODY, complete=False))

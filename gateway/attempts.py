@@ -8,7 +8,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .assets import delete_rows
+from .assets import disown
 from .database import ASSETS, ATTEMPTS, JOBS, OUTBOX, Database, new_id, now
 from .records import OPEN_STATES, Claim, State
 
@@ -118,7 +118,7 @@ def end_job(
     )
     # A worker that died between storing a video and this leaves a row that no answer names.
     kept = [str(output["asset"]) for output in outputs]
-    delete_rows(connection, sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in(kept)))
+    disown(connection, sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in(kept)))
     _close(connection, row.id, row.attempt, state)
     if row.webhook:
         _tell(connection, row.id, state)

@@ -12,9 +12,13 @@ _LARGEST = 64
 
 
 class Batches(Generic[T, R]):
-    """``work`` answers a list of items with a list of answers; ``ask`` is one item's way to its answer."""
+    """``work`` answers a list of items with a list of answers; ``ask`` is one item's way to its answer.
 
-    def __init__(self, work: Callable[[list[T]], Awaitable[list[R]]]) -> None:
+    What fails because of an item, one of ``faults``, fails it alone: the others are worked on one by one.
+    """
+
+    def __init__(self, work: Callable[[list[T]], Awaitable[list[R]]], faults: tuple[type[Exception], ...] = ()) -> None:
+        self._faults = faults
         self._work = work
         self._inbox: asyncio.Queue[tuple[T, asyncio.Future[R]]] = asyncio.Queue()
 
@@ -31,12 +35,24 @@ class Batches(Generic[T, R]):
             while len(batch) < _LARGEST and not self._inbox.empty():
                 batch.append(self._inbox.get_nowait())
             try:
-                answers = await self._work([item for item, _ in batch])
+                await self._answer(batch)
+            except self._faults:
+                for one in batch:
+                    try:
+                        await self._answer([one])
+                    except Exception as error:  # noqa: BLE001 - handed to the waiting request
+                        _fail([one], error)
             except Exception as error:  # noqa: BLE001 - handed to every waiting request
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+                _fail(batch, error)
+
+    async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
+        answers = await self._work([item for item, _ in batch])
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+
+def _fail(batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -77,13 +77,16 @@ ASSETS = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("complete", sa.Boolean, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("kind", sa.String(8), nullable=False, server_default=""),
+    sa.Column("content", sa.String(64), nullable=False, server_default=""),
     sa.Index("flf2v_assets_owner", "owner", "created_at"),
     sa.Index("flf2v_assets_job", "job"),
+    sa.Index("flf2v_assets_content", "content"),
 )
 BLOBS = sa.Table(
     "flf2v_blobs",
     META,
-    sa.Column("asset", sa.String(32), primary_key=True),
+    sa.Column("asset", sa.String(64), primary_key=True),
     sa.Column("part", sa.Integer, primary_key=True),
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
@@ -97,6 +100,17 @@ KEYS = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("used_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("webhook_turn", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("webhook_turned_at", sa.Float),
+)
+RATES = sa.Table(
+    "flf2v_rates",
+    META,
+    sa.Column("key", sa.String(120), primary_key=True),
+    sa.Column("turn", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.Integer, nullable=False),
+    sa.Column("before", sa.Integer, nullable=False),
 )
 IDEMPOTENCY = sa.Table(
     "flf2v_idempotency",
@@ -170,6 +184,12 @@ class Database:
         with self.engine.begin() as connection:
             yield connection
 
+    def wipe(self) -> None:
+        """Take what was deleted out of SQLite's log too, as far as nobody reads there just now."""
+        if self.sqlite:
+            with self.read() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -185,6 +205,7 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA busy_timeout=30000")
         connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten
         connection.execute("PRAGMA synchronous=FULL")  # an accepted job must survive a power cut
 
     @event.listens_for(engine, "begin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from .attempts import end_job, locked
 from .database import ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database, now
 from .records import OPEN_STATES, Job, NewJob, job_of
 
-Verdict = Literal["accepted", "repeated", "reused", "full"]
+NOBODY = ""  # the owner of a job that its key has deleted while it ran
+Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
 
 
 class JobStore:
@@ -22,21 +24,35 @@ class JobStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, jobs: Sequence[NewJob], limit: int) -> list[tuple[Verdict, str]]:
+    def ask(self, job: NewJob, limit: int, share: int) -> tuple[Verdict, str] | None:
+        """What ``add`` would say against this job now, before anything is done for it; None for nothing."""
+        with self.database.read() as connection:
+            known = _known(connection, job)
+            if known is not None:
+                return known
+            if _count(connection, "queued") >= limit:
+                return "full", ""
+            return ("share", "") if _queued_of(connection, [job.owner])[job.owner] >= share else None
+
+    def add(self, jobs: Sequence[NewJob], limit: int, share: int) -> list[tuple[Verdict, str]]:
         """Accept jobs in one transaction; for each the verdict and the id of the job that stands for it.
 
         ``repeated``: the same idempotency key with the same body, so the first job answers; ``reused``: with another.
+        ``full``: ``limit`` jobs are queued; ``share``: so many of them are this key's.
         """
         verdicts: list[tuple[Verdict, str]] = []
         with self.database.write() as connection:
             room = limit - _count(connection, "queued")
+            mine = _queued_of(connection, {job.owner for job in jobs})
             rows: list[dict[str, Any]] = []
             for job in jobs:
-                known = _known(connection, job) if job.idempotency_key else None
+                known = _known(connection, job)
                 if known is not None:
-                    verdicts.append(("repeated" if known.digest == job.digest else "reused", known.job))
+                    verdicts.append(known)
                 elif len(rows) >= room:
                     verdicts.append(("full", ""))
+                elif mine[job.owner] >= share:
+                    verdicts.append(("share", ""))
                 else:
                     if job.idempotency_key:
                         connection.execute(
@@ -49,6 +65,7 @@ class JobStore:
                             )
                         )
                     rows.append(_row(job))
+                    mine[job.owner] += 1
                     verdicts.append(("accepted", job.id))
             if rows:
                 connection.execute(sa.insert(JOBS), rows)
@@ -162,6 +179,25 @@ class JobStore:
             _forget(connection, found)
         return found
 
+    def disown(self, job_ids: Sequence[str], owner: str) -> int:
+        """Take a key's unfinished jobs out of its sight, to be forgotten when they end; returns how many."""
+        mine = sa.and_(JOBS.c.id.in_(job_ids), JOBS.c.owner == owner, JOBS.c.state.in_(OPEN_STATES))
+        with self.database.write() as connection:
+            connection.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.job.in_(sa.select(JOBS.c.id).where(mine))))
+            return connection.execute(sa.update(JOBS).where(mine).values(owner=NOBODY, webhook="")).rowcount
+
+    def disowned(self, limit: int = 200) -> list[str]:
+        """Jobs that have ended and belong to nobody any more."""
+        query = sa.select(JOBS.c.id).where(JOBS.c.owner == NOBODY, JOBS.c.state.not_in(OPEN_STATES)).limit(limit)
+        with self.database.read() as connection:
+            return [str(job) for job in connection.execute(query).scalars()]
+
+    def names(self, owner: str, text: str) -> bool:
+        """Whether a job of this key has this text among its values."""
+        query = sa.select(JOBS.c.id).where(JOBS.c.owner == owner, sa.cast(JOBS.c["values"], sa.Text).contains(text))
+        with self.database.read() as connection:
+            return connection.execute(query.limit(1)).first() is not None
+
     def expired(self, before: float, limit: int = 200) -> list[str]:
         """Jobs that ended before this time."""
         query = sa.select(JOBS.c.id).where(JOBS.c.finished_at < before).limit(limit)
@@ -192,9 +228,19 @@ def _count(connection: Connection, state: str) -> int:
     return int(connection.execute(sa.select(sa.func.count()).where(JOBS.c.state == state)).scalar_one())
 
 
-def _known(connection: Connection, job: NewJob) -> Row[Any] | None:
+def _queued_of(connection: Connection, owners: Collection[str]) -> Counter[str]:
+    """How many queued jobs each of these keys has."""
+    query = sa.select(JOBS.c.owner, sa.func.count()).where(JOBS.c.state == "queued", JOBS.c.owner.in_(owners))
+    return Counter({owner: int(number) for owner, number in connection.execute(query.group_by(JOBS.c.owner))})
+
+
+def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:
+    """What stands under this job's idempotency key already."""
+    if not job.idempotency_key:
+        return None
     query = sa.select(IDEMPOTENCY).where(IDEMPOTENCY.c.owner == job.owner, IDEMPOTENCY.c.key == job.idempotency_key)
-    return connection.execute(query).first()
+    row = connection.execute(query).first()
+    return None if row is None else ("repeated" if row.digest == job.digest else "reused", row.job)
 
 
 def _row(job: NewJob) -> dict[str, Any]:

@@ -135,9 +135,9 @@ class Checker:
             values |= {"57_steps": steps, "57_cfg": scale}
         if "negative_prompt" in fields:
             values["7_text"] = given.text("negative_prompt", "")
-        given.boolean("enable_safety_checker", True)
+        checked = given.boolean("enable_safety_checker", True)
         given.no_others()
-        return bindings, self._check(bindings, values, free=True)
+        return bindings, {**self._check(bindings, values, free=True), **({"safety_checker": True} if checked else {})}
 
     def _check(self, bindings: Bindings, fields: Mapping[str, object], *, free: bool) -> dict[str, Value]:
         try:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Row
 from .database import new_id
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Api = Literal["model", "serverless", "wavespeed"]
 OPEN_STATES = ("queued", "running")
 _NAMESPACE = uuid.UUID("6d9c7f0e-6b1f-4b51-9d0f-6f6c66326676")
 
@@ -21,7 +22,7 @@ class NewJob:
     """A checked request. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links)."""
 
     owner: str
-    api: Literal["model", "serverless", "wavespeed"]
+    api: Api
     model: str
     workflow: str
     values: Mapping[str, Any]

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy.exc
 
 from ..workflows import Bindings
-from .assets import Asset, AssetStore
+from .assets import Asset, AssetStore, Kind
 from .batches import Batches
 from .decode import PictureError
 from .dial import Dialer, DialRefused
@@ -26,15 +26,17 @@ from .examples import example_file, is_example
 from .jobs import JobStore, Verdict
 from .keys import Key
 from .links import Links
-from .offer import Offer, is_plain
+from .offer import WAVESPEED_MODEL, Offer, is_plain
 from .pictures import PictureDecoder, base64_of
-from .records import Job, NewJob
+from .records import Api, Job, NewJob
 from .settings import Settings
 from .shares import Shares
 from .workers import WorkerStore
 
 T = TypeVar("T")
 _FETCHES = 16
+_LONG = 4096
+FAULTS = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)  # what one job of a batch can bring about
 _OFFER_S = 1.0
 _ID = re.compile(r"[0-9a-f-]{36}")
 _NO_JOB = "There is no such request. It may have expired, or belong to another key."
@@ -42,11 +44,17 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """A job that is on the disk. ``repeated``: this idempotency key was answered before, with this very job."""
+class Submit:
+    """A request for a job as it came in. ``choose`` checks its fields against what is offered now, pictures apart."""
 
-    job_id: str
-    repeated: bool
+    key: Key
+    api: Api
+    path: str
+    body: Mapping[str, Any]
+    choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]]
+    webhook: str = ""
+    webhook_all: bool = False
+    idempotency_key: str | None = None
 
 
 class JobService:
@@ -70,7 +78,7 @@ class JobService:
         self.decoder, self.dialer, self.links = decoder, dialer, links
         self.webhook_secret = webhook_secret
         self.arrived = asyncio.Event()
-        self.commits = Batches(self._commit)
+        self.commits = Batches(self._commit, FAULTS)
         self.looks = Batches(self._look)
         self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
@@ -82,12 +90,13 @@ class JobService:
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
         except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError) as error:
             log.error("the database failed", extra={"problem": type(error).__name__})
+            text = "The database does not answer, so whether this call was carried out is not known; repeat it later."
             raise Unavailable(
-                "The database does not answer; nothing was changed by this call.", retry_after_s=5
+                f"{text} A submit is safe to repeat under its Idempotency-Key.", retry_after_s=5
             ) from None
 
     async def _commit(self, jobs: list[NewJob]) -> list[tuple[Verdict, str]]:
-        verdicts = await self.call(self.jobs.add, jobs, self.settings.limits.queued_jobs)
+        verdicts = await self.call(self.jobs.add, jobs, *self._room)
         self.arrived.set()
         return verdicts
 
@@ -97,17 +106,60 @@ class JobService:
         )
         return [(jobs.get(job), places.get(job) if place else None) for job, place in wanted]
 
-    async def submit(self, job: NewJob) -> Accepted:
-        """Accept a checked job; returns once it is on the disk. Raises TooMany, Invalid or Unavailable."""
+    async def submit(self, asked: Submit) -> str:
+        """The id of the accepted job, which is on the disk then. Raises TooMany, Invalid or Unavailable.
+
+        What can refuse it is asked before anything is fetched, decoded or stored for it, and an idempotency key first of
+        all: the job that stands for it answers even when nothing can be run now and its pictures' links have expired.
+        """
+        shown = shown_of(asked.body) if asked.api == "wavespeed" else {}
+        job = NewJob(asked.key.id, asked.api, "", "", {}, shown, asked.webhook, asked.webhook_all)
+        if asked.idempotency_key is not None:
+            job = await self._with_idempotency(job, asked)
+            known = self._said(await self.call(self.jobs.ask, job, *self._room))
+            if known is not None:
+                return known
         if job.webhook:
             self._check_webhook(job.webhook)
-        verdict, job_id = await self.commits.ask(job)
-        if verdict == "full":
-            text = f"The queue is full ({self.settings.limits.queued_jobs} jobs wait); nothing was accepted. Try later."
+        bindings, values = asked.choose(await self.offer())
+        names = {"model": bindings.model, "serverless": bindings.name, "wavespeed": WAVESPEED_MODEL}
+        job = replace(job, model=names[job.api], workflow=bindings.name, values=values)
+        bring = not all(is_example(str(values[name])) for name in (bindings.first_image, bindings.last_image))
+        if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
+            return known
+        job = replace(job, values=await self._take_pictures(bindings, job, asked.key))
+        verdict = await self.commits.ask(job)
+        if bring and verdict != ("accepted", job.id):
+            await self.call(self.assets.remove_of_jobs, [job.id])
+        return self._said(verdict) or job.id
+
+    @property
+    def _room(self) -> tuple[int, int]:
+        queued = self.settings.limits.queued_jobs
+        return queued, max(1, int(queued * self.settings.limits.queue_share)) if self.settings.auth else queued
+
+    def _said(self, verdict: tuple[Verdict, str] | None) -> str | None:
+        """The id of the job that answers, if there is one. Raises TooMany or Invalid."""
+        if verdict is None:
+            return None
+        if verdict[0] == "full":
+            text = f"The queue is full ({self._room[0]} jobs wait); nothing was accepted. Try later."
             raise TooMany(text, retry_after_s=30)
-        if verdict == "reused":
-            raise Invalid("This Idempotency-Key was used for another body.", field="Idempotency-Key")
-        return Accepted(job_id, verdict == "repeated")
+        if verdict[0] == "share":
+            text = f"This key has {self._room[1]} jobs waiting, its part of the queue; nothing was accepted. Try later."
+            raise TooMany(text, retry_after_s=30)
+        if verdict[0] == "reused":
+            text = "This Idempotency-Key was used for another body or another webhook."
+            raise Invalid(text, field="Idempotency-Key")
+        return verdict[1]
+
+    async def _with_idempotency(self, job: NewJob, asked: Submit) -> NewJob:
+        key = asked.idempotency_key or ""
+        if not 0 < len(key) <= 255 or not key.isprintable():
+            raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
+        hook = [asked.webhook, asked.webhook_all] if asked.webhook else []
+        digest = await asyncio.to_thread(request_digest, asked.path, [asked.body, *hook] if hook else asked.body)
+        return replace(job, idempotency_key=key, digest=digest)
 
     async def offer(self) -> Offer:
         """What can be run now; looked up at most once a second."""
@@ -118,14 +170,21 @@ class JobService:
             self._offer = (now, offer)
         return offer
 
-    async def take_pictures(self, bindings: Bindings, values: Mapping[str, Any], key: Key) -> dict[str, Any]:
-        """The values with every picture stored here. Raises Invalid."""
-        taken = dict(values)
-        names = [name for name in (bindings.first_image, bindings.last_image) if name in taken]
-        refs = await asyncio.gather(*(self._picture(name, str(taken[name]), key) for name in names))
-        return taken | dict(zip(names, refs, strict=True))
+    async def _take_pictures(self, bindings: Bindings, job: NewJob, key: Key) -> dict[str, Any]:
+        """The job's values with every picture stored here for it; beside them the uploads that it used. Raises Invalid."""
+        names = (bindings.first_image, bindings.last_image)
+        uploads: list[str] = []
+        refs = await asyncio.gather(
+            *(self._picture(name, str(job.values[name]), job.id, key, uploads) for name in names),
+            return_exceptions=True,
+        )
+        for ref in refs:
+            if isinstance(ref, BaseException):
+                await self.call(self.assets.remove_of_jobs, [job.id])
+                raise ref
+        return {**job.values, **dict(zip(names, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
 
-    async def _picture(self, field: str, text: str, key: Key) -> str:
+    async def _picture(self, field: str, text: str, job: str, key: Key, uploads: list[str]) -> str:
         if is_example(text):
             return f"example:{example_file(text, self.settings.demo)}"
         data: bytes | str
@@ -133,10 +192,14 @@ class JobService:
         try:
             if own is not None:
                 asset = await self.call(self.assets.get, own)
-                if asset is None or not asset.complete:
+                shared = None
+                if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
+                    shared = await self.call(self.assets.share, asset, job)
+                if shared is not None:
+                    uploads.append(own)
+                    return f"asset:{shared.id}"
+                if asset is None or not asset.complete or not asset.job:
                     raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
-                if not asset.job:  # an upload is a plain picture already
-                    return f"asset:{asset.id}"
                 if not asset.media_type.startswith("image/"):
                     raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
                 data = await self.call(self.assets.load, asset)
@@ -147,21 +210,25 @@ class JobService:
                     data = await self.dialer.get(text, self.settings.limits.picture_bytes)
             else:
                 raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
-            return f"asset:{(await self.store_picture(data, 'picture.png', key)).id}"
+            return f"asset:{(await self.store_picture(data, 'picture.png', key, job)).id}"
         except (PictureError, DialRefused) as error:
             raise Invalid(f"{field}: {error}", field=field) from None
 
-    async def store_picture(self, data: bytes | str, filename: str, key: Key) -> Asset:
-        """Store a picture as a plain PNG. Raises PictureError, TooMany or Unavailable."""
-        await self.check_uploads(key)
+    async def store_picture(self, data: bytes | str, filename: str, key: Key, job: str = "") -> Asset:
+        """Store a picture as a plain PNG, for a job or as an upload. Raises PictureError, TooMany or Unavailable."""
         png = await self.decoder.png(data, key.id)
-        return await self.call(self.assets.put, png, owner=key.id, filename=_png_name(filename), media_type="image/png")
+        await self.make_room(key, len(png))
+        kind: Kind = "input" if job else "upload"
+        return await self.call(
+            self.assets.put, png, owner=key.id, filename=_png_name(filename), media_type="image/png", job=job, kind=kind
+        )
 
-    async def check_uploads(self, key: Key) -> None:
-        """Raise TooMany when a key has too many uploads lying here."""
-        limit = self.settings.limits.uploads_per_key
-        if await self.call(self.assets.count, key.id) >= limit:
-            raise TooMany(f"A key may have {limit} pictures stored; they go after some days.", retry_after_s=3600)
+    async def make_room(self, key: Key, size: int) -> None:
+        """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""
+        limit = self.settings.limits.stored_bytes
+        if not await self.call(self.assets.make_room, key.id, size, limit):
+            text = f"The pictures of a key's unfinished jobs may have {limit // 2**20} MiB together. Try again later."
+            raise TooMany(text, retry_after_s=60)
 
     def _check_webhook(self, url: str) -> None:
         if not is_plain(url):
@@ -198,15 +265,27 @@ class JobService:
         return outcome != "over"
 
     async def delete(self, job_ids: list[str], key: Key) -> int:
-        """Forget the key's jobs, cancelling what still runs; returns how many there were."""
-        for job_id in job_ids:
+        """Forget the key's jobs with all that is stored of them, stopping what still runs; returns how many there were."""
+        mine = [job_id for job_id in job_ids if _ID.fullmatch(job_id)]
+        for job_id in mine:
             with contextlib.suppress(NotFound):
                 await self.cancel(job_id, key)
-        gone = await self.call(self.jobs.delete, [job_id for job_id in job_ids if _ID.fullmatch(job_id)], key.id)
-        await self.call(self.assets.remove_of_jobs, gone)
+        jobs = (await self.call(self.jobs.look, mine, ()))[0].values()
+        uploads = {upload for job in jobs if job.owner == key.id for upload in job.values.get("uploads", ())}
+        gone = await self.call(self.jobs.delete, mine, key.id)
+        stopped = await self.call(self.jobs.disown, mine, key.id)
+        await self.forget(gone)
+        for upload in uploads:
+            if not await self.call(self.jobs.names, key.id, upload):
+                await self.call(self.assets.remove, [upload])
+        await self.call(self.jobs.database.wipe)
+        return len(gone) + stopped
+
+    async def forget(self, job_ids: list[str]) -> None:
+        """Drop what is stored of jobs beside their rows."""
+        await self.call(self.assets.remove_of_jobs, job_ids)
         with contextlib.suppress(Exception):
-            await self.call(self.engine.forget, gone)
-        return len(gone)
+            await self.call(self.engine.forget, job_ids)
 
     def close(self) -> None:
         """End the threads and child processes."""
@@ -216,16 +295,25 @@ class JobService:
 
 def request_digest(path: str, body: object) -> str:
     """What tells two requests under one idempotency key apart."""
-    return hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()
+    text = json.dumps(_shortened(body), sort_keys=True)
+    return hashlib.sha256(f"{path}\n{text}".encode()).hexdigest()
 
 
-def with_idempotency(job: NewJob, key: str | None, path: str, body: object) -> NewJob:
-    """The job under an ``Idempotency-Key`` header, if there is one. Raises BadRequest."""
-    if key is None:
-        return job
-    if not key or len(key) > 255 or not key.isprintable():
-        raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
-    return replace(job, idempotency_key=key, digest=request_digest(path, body))
+def _shortened(value: object) -> object:
+    """A JSON value with the hash of every long text in its place."""
+    if isinstance(value, str) and len(value) > _LONG:
+        return ["sha256", hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()]
+    if isinstance(value, Mapping):
+        return {name: _shortened(item) for name, item in value.items()}
+    return [_shortened(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client sent, for webhooks and history; a data URI is not kept twice."""
+    return {
+        name: "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
+        for name, value in body.items()
+    }
 
 
 def _png_name(filename: str) -> str:

@@ -53,7 +53,8 @@ class Limits(BaseModel):
     body_read_s: float = Field(60, gt=0, description="for how long a body may arrive")
     fetch_s: float = Field(20, gt=0, description="for how long the picture at a URL may take")
     queued_jobs: int = Field(1000, ge=0, description="jobs that may wait")
-    uploads_per_key: int = Field(2000, gt=0, description="pictures that one key may have stored")
+    queue_share: float = Field(0.8, gt=0, le=1, description="part of them that may be one key's")
+    stored_bytes: int = Field(4096 * MIB, gt=0, description="pictures that one key may have stored")
     submits_per_second: float = Field(50, ge=0, description="requests a second and key; 0: any")
     submits_burst: int = Field(500, gt=0, description="requests that a key may send at once")
     calls_per_second: float = Field(

@@ -65,6 +65,11 @@ class Upkeep:
         taken = await service.call(self._take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
+        if deleted := await service.call(service.jobs.disowned):  # while they ran
+            await service.forget(deleted)
+            await service.call(service.jobs.forget, deleted)
+            await service.call(service.jobs.database.wipe)
+        await service.call(service.assets.collect)
         fed = await service.call(service.jobs.open_fed)
         for job, reason in (await service.call(service.engine.lost, fed)).items():
             if reason == "unknown":  # the engine's database was lost or restored from an older copy
@@ -82,8 +87,7 @@ class Upkeep:
         service = self.service
         before = now() - service.settings.timing.keep_s
         while old := await service.call(service.jobs.expired, before):
-            await service.call(service.assets.remove_of_jobs, old)
-            await service.call(service.engine.forget, old)
+            await service.forget(old)
             await service.call(service.jobs.forget, old)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from ...workflows import Bindings
 from ..errors import BadRequest, Invalid, TooLarge, TooSlow
 from ..keys import NOBODY, Key, Scope
-from ..offer import is_plain
-from ..records import Job
-from ..service import JobService
+from ..offer import Offer, is_plain
+from ..records import Api, Job
+from ..service import JobService, Submit
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,23 @@ class Call:
         if not isinstance(body, dict):
             raise Invalid("The body must be a JSON object.", field="")
         return body
+
+    async def submit(
+        self,
+        api: Api,
+        body: Mapping[str, Json],
+        choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]],
+        *,
+        webhook: str = "",
+        webhook_all: bool = False,
+    ) -> str:
+        """The id of the job that this request makes. Raises what JobService.submit does."""
+        webhook = self.query_text("webhook") or webhook
+        header = self.request.headers.get("Idempotency-Key")
+        asked = Submit(self.key, api, self.request.path, body, choose, webhook, webhook_all, header)
+        job = await self.service.submit(asked)
+        self.metrics.accepted.labels(api).inc()
+        return job
 
     def query_int(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from the query. Raises Invalid."""

@@ -10,8 +10,8 @@ from aiohttp import web
 
 from ...workflows import Bindings
 from ..errors import NotFound
-from ..records import Job, NewJob
-from ..service import with_idempotency
+from ..offer import Offer
+from ..records import Job
 from .operation import (
     IDEMPOTENCY_HEADER,
     INTEGER,
@@ -99,26 +99,15 @@ class Requests:
         )
 
     async def accept(
-        self, call: Call, bindings: Bindings, values: Mapping[str, Any], body: Mapping[str, Any]
+        self, call: Call, body: Mapping[str, Any], choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]]
     ) -> web.Response:
-        """Submit checked values and answer the ticket."""
-        taken = await call.service.take_pictures(bindings, values, call.key)
-        serverless = self.api == "serverless"  # which may name its webhook in the body too
-        job = NewJob(
-            owner=call.key.id,
-            api=self.api,
-            model=bindings.name if serverless else bindings.model,
-            workflow=bindings.name,
-            values=taken,
-            shown={},
-            webhook=call.query_text("webhook") or (str(body.get("webhook") or "") if serverless else ""),
-            webhook_all=call.query_bool("webhook_intermediate_status")
-            or body.get("webhook_intermediate_status") is True,
-        )
-        header = call.request.headers.get("Idempotency-Key")
-        accepted = await call.service.submit(with_idempotency(job, header, call.request.path, body))
-        call.metrics.accepted.labels(self.api).inc()
-        return web.json_response({"request_id": accepted.job_id, **self._urls(call, accepted.job_id, bindings.name)})
+        """Submit and answer the ticket; ``choose`` makes checked values of the body."""
+        named = (
+            str(body.get("webhook") or "") if self.api == "serverless" else ""
+        )  # the one that takes it in the body too
+        all_of = call.query_bool("webhook_intermediate_status") or body.get("webhook_intermediate_status") is True
+        job = await call.submit(self.api, body, choose, webhook=named, webhook_all=all_of)
+        return web.json_response({"request_id": job, **self._urls(call, job, call.request.path.split("/")[-2])})
 
     def _urls(self, call: Call, job_id: str, workflow: str) -> dict[str, str]:
         root = call.base + self.path.format(request_id=job_id, deployment_id=workflow)

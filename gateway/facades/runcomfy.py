@@ -7,8 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from ...workflows import Bindings
-from ..errors import NotFound
-from ..offer import DEMO_SIDE, DEMO_VALUES, Checker, every_workflow
+from ..offer import DEMO_SIDE, DEMO_VALUES, Checker, Offer, every_workflow
 from ..records import Job
 from .operation import (
     INTEGER,
@@ -111,10 +110,13 @@ def submit_to(model: str) -> Any:
     """The handler that submits to this model."""
 
     async def submit(call: Call) -> web.Response:
-        bindings = (await call.service.offer()).by_model(model)
-        body = await call.json()
-        values = Checker(call.settings.limits, call.settings.demo).model(bindings, body)
-        return await REQUESTS.accept(call, bindings, values, body)
+        body, checker = await call.json(), Checker(call.settings.limits, call.settings.demo)
+
+        def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
+            bindings = offer.by_model(model)
+            return bindings, checker.model(bindings, body)
+
+        return await REQUESTS.accept(call, body, choose)
 
     return submit
 
@@ -183,8 +185,3 @@ def entry(call: Call, bindings: Bindings, *, schema: bool) -> dict[str, Any]:
             f"{DEMO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and shift are asked for."
         )
     return data
-
-
-async def no_model(_call: Call) -> web.Response:
-    """Any other model id."""
-    raise NotFound("There is no such model here. GET /v1/models lists them.")

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ...workflows import Bindings
 from ..errors import Invalid
-from ..offer import Checker, every_workflow
+from ..offer import Checker, Offer, every_workflow
 from ..records import Job
 from .operation import BOOLEAN, STRING, URI, Call, Operation, Schema, array, obj
 from .requests import RESULT_STATES, Requests
@@ -113,8 +113,7 @@ def submit_to(name: str, requests: Requests) -> Any:
     """The handler that submits to this deployment."""
 
     async def submit(call: Call) -> web.Response:
-        bindings = (await call.service.offer()).by_name(name)
-        body = await call.json()
+        body, checker = await call.json(), Checker(call.settings.limits, call.settings.demo)
         if body.get("workflow_api_json"):
             text = "A workflow of your own is not run here: whoever may send a graph may run code. Send overrides."
             raise Invalid(text, field="workflow_api_json")
@@ -123,8 +122,12 @@ def submit_to(name: str, requests: Requests) -> Any:
                 raise Invalid(f"{field[:60]} is not a field here; there are overrides and webhook.", field=field[:60])
         if not isinstance(body.get("webhook") or "", str):
             raise Invalid("webhook must be a URL.", field="webhook")
-        values = Checker(call.settings.limits, call.settings.demo).overrides(bindings, body.get("overrides"))
-        return await requests.accept(call, bindings, values, body)
+
+        def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
+            bindings = offer.by_name(name)
+            return bindings, checker.overrides(bindings, body.get("overrides"))
+
+        return await requests.accept(call, body, choose)
 
     return submit
 

@@ -132,7 +132,7 @@ async def announce(call: Call) -> web.Response:
         limit = call.settings.limits.picture_bytes
         raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
     service = call.service
-    await service.check_uploads(call.key)
+    await service.make_room(call.key, size)
     asset = await service.call(
         service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
     )

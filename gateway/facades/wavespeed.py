@@ -11,8 +11,7 @@ from aiohttp import web
 from ..errors import Invalid
 from ..examples import EXAMPLES
 from ..offer import SIZES, WAVESPEED_MODEL, Checker
-from ..records import Job, NewJob
-from ..service import with_idempotency
+from ..records import Job
 from .operation import (
     BOOLEAN,
     IDEMPOTENCY_HEADER,
@@ -172,23 +171,8 @@ async def submit(call: Call) -> web.Response:
         if body.pop(name, False) is not False:
             raise Invalid(f"{name} can't be used for a video; leave it out and poll.", field=name)
     checker = Checker(call.settings.limits, call.settings.demo)
-    bindings, values = checker.wavespeed(await call.service.offer(), body)
-    taken = await call.service.take_pictures(bindings, values, call.key)
-    if body.get("enable_safety_checker") is not False:
-        taken["safety_checker"] = True
-    job = NewJob(
-        owner=call.key.id,
-        api="wavespeed",
-        model=WAVESPEED_MODEL,
-        workflow=bindings.name,
-        values=taken,
-        shown=_shown(body),
-        webhook=call.query_text("webhook"),
-    )
-    header = call.request.headers.get("Idempotency-Key")
-    accepted = await call.service.submit(with_idempotency(job, header, call.request.path, body))
-    call.metrics.accepted.labels("wavespeed").inc()
-    return wrapped(prediction(call, await call.service.job(accepted.job_id, call.key)))
+    job = await call.submit("wavespeed", body, lambda offer: checker.wavespeed(offer, body))
+    return wrapped(prediction(call, await call.service.job(job, call.key)))
 
 
 def prediction(call: Call, job: Job) -> dict[str, Any]:
@@ -214,14 +198,6 @@ def prediction_at(base: str, job: Job, outputs: list[str]) -> dict[str, Any]:
     if job.values.get("safety_checker") and all(flag is None for flag in flags):
         data["safety_checker"] = NO_CHECKER  # so that an empty list is not read as "checked and fine"
     return data
-
-
-def _shown(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What the client sent, for webhooks and history; a data URI is not kept twice."""
-    return {
-        name: "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
-        for name, value in body.items()
-    }
 
 
 async def result(call: Call) -> web.Response:

@@ -51,9 +51,9 @@ async def read_file(call: Call) -> web.StreamResponse:
         "Content-Disposition": f"{kind}; filename*=UTF-8''{quote(asset.filename)}",
     }
     asked = _RANGE.fullmatch(call.request.headers.get("Range", ""))  # another unit or several ranges: the whole file
-    folder = call.service.assets.folder
-    if folder is not None and (asked or "Range" not in call.request.headers):
-        return web.FileResponse(folder / asset.id, headers=headers)
+    path = call.service.assets.path(asset)
+    if path is not None and (asked or "Range" not in call.request.headers):
+        return web.FileResponse(path, headers=headers)
     start, stop = 0, asset.size
     if asked and asked[3]:
         start = max(0, asset.size - int(asked[3]))

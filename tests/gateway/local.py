@@ -62,6 +62,12 @@ class Local:
     secret: str = ""
     comfy_url: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    worker: asyncio.Task[None] | None = None
+
+    def stop_worker(self) -> None:
+        """End the worker at once; after a moment nothing can be run any more."""
+        assert self.worker is not None
+        self.worker.cancel()
 
     async def call(self, method: str, path: str, body: Any = None, **kwargs: Any) -> Answer:
         url = path if path.startswith("http") else self.url + path
@@ -106,11 +112,13 @@ async def local(
     trusted: tuple[str, ...] = (),
     seconds: float = 0.1,
     demo: bool = False,
+    database: str = "",
     engine_worker: type[MemoryWorker] = MemoryWorker,
 ) -> AsyncIterator[Local]:
     """Everything up, and a worker that has reported itself."""
     settings = Settings(
         data=folder,
+        database=database,
         auth=auth,
         demo=demo,
         trusted_origins=trusted,
@@ -142,7 +150,7 @@ async def local(
         secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
         comfy_url = f"http://127.0.0.1:{comfy_port}"
         here = Local(f"http://127.0.0.1:{port}", settings, session, comfy, keys, runner.jobs, secret, comfy_url)
-        task = asyncio.create_task(agent.run()) if worker else None
+        task = here.worker = asyncio.create_task(agent.run()) if worker else None
         try:
             while worker and not any(row.able for row in workers.living()):
                 await asyncio.sleep(0.02)

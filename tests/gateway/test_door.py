@@ -174,7 +174,7 @@ def test_a_graph_is_never_taken(tmp_path: Path) -> None:
 
 
 def test_sizes_rates_and_the_queue_have_limits(tmp_path: Path) -> None:
-    limits = Limits(body_bytes=200_000, queued_jobs=5, submits_per_second=0.1, submits_burst=20)
+    limits = Limits(body_bytes=200_000, queued_jobs=5, queue_share=1, submits_per_second=0.1, submits_burst=20)
 
     async def main() -> None:
         async with local(tmp_path, limits=limits, seconds=300) as here:
@@ -201,6 +201,23 @@ def test_sizes_rates_and_the_queue_have_limits(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_key_has_its_part_of_the_queue_and_leaves_the_rest_to_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, limits=Limits(queued_jobs=10, queue_share=0.5), seconds=300) as here:
+            await here.until(await here.submit(), "running")
+            answers = [await here.call("POST", f"/v1/models/{FLF2V}", BODY) for _ in range(20)]
+            assert sum(answer.status == 200 for answer in answers) == 5
+            assert {answer.json["error_message"][:27] for answer in answers if answer.status == 429} == {
+                "This key has 5 jobs waiting"
+            }
+            other = await second_key(here)
+            assert [(await here.call("POST", f"/v1/models/{FLF2V}", BODY, headers=other)).status for _ in range(6)] == [
+                200, 200, 200, 200, 200, 429,
+            ]  # fmt: skip
+
+    run(main)
+
+
 def test_a_slow_body_is_given_up_and_holds_nobody_up(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, limits=Limits(body_read_s=2)) as here:
@@ -218,7 +235,7 @@ def test_a_slow_body_is_given_up_and_holds_nobody_up(tmp_path: Path) -> None:
 
 
 def test_ten_thousand_jobs_are_refused_beyond_the_limit_and_the_rest_is_kept(tmp_path: Path) -> None:
-    limits = Limits(queued_jobs=1000, submits_per_second=0)
+    limits = Limits(queued_jobs=1000, queue_share=1, submits_per_second=0)
 
     async def main() -> None:
         async with local(tmp_path, limits=limits, seconds=300) as here:

@@ -210,7 +210,7 @@ def test_the_places_of_jobs_that_are_asked_for_together_are_those_asked_for_alon
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     store = JobStore(database)
     jobs = [NewJob("me", "model", "m", "w", {}, {}) for _ in range(40)]
-    store.add(jobs, 100)
+    store.add(jobs, 100, 100)
     gone = {jobs[index].id for index in (0, 7, 8, 30)}
     for job in gone:
         assert store.cancel(job, "me") == "cancelled"
@@ -229,21 +229,26 @@ def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_se
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     store, attempts, assets = JobStore(database), AttemptStore(database), AssetStore(database, tmp_path / "assets")
     job = NewJob("me", "model", "m", "w", {}, {})
-    store.add([job], 10)
+    store.add([job], 10, 10)
     claim = attempts.claim(job.id, "w1", 3)
     assert claim is not None
 
-    def collect() -> str:
-        return assets.put(b"a video", owner="me", filename="a.mp4", media_type="video/mp4", job=job.id).id
+    def collect(data: bytes) -> str:
+        return assets.put(data, owner="me", filename="a.mp4", media_type="video/mp4", job=job.id).id
 
-    lost, kept = collect(), collect()
+    lost, kept = collect(b"a first video"), collect(b"a video")
     assert attempts.finish(claim, "succeeded", outputs=[{"asset": kept}])
     assert assets.get(lost) is None
     asset = assets.get(kept)
     assert asset is not None
     assert assets.load(asset) == b"a video"
-    assets.remove_strays(time.time() - 60)  # a file that was just written may get its row yet
     assert len(list(assets.folder.iterdir())) == 2  # type: ignore[union-attr]
+    assets.collect()
+    assert [path.name for path in assets.folder.iterdir()] == [asset.content]  # type: ignore[union-attr]
+    stray = assets.folder / ".writing-x"  # type: ignore[operator]
+    stray.write_bytes(b"half a video")
+    assets.remove_strays(time.time() - 60)  # a file that was just written may get its row yet
+    assert stray.exists()
     assets.remove_strays(time.time() + 60)
-    assert [path.name for path in assets.folder.iterdir()] == [kept]  # type: ignore[union-attr]
+    assert [path.name for path in assets.folder.iterdir()] == [asset.content]  # type: ignore[union-attr]
     database.close()

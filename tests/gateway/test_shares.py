@@ -6,9 +6,15 @@ import asyncio
 import time
 
 import pytest
+import sqlalchemy as sa
 
+from wan_flf2v.gateway.batches import Batches
+from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.errors import Unavailable
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.rates import Rate
+from wan_flf2v.gateway.records import NewJob
+from wan_flf2v.gateway.service import FAULTS
 from wan_flf2v.gateway.shares import Shares
 
 from .local import run
@@ -81,3 +87,36 @@ def test_above_its_limit_a_key_still_gets_its_limit(offered: int) -> None:
 def test_a_rate_of_none_counts_nothing() -> None:
     rate = Rate(0, 1)
     assert all(rate.hit("a") for _ in range(1000))
+
+
+@pytest.mark.slow
+def test_what_a_database_refuses_fails_its_own_submit_alone(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    stores = [JobStore(database), JobStore(database)]  # as two gateways have them
+
+    def job(number: int, webhook: str = "", key: str = "") -> NewJob:
+        return NewJob(f"k{number}", "model", "m", "w", {}, {}, webhook, idempotency_key=key, digest="d")
+
+    async def main() -> None:
+        batches = [
+            Batches(lambda jobs, store=store: asyncio.to_thread(store.add, jobs, 10_000, 10_000), FAULTS)
+            for store in stores
+        ]
+        loops = [asyncio.create_task(batch.run()) for batch in batches]
+        bad = [batches[0].ask(job(0, "https://example.com/\0")) for _ in range(4)]
+        good = [batches[0].ask(job(number)) for number in range(1, 40)]
+        answers = await asyncio.gather(*bad, *good, return_exceptions=True)
+        assert all(isinstance(answer, sa.exc.DataError) for answer in answers[:4])
+        assert [answer[0] for answer in answers[4:]] == ["accepted"] * 39
+        for turn in range(20):  # one key at two gateways at once, among others
+            pairs = [batch.ask(job(turn, key=f"key{turn}")) for batch in batches]
+            others = [batch.ask(job(number)) for batch in batches for number in range(10)]
+            answers = await asyncio.gather(*pairs, *others)
+            assert {answer[0] for answer in answers[:2]} == {"accepted", "repeated"}
+            assert {answer[0] for answer in answers[2:]} == {"accepted"}
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+    run(main)
+    database.close()
