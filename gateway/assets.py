@@ -20,7 +20,8 @@ from typing import Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .database import ASSETS, BLOBS, JOBS, Database, now
+from .database import ASSETS, BLOBS, JOBS, KEYS, Database, now
+from .keys import is_dead
 
 _PART = 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -98,6 +99,14 @@ class AssetStore:
         with self.database.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else _asset(row)
+
+    def linked(self, asset_id: str) -> Asset | None:
+        """As ``get``, for who has a link: None also when the key that it was made for works no more."""
+        dead = sa.select(KEYS.c.id).where(is_dead(), KEYS.c.id == ASSETS.c.owner).exists()
+        asset = self.get(asset_id)
+        with self.database.read() as connection:
+            query = sa.select(ASSETS.c.id).where(ASSETS.c.id == asset_id, dead)
+            return None if asset is None or connection.execute(query).first() is not None else asset
 
     def path(self, asset: Asset) -> Path | None:
         """The file with an asset's bytes, where they are in a folder."""

@@ -15,11 +15,14 @@ from typing import Any
 from ..engine.errors import EngineError
 from ..providers.addresses import is_loopback
 from .database import Database
-from .keys import SCOPES, KeyStore
+from .jobs import JobStore
+from .keys import SCOPES, KeyStore, shared_secret
 from .logs import set_up_logs
 from .migrations import SchemaError
+from .records import OPEN_STATES
 from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
+from .signing import WebhookSigner
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288
@@ -128,28 +131,41 @@ async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
 
 
 def keys(arguments: argparse.Namespace) -> None:
-    """Create, list or revoke API keys. Raises GatewayError."""
+    """Create, list or revoke API keys, or show a key's webhook secret. Raises GatewayError."""
     store = KeyStore(_database(_settings(arguments)))
     if arguments.action == "create":
         try:
-            key, secret = store.create(arguments.key, [scope for scope in arguments.scopes.split(",") if scope])
+            scopes = [scope for scope in arguments.scopes.split(",") if scope]
+            key, secret = store.create(arguments.key, scopes, arguments.days)
         except ValueError as error:
             raise GatewayError(str(error)) from None
         print(secret)
         print(f"Key {key.name!r} ({', '.join(key.scopes)}). It is shown only now: keep it safe.", file=sys.stderr)
     elif arguments.action == "list":
         for key in store.every():
-            state = "revoked" if key.revoked_at else "used" if key.used_at else "never used"
-            print(f"{key.id}  {key.name:20}  {','.join(key.scopes):22}  {state}")
-    elif not store.revoke(arguments.key):
-        raise GatewayError(f"There is no usable key {arguments.key!r}; wan-flf2v keys list shows them.")
+            print(f"{key.id}  {key.name:20}  {','.join(key.scopes):22}  {key.state}")
+    elif arguments.action == "webhook":
+        found = [key for key in store.every() if arguments.key in (key.id, key.name) and key.revoked_at is None]
+        if len(found) != 1:
+            raise GatewayError(
+                f"There is no single key {arguments.key!r}; wan-flf2v keys list shows them with their ids."
+            )
+        if arguments.change:
+            store.turn_webhook(found[0].id)
+        print(f"whsec_{WebhookSigner(shared_secret(store.database, 'webhooks'), store).secret(found[0].id)}")
     else:
-        print(f"Revoked {arguments.key}.", file=sys.stderr)
+        going = [key for key in store.every() if arguments.key in (key.id, key.name)]
+        if not store.revoke(arguments.key):
+            raise GatewayError(f"There is no usable key {arguments.key!r}; wan-flf2v keys list shows them.")
+        print(f"Revoked {arguments.key}; links to its files work no more.", file=sys.stderr)
+        if arguments.cancel_jobs:
+            jobs = JobStore(store.database)
+            mine = [job for key in going for job in jobs.page(key.id, states=OPEN_STATES, limit=1_000_000)]
+            print(f"Cancelled {sum(jobs.cancel(job.id, job.owner) != 'over' for job in mine)} jobs.", file=sys.stderr)
 
 
 def status(arguments: argparse.Namespace) -> None:
     """Print the workers and the queue."""
-    from .jobs import JobStore
     from .offer import every_workflow
 
     settings = _settings(arguments)
@@ -228,14 +244,19 @@ def add_parsers(commands: Any) -> None:
     create = actions.add_parser("create", help="make a key and print it once")
     create.add_argument("key", metavar="NAME")
     create.add_argument("--scopes", default="submit,read", help=f"some of {','.join(SCOPES)} (default submit,read)")
+    create.add_argument("--days", type=float, metavar="N", help="for how many days it works (default: until revoked)")
     shown = actions.add_parser("list", help="show every key, without its secret")
     revoke = actions.add_parser("revoke", help="switch a key off")
     revoke.add_argument("key", metavar="NAME_OR_ID")
-    for action in (create, shown, revoke):
+    revoke.add_argument("--cancel-jobs", action="store_true", help="also cancel its jobs, which otherwise go on")
+    webhook = actions.add_parser("webhook", help="show the secret that signs a key's webhooks")
+    webhook.add_argument("key", metavar="NAME_OR_ID")
+    webhook.add_argument("--change", action="store_true", help="make a new one; for a day the old one signs too")
+    for action in (create, shown, revoke, webhook):
         action.set_defaults(run=keys)
     overview = commands.add_parser("status", help="show the gateway's workers and queue")
     overview.set_defaults(run=status)
-    for command in (server, agent, create, shown, revoke, overview):
+    for command in (server, agent, create, shown, revoke, webhook, overview):
         add_flags(command, "data", "database")
         command.add_argument("--config", metavar="FILE", help="settings in TOML: a line `name = value` for each")
 

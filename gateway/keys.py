@@ -30,6 +30,20 @@ class Key:
     created_at: float = 0
     used_at: float | None = None
     revoked_at: float | None = None
+    expires_at: float | None = None
+
+    @property
+    def state(self) -> str:
+        """In a word, for lists."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return (
+            "expired"
+            if self.expires_at is not None and self.expires_at <= now()
+            else "used"
+            if self.used_at
+            else "never used"
+        )
 
 
 # Who the caller is where keys are switched off.
@@ -48,23 +62,30 @@ class KeyStore:
         self.database = database
         self._seen: dict[str, tuple[float, Key | None]] = {}
 
-    def create(self, name: str, scopes: Sequence[str]) -> tuple[Key, str]:
-        """A new key and its secret, which can't be shown again. Raises ValueError."""
+    def create(self, name: str, scopes: Sequence[str], days: float | None = None) -> tuple[Key, str]:
+        """A new key, valid for so many days or until revoked, and its secret, which can't be shown again.
+
+        Raises ValueError.
+        """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise ValueError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
         if not name.strip() or len(name) > 100:
             raise ValueError("A key's name must have 1 to 100 characters: say who or what uses it.")
+        if days is not None and days <= 0:
+            raise ValueError(f"A key must be valid for more than 0 days; got {days:g}.")
         secret = PREFIX + secrets.token_urlsafe(32)
-        key = Key(new_id(), name.strip(), tuple(scopes), now())
-        row = {"id": key.id, "name": key.name, "hash": digest(secret), "scopes": list(scopes), "created_at": now()}
+        expires_at = None if days is None else now() + days * 86400
+        key = Key(new_id(), name.strip(), tuple(scopes), now(), expires_at=expires_at)
+        row = {"id": key.id, "name": key.name, "hash": digest(secret), "scopes": list(scopes), "created_at": now(),
+               "expires_at": expires_at}  # fmt: skip
         with self.database.write() as connection:
             connection.execute(sa.insert(KEYS).values(**row))
         return key, secret
 
     def every(self) -> list[Key]:
         """Every key, oldest first."""
-        columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at, KEYS.c.used_at, KEYS.c.revoked_at]
+        columns = [KEYS.c[name] for name in Key.__dataclass_fields__]
         with self.database.read() as connection:
             rows = connection.execute(sa.select(*columns).order_by(KEYS.c.created_at))
             return [Key(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows]
@@ -79,6 +100,19 @@ class KeyStore:
         self._seen.clear()
         return int(done)
 
+    def webhook_turn(self, key_id: str) -> tuple[int, float | None]:
+        """How often the secret of this key's webhooks was changed, and when it last was."""
+        query = sa.select(KEYS.c.webhook_turn, KEYS.c.webhook_turned_at).where(KEYS.c.id == key_id)
+        with self.database.read() as connection:
+            row = connection.execute(query).first()
+        return (0, None) if row is None else (row[0], row[1])
+
+    def turn_webhook(self, key_id: str) -> None:
+        """Change the secret of this key's webhooks."""
+        values = {"webhook_turn": KEYS.c.webhook_turn + 1, "webhook_turned_at": now()}
+        with self.database.write() as connection:
+            connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(**values))
+
     def remembered(self, secret: str) -> tuple[bool, Key | None]:
         """Whether this secret was looked up a moment ago, and what came out when it last was; no database call."""
         at, key = self._seen.get(digest(secret), (-_REMEMBER_S, None))
@@ -89,7 +123,7 @@ class KeyStore:
         hashed = digest(secret)
         with self.database.read() as connection:
             columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at]
-            query = sa.select(*columns).where(KEYS.c.hash == hashed, KEYS.c.revoked_at.is_(None))
+            query = sa.select(*columns).where(KEYS.c.hash == hashed, ~is_dead())
             row = connection.execute(query).first()
         key = None if row is None else Key(row[0], row[1], tuple(row[2]), row[3])
         if key is not None:
@@ -102,7 +136,12 @@ class KeyStore:
 
     def any(self) -> bool:
         """Whether a usable key exists."""
-        return any(key.revoked_at is None for key in self.every())
+        return any(key.state in ("used", "never used") for key in self.every())
+
+
+def is_dead() -> sa.ColumnElement[bool]:
+    """Whether a row is that of a key that works no more."""
+    return sa.or_(KEYS.c.revoked_at.is_not(None), sa.and_(KEYS.c.expires_at.is_not(None), KEYS.c.expires_at <= now()))
 
 
 def shared_secret(database: Database, name: str) -> str:

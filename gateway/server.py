@@ -26,6 +26,7 @@ from .pictures import PictureDecoder
 from .records import Job
 from .service import JobService
 from .settings import Settings
+from .signing import WebhookSigner
 from .upkeep import Upkeep
 from .web.app import build_app
 from .web.listen import listening
@@ -58,7 +59,8 @@ class Gateway:
             engine = open_engine(settings.database_url)
         dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s, settings.egress_proxy)
         links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
-        secret = await asyncio.to_thread(shared_secret, database, "webhooks")
+        keys = KeyStore(database)
+        signer = WebhookSigner(await asyncio.to_thread(shared_secret, database, "webhooks"), keys)
         service = JobService(
             settings,
             jobs=JobStore(database),
@@ -68,9 +70,9 @@ class Gateway:
             decoder=PictureDecoder(settings.limits.picture_pixels),
             dialer=dialer,
             links=links,
-            webhook_secret=secret,
+            signer=signer,
         )
-        webhooks = WebhookSender(database, dialer, secret, self._payload(links))
+        webhooks = WebhookSender(database, dialer, signer, self._payload(links))
         metrics = Metrics()
         metrics.watch(service, webhooks)
         upkeep = Upkeep(service)
@@ -84,7 +86,7 @@ class Gateway:
         )
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
-            yield build_app(settings, service, KeyStore(database), metrics)
+            yield build_app(settings, service, keys, metrics)
         finally:
             for task in tasks:
                 task.cancel()

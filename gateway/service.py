@@ -31,6 +31,7 @@ from .pictures import PictureDecoder, base64_of
 from .records import Api, Job, NewJob
 from .settings import Settings
 from .shares import Shares
+from .signing import WebhookSigner
 from .workers import WorkerStore
 
 T = TypeVar("T")
@@ -71,12 +72,12 @@ class JobService:
         decoder: PictureDecoder,
         dialer: Dialer,
         links: Links,
-        webhook_secret: str,
+        signer: WebhookSigner,
     ) -> None:
         self.settings = settings
         self.jobs, self.assets, self.workers, self.engine = jobs, assets, workers, engine
         self.decoder, self.dialer, self.links = decoder, dialer, links
-        self.webhook_secret = webhook_secret
+        self.signer = signer
         self.arrived = asyncio.Event()
         self.commits = Batches(self._commit, FAULTS)
         self.looks = Batches(self._look)
@@ -191,7 +192,7 @@ class JobService:
         own = self.links.asset_of(text)
         try:
             if own is not None:
-                asset = await self.call(self.assets.get, own)
+                asset = await self.call(self.assets.linked, own)
                 shared = None
                 if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
                     shared = await self.call(self.assets.share, asset, job)

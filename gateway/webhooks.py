@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import logging
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +14,7 @@ import sqlalchemy as sa
 from .database import JOBS, OUTBOX, Database, now
 from .dial import Dialer, DialRefused
 from .records import Job, job_of
+from .signing import WebhookSigner
 
 _GIVE_UP_S = 24 * 3600.0
 _LEASE_S = 60.0
@@ -26,23 +23,11 @@ log = logging.getLogger(__name__)
 Payload = Callable[[Job, str], Mapping[str, Any]]
 
 
-def signature_headers(secret: str, api: str, delivery: str, body: bytes, at: int | None = None) -> dict[str, str]:
-    """The signature over ``id.timestamp.body``: Standard Webhooks' ``v1``, or for WaveSpeed's API its ``v3``."""
-    stamp = str(int(time.time()) if at is None else at)
-    text = f"{delivery}.{stamp}.".encode() + body
-    if api == "wavespeed":
-        signature = "v3," + hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
-    else:
-        signed = hmac.new(base64.b64decode(secret + "=" * (-len(secret) % 4)), text, hashlib.sha256).digest()
-        signature = "v1," + base64.b64encode(signed).decode()
-    return {"webhook-id": delivery, "webhook-timestamp": stamp, "webhook-signature": signature}
-
-
 class WebhookSender:
     """Delivers what the outbox holds. Never in a job's way; several gateways share the outbox by leases."""
 
-    def __init__(self, database: Database, dialer: Dialer, secret: str, payload: Payload) -> None:
-        self.database, self.dialer, self.secret, self.payload = database, dialer, secret, payload
+    def __init__(self, database: Database, dialer: Dialer, signer: WebhookSigner, payload: Payload) -> None:
+        self.database, self.dialer, self.signer, self.payload = database, dialer, signer, payload
         self.sent = 0
         self.failed = 0
 
@@ -93,7 +78,7 @@ class WebhookSender:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "wan-flf2v-gateway",
-            **signature_headers(self.secret, job.api, delivery, body),
+            **await asyncio.to_thread(self.signer.headers, job.owner, job.api, delivery, body),
         }
         try:
             status = await self.dialer.post(job.webhook, body, headers)

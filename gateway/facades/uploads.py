@@ -148,7 +148,7 @@ async def put_upload(call: Call) -> web.Response:
     asset_id, query = call.part("asset_id"), call.request.query
     if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
         raise Forbidden("This upload link is not valid, or has expired.")
-    asset = await call.service.call(call.service.assets.get, asset_id)
+    asset = await call.service.call(call.service.assets.linked, asset_id)
     if asset is None or asset.complete:
         raise NotFound("This upload was made already, or has expired.")
     data = await call.raw()

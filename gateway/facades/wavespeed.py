@@ -253,8 +253,8 @@ async def models(call: Call) -> web.Response:
 
 
 async def webhook_secret(call: Call) -> web.Response:
-    """Answer the secret that signs webhooks."""
-    return wrapped({"secret": f"whsec_{call.service.webhook_secret}"})
+    """Answer the secret that signs this key's webhooks."""
+    return wrapped({"secret": f"whsec_{await call.service.call(call.service.signer.secret, call.key.id)}"})
 
 
 def _whole(body: Mapping[str, Any], name: str, default: int, high: int = 100) -> int:

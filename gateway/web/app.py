@@ -18,7 +18,7 @@ from ..facades import runcomfy, serverless, uploads, wavespeed
 from ..facades.operation import Call, Operation
 from ..keys import NOBODY, Key, KeyStore
 from ..metrics import Metrics
-from ..rates import Rate
+from ..rates import Rate, SharedCounters
 from ..service import JobService
 from ..settings import Settings
 from ..shares import Shares
@@ -74,13 +74,15 @@ class Gate:
     service: JobService
     keys: KeyStore
     bodies: Shares = field(init=False)
+    _shared: SharedCounters | None = field(init=False)
     _submits: Rate = field(init=False)
     _calls: Rate = field(init=False)
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
         self.bodies = Shares("other requests' bodies", limits.bodies_bytes, limits.bodies_bytes // 2, wait_s=0)
-        self._submits = Rate(limits.submits_per_second, limits.submits_burst)
+        self._shared = None if self.keys.database.sqlite else SharedCounters(self.keys.database)
+        self._submits = Rate(limits.submits_per_second, limits.submits_burst, self._shared)
         self._calls = Rate(limits.calls_per_second, int(limits.calls_per_second * 10) or 1)
 
     async def key(self, request: web.Request, operation: Operation) -> Key:
@@ -110,9 +112,10 @@ class Gate:
             raise Forbidden(f"This API key lacks the scope {operation.scope!r}.")
         return key
 
-    def count_submit(self, key: Key) -> None:
+    async def count_submit(self, key: Key) -> None:
         """Count a submit of this key. Raises TooMany."""
-        if not self._submits.hit(key.id):
+        hit = self._submits.hit
+        if not (await self.service.call(hit, key.id) if self._shared else hit(key.id)):
             rate = self.settings.limits.submits_per_second
             raise TooMany(f"A key may submit {rate:g} requests a second; nothing was done.", retry_after_s=1)
 
@@ -147,7 +150,7 @@ def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
         if length is not None and length > largest:
             raise TooLarge(f"The body must have at most {largest // 2**20} MiB.")
         if operation.scope == "submit":
-            gate.count_submit(key)
+            await gate.count_submit(key)
         elif operation.scope is not None:
             gate.count_call(key.id)
         call = Call(request, gate.service, gate.settings, metrics, key)

@@ -40,7 +40,7 @@ async def read_file(call: Call) -> web.StreamResponse:
     asset_id, query = call.part("asset_id"), call.request.query
     if not call.service.links.valid(asset_id, "read", query.get("expires", ""), query.get("signature", "")):
         raise Forbidden("This link is not valid, or has expired. Ask for the result again to get a fresh one.")
-    asset = await call.service.call(call.service.assets.get, asset_id)
+    asset = await call.service.call(call.service.assets.linked, asset_id)
     if asset is None or not asset.complete:
         raise NotFound("This file has expired.")
     kind = "inline" if asset.media_type in _INLINE else "attachment"
