@@ -35,7 +35,9 @@ def serve(arguments: argparse.Namespace) -> None:
     loopback = is_loopback(arguments.host)
     if not settings.auth and not loopback:
         raise GatewayError(f"--no-auth and --demo are for this machine alone; --host {arguments.host} is not loopback.")
-    has_key = KeyStore(_database(settings)).any() if settings.auth else True
+    database = _database(settings)  # also without keys: what is wrong with it is said in one line
+    has_key = KeyStore(database).any() if settings.auth else True
+    database.close()
     if not loopback and not has_key:
         raise GatewayError(
             f"--host {arguments.host} can be reached from other machines, and there is no API key yet. "
@@ -101,6 +103,7 @@ def worker(arguments: argparse.Namespace) -> None:
     from .worker.main import run_worker
 
     settings = _settings(arguments)
+    _database(settings).close()
     set_up_logs(arguments.log_level)
     try:
         run_worker(arguments, settings)
@@ -187,7 +190,7 @@ def status(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     settings = settings_of(arguments)
-    prepare_data(settings.data)
+    prepare_data(settings)
     return settings
 
 

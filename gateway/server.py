@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ from .metrics import Metrics
 from .pictures import PictureDecoder
 from .records import Job
 from .service import JobService
-from .settings import Settings
+from .settings import GatewayError, Settings
 from .signing import WebhookSigner
 from .upkeep import Upkeep
 from .web.app import build_app
@@ -127,6 +129,26 @@ async def run_gateway(settings: Settings, host: str, port: int) -> None:
         await asyncio.Event().wait()
 
 
-def prepare_data(folder: Path) -> None:
-    """Make the data folder, readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+def prepare_data(settings: Settings) -> None:
+    """Make the data folder and SQLite's file, or existing ones, private to their owner. Raises GatewayError."""
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(settings.data, 0o700)
+        if settings.database_url.startswith("sqlite:///"):
+            file = Path(settings.database_url.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+            for path in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+                if path.exists():
+                    _make_private(path, 0o600)
+    except OSError as error:
+        raise GatewayError(
+            f"{error.filename or settings.data} can't be used ({error.strerror}). It holds keys and pictures, so it must "
+            "belong to this user: choose another --data, or change its owner."
+        ) from None
+
+
+def _make_private(path: Path, mode: int) -> None:
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(mode)
+        log.warning("made readable by its owner alone: %s", path)

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import sqlalchemy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -121,8 +122,16 @@ class Settings(Limits, Timing, BaseSettings):
     @field_validator("database")
     @classmethod
     def _is_known(cls, url: str) -> str:
-        if url and not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
+        if not url:
+            return url
+        if not url.startswith(("sqlite:///", "postgresql://", "postgresql+psycopg://")):
             raise ValueError(f"must be a sqlite:/// or postgresql:// URL; got {url.split(':', 1)[0][:40]}:…")
+        try:
+            host = sqlalchemy.make_url(url).host or ""
+        except (sqlalchemy.exc.ArgumentError, ValueError):
+            host = "@"
+        if "@" in host or "/" in host:
+            raise ValueError("is no URL of a database; in a password write @ as %40, / as %2F and : as %3A")
         return url
 
     @field_validator("public_url", "egress_proxy")
