@@ -147,6 +147,11 @@ class ComfyClient:
             async with self._call("POST", path, json=body):
                 pass
 
+    async def forget(self, prompt_id: str) -> None:
+        """Drop a finished job's record, and with it the graph that it was given."""
+        async with self._call("POST", "/history", json={"delete": [prompt_id]}):
+            pass
+
     async def fetch(self, file: OutputFile) -> bytes:
         """The bytes of an output file."""
         params = {"filename": file.filename, "subfolder": file.subfolder, "type": file.type}

@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -40,6 +40,7 @@ class ComfyServer:
     port: int = 0
     pack: Path = ROOT
     pack_name: str = "wan-flf2v"
+    environment: Mapping[str, str] | None = None  # None: this process's own
     process: subprocess.Popen[bytes] | None = None
     _log: IO[bytes] | None = None
 
@@ -82,12 +83,16 @@ class ComfyServer:
             stdout=self._log,
             stderr=subprocess.STDOUT,
             cwd=self.home,
-            # several threads on tensors as small as the tiny models' only wait for each other
-            env={**({"OMP_NUM_THREADS": "1"} if self.tiny else {}), **os.environ},
+            env=self._environment(),
             # a Ctrl-C at the terminal is for the caller, who interrupts the job and then stops this process
             start_new_session=os.name == "posix",
             creationflags=0 if os.name == "posix" else 0x200,  # CREATE_NEW_PROCESS_GROUP
         )
+
+    def _environment(self) -> dict[str, str]:
+        # several threads on tensors as small as the tiny models' only wait for each other
+        own = {"OMP_NUM_THREADS": "1"} if self.tiny else {}
+        return {**own, **(os.environ if self.environment is None else self.environment)}
 
     def command(self) -> list[str]:
         """The command line that runs this ComfyUI."""

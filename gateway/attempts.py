@@ -9,49 +9,45 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from .assets import disown
-from .database import ASSETS, ATTEMPTS, JOBS, OUTBOX, Database, new_id, now
+from .database import ASSETS, ATTEMPTS, JOBS, OUTBOX, Database, clock, new_id
+from .queue import FIRST, JobQueue, job_of_ticket, ticket_of
 from .records import OPEN_STATES, Claim, State
+
+LOST = "lost: "  # how the outcome of an attempt begins that counts against a job's few attempts
+_CANCELLED = "Cancelled by the client."
 
 
 class AttemptStore:
     """Begins, follows and ends attempts. Blocking; callers in an event loop use a thread."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, database: Database, queue: JobQueue, limit: int) -> None:
+        self.database, self.queue, self.limit = database, queue, limit
 
-    def claim(self, job_id: str, worker: str, attempts: int) -> Claim | None:
-        """Begin the next attempt; None when the job is over. The job fails here when its attempts are used up."""
+    def claim(self, ticket: str, worker: str) -> Claim | None:
+        """Begin the next attempt at a ticket's job, or go on with this worker's own; None when there is nothing to do."""
         with self.database.write() as connection:
-            row = locked(connection, job_id)
-            if row is None or row.state not in OPEN_STATES:
+            row = _current(connection, ticket)
+            if row is None or row.worker not in ("", worker):
                 return None
+            if row.worker:
+                return Claim(row.id, row.attempt, worker, ticket, resumed=True)
             if row.cancel:
-                end_job(connection, row, "cancelled", error="Cancelled by the client.")
+                end_job(connection, row, "cancelled", error=_CANCELLED)
                 return None
-            if row.attempt >= attempts:
-                text = f"The job was lost {row.attempt} times, each time with its ComfyUI or worker; it was given up."
-                end_job(connection, row, "failed", error=text)
-                return None
-            claim = Claim(job_id, row.attempt + 1, worker)
-            connection.execute(
-                sa.update(JOBS)
-                .where(JOBS.c.id == job_id)
-                .values(
-                    state="running",
-                    attempt=claim.attempt,
-                    worker=worker,
-                    started_at=row.started_at or now(),
-                    stage="Starting",
-                    progress=0.0,
-                )
-            )
-            connection.execute(
-                sa.insert(ATTEMPTS).values(
-                    job=job_id, attempt=claim.attempt, worker=worker, prompt=claim.prompt_id, started_at=now()
-                )
-            )
+            claim = Claim(row.id, row.attempt + 1, worker, ticket)
+            begun = {
+                "state": "running",
+                "attempt": claim.attempt,
+                "worker": worker,
+                "stage": "Starting",
+                "progress": 0.0,
+            }
+            started = sa.func.coalesce(JOBS.c.started_at, clock())
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(started_at=started, **begun))
+            attempt = {"job": row.id, "attempt": claim.attempt, "worker": worker, "prompt": claim.prompt_id}
+            connection.execute(sa.insert(ATTEMPTS).values(started_at=clock(), **attempt))
             if row.state == "queued" and row.webhook and row.webhook_all:
-                _tell(connection, job_id, "in_progress")
+                _tell(connection, row.id, "in_progress")
             return claim
 
     def beat(self, claim: Claim, stage: str, progress: float) -> Literal["go", "cancel", "fenced"]:
@@ -71,23 +67,80 @@ class AttemptStore:
         query = sa.select(JOBS.c.state, JOBS.c.attempt, JOBS.c.worker, JOBS.c.cancel).where(JOBS.c.id == claim.job)
         with self.database.read() as connection:
             row = connection.execute(query).first()
-        if row is None or (row.state, row.attempt, row.worker) != ("running", claim.attempt, claim.worker):
-            return "fenced"
-        return "cancel" if row.cancel else "go"
+        return "fenced" if row is None or not _is(row, claim) else "cancel" if row.cancel else "go"
 
-    def close(self, claim: Claim, outcome: str) -> None:
-        """Note how an attempt ended without ending its job."""
+    def times(self, claim: Claim) -> tuple[float, float]:
+        """For how long a job waited before its first attempt, and for how long this attempt has gone on, in seconds."""
+        columns = (JOBS.c.started_at - JOBS.c.created_at, clock() - ATTEMPTS.c.started_at)
+        query = sa.select(*columns).join(ATTEMPTS, ATTEMPTS.c.job == JOBS.c.id)
+        with self.database.read() as connection:
+            found = connection.execute(query.where(JOBS.c.id == claim.job, ATTEMPTS.c.attempt == claim.attempt)).first()
+        return (0.0, 0.0) if found is None else (max(0.0, found[0] or 0.0), max(0.0, found[1]))
+
+    def mark_stopping(self, claim: Claim, stopping: bool = True) -> None:
+        """Note that this attempt's worker is being stopped in an orderly way: cut off now, it counts for nothing."""
+        open_ = sa.and_(ATTEMPTS.c.job == claim.job, ATTEMPTS.c.attempt == claim.attempt, ATTEMPTS.c.ended_at.is_(None))
         with self.database.write() as connection:
-            _close(connection, claim.job, claim.attempt, outcome)
+            connection.execute(sa.update(ATTEMPTS).where(open_).values(outcome="stopped" if stopping else ""))
+
+    def release(self, claim: Claim, why: str, *, counts: bool = True) -> bool:
+        """Give the job back to its queue, first in line; it ends when it was cancelled, or lost too often.
+
+        False when the attempt is no longer the job's, and then nothing is written.
+        """
+        with self.queue.write() as connection:
+            row = locked(connection, claim.job)
+            if row is None or not _is(row, claim):
+                return False
+            self._give_back(connection, row, f"{LOST}{why}"[:500] if counts else why)
+            return True
+
+    def abandon(self, ticket: str, worker: str) -> bool:
+        """Give a dead worker's job back to its queue; False when the ticket does not count any more."""
+        with self.queue.write() as connection:
+            row = _current(connection, ticket)
+            if row is None or row.worker not in ("", worker):
+                return False
+            self._give_back(connection, row, f"{LOST}its worker {worker} died" if row.worker else "")
+            return True
+
+    def _give_back(self, connection: Connection, row: Row[Any], outcome: str) -> None:
+        if row.worker:
+            _close(connection, row.id, row.attempt, outcome)
+        lost = sa.select(sa.func.count()).where(ATTEMPTS.c.job == row.id, ATTEMPTS.c.outcome.startswith(LOST))
+        number = connection.execute(lost).scalar_one()
+        if row.cancel:
+            end_job(connection, row, "cancelled", error=_CANCELLED)
+        elif number >= self.limit:
+            reason = outcome.removeprefix(LOST)
+            text = f"The job was lost {number} times, each time with its ComfyUI or worker; it was given up. {reason}"
+            end_job(connection, row, "failed", error=text.strip())
+        else:
+            ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)
+            values = {"worker": "", "stage": "Waiting for a worker", "turn": FIRST, "ticket": ticket}
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(**values))
+            self.queue.put(connection, ticket, row.queue, FIRST)
 
     def finish(self, claim: Claim, state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = "") -> bool:
         """End the job by this attempt; False when the attempt is no longer the job's, and then nothing is written."""
         with self.database.write() as connection:
             row = locked(connection, claim.job)
-            if row is None or (row.state, row.attempt, row.worker) != ("running", claim.attempt, claim.worker):
+            if row is None or not _is(row, claim):
                 return False
+            if row.cancel:  # whoever asked was told so
+                state, outputs, error = "cancelled", (), _CANCELLED
             end_job(connection, row, state, outputs=outputs, error=error)
             return True
+
+
+def _is(row: Any, claim: Claim) -> bool:
+    return (row.state, row.attempt, row.worker) == ("running", claim.attempt, claim.worker)
+
+
+def _current(connection: Connection, ticket: str) -> Row[Any] | None:
+    """The locked row of a ticket's open job; None when the job is over or has another ticket."""
+    row = locked(connection, job_of_ticket(ticket)[0])
+    return row if row is not None and row.state in OPEN_STATES and row.ticket == ticket else None
 
 
 def locked(connection: Connection, job_id: str) -> Row[Any] | None:
@@ -111,7 +164,7 @@ def end_job(
             state=state,
             outputs=[dict(output) for output in outputs],
             error=error,
-            finished_at=now(),
+            finished_at=clock(),
             stage="",
             progress=1.0 if state == "succeeded" else row.progress,
         )
@@ -125,13 +178,13 @@ def end_job(
 
 
 def _close(connection: Connection, job: str, attempt: int, outcome: str) -> None:
-    connection.execute(
-        sa.update(ATTEMPTS)
-        .where(ATTEMPTS.c.job == job, ATTEMPTS.c.attempt == attempt, ATTEMPTS.c.ended_at.is_(None))
-        .values(ended_at=now(), outcome=outcome)
-    )
+    """End an attempt; one that was cut off by an orderly stop keeps that outcome, unless it ended its job after all."""
+    stopped = sa.and_(ATTEMPTS.c.outcome == "stopped", sa.literal(outcome.startswith(LOST)))
+    open_ = sa.and_(ATTEMPTS.c.job == job, ATTEMPTS.c.attempt == attempt, ATTEMPTS.c.ended_at.is_(None))
+    kept = sa.case((stopped, ATTEMPTS.c.outcome), else_=outcome)
+    connection.execute(sa.update(ATTEMPTS).where(open_).values(ended_at=clock(), outcome=kept))
 
 
 def _tell(connection: Connection, job: str, event: str) -> None:
-    row = {"id": new_id(), "job": job, "event": event, "next_at": now(), "created_at": now()}
+    row = {"id": new_id(), "job": job, "event": event, "next_at": clock(), "created_at": clock()}
     connection.execute(sa.insert(OUTBOX).values(**row))

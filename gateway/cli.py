@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shlex
-import signal
 import sys
 from typing import Any
 
@@ -22,6 +21,7 @@ from .migrations import SchemaError
 from .records import OPEN_STATES
 from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
+from .signals import Stops, until
 from .signing import WebhookSigner
 from .workers import WorkerStore
 
@@ -59,13 +59,26 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 async def _serve(arguments: argparse.Namespace, settings: Settings) -> None:
-    tasks = [asyncio.create_task(run_gateway(settings, arguments.host, arguments.port))]
+    stops = Stops()
+    gateway = asyncio.create_task(run_gateway(settings, arguments.host, arguments.port))
+    tasks = [gateway]
     if not arguments.no_worker:
-        tasks.append(asyncio.create_task(_keep_worker(arguments, settings)))
-    await _until_stopped(tasks)
+        tasks.append(asyncio.create_task(_keep_worker(arguments, settings, stops)))
+    try:
+        await until(stops.first, *tasks)
+        if len(tasks) > 1:  # it finishes its job meanwhile, and clients can ask for it
+            await asyncio.wait(tasks[1:])
+    except OSError as error:
+        raise GatewayError(f"The gateway can't listen: {error.strerror or error}. Choose another --port.") from None
+    finally:
+        stops.first.set()
+        gateway.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    sys.stderr.flush()
+    os._exit(0)  # threads may still wait for a database that is away
 
 
-async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> None:
+async def _keep_worker(arguments: argparse.Namespace, settings: Settings, stops: Stops) -> None:
     """Run the worker as a child process, and again whenever it ends. Its standard input tells it that we live."""
     command = [sys.executable, "-m", "wan_flf2v.gateway", "worker", "--data", str(settings.data)]
     command.append("--follow-parent")
@@ -75,27 +88,40 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings) -> Non
     for name in Timing.model_fields:
         if getattr(arguments, name) is not None:
             command += [flag_of(name), str(getattr(arguments, name))]
-    if settings.demo:
-        command.append("--tiny")
+    command += [
+        flag for flag, given in (("--tiny", settings.demo), ("--keep-metadata", arguments.keep_metadata)) if given
+    ]
     environment = {**os.environ, "WAN_FLF2V_DATABASE": settings.database_url}  # a password is not for the process list
     first = True
-    while True:
-        child = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, env=environment)
-        try:
-            status = await child.wait()
-        except asyncio.CancelledError:
+    while not stops.first.is_set():
+        child = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, env=environment,
+            start_new_session=os.name == "posix",  # a Ctrl-C is for this process, which tells the child
+        )  # fmt: skip
+        status = asyncio.ensure_future(child.wait())
+        await _first_of(status, stops.first)
+        if stops.first.is_set() and not status.done():
             if child.stdin is not None:
                 child.stdin.close()
-            try:
-                await asyncio.wait_for(child.wait(), 20)
-            except asyncio.TimeoutError:
+            await _first_of(status, stops.second)
+            if not status.done():
+                child.send_signal(stops.number)
+                await asyncio.wait([status], timeout=20)
+            if not status.done():
                 child.kill()
-            raise
-        if first and status == CANNOT_START:
+            return
+        if first and await status == CANNOT_START:
             raise GatewayError("The worker can't start; the line above says why. The gateway ends with it.")
         first = False
-        print(f"The worker ended with status {status}; it is started again.", file=sys.stderr)
+        print(f"The worker ended with status {await status}; it is started again.", file=sys.stderr)
         await asyncio.sleep(1)
+
+
+async def _first_of(future: asyncio.Future[int], event: asyncio.Event) -> None:
+    waiting = asyncio.ensure_future(event.wait())
+    both: list[asyncio.Future[Any]] = [future, waiting]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
 
 
 def worker(arguments: argparse.Namespace) -> None:
@@ -110,27 +136,6 @@ def worker(arguments: argparse.Namespace) -> None:
     except EngineError as error:
         print(f"wan-flf2v: {error}", file=sys.stderr)
         raise SystemExit(CANNOT_START) from None
-
-
-async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
-    """Run until a task fails or the process is told to end."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
-            continue
-    ending = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([*tasks, ending], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    except OSError as error:
-        raise GatewayError(f"The gateway can't listen: {error.strerror or error}. Choose another --port.") from None
-    finally:
-        for task in (*tasks, ending):
-            task.cancel()
-        await asyncio.gather(*tasks, ending, return_exceptions=True)
 
 
 def keys(arguments: argparse.Namespace) -> None:
@@ -237,6 +242,9 @@ def add_parsers(commands: Any) -> None:
         command.add_argument("--comfyui-url", metavar="URL", help="use a ComfyUI that runs already")
         command.add_argument("--comfyui-command", metavar="COMMAND", help="start ComfyUI so; {port} is its port")
         command.add_argument("--models", metavar="DIR", help="folder laid out as ComfyUI's models/")
+        command.add_argument(
+            "--keep-metadata", action="store_true", help="let ComfyUI write prompt and graph into videos"
+        )
         command.add_argument(
             "--name", default=_default_name(), help="the worker's name, its own on every machine and GPU"
         )

@@ -1,4 +1,4 @@
-"""The gateway's own tables, on SQLite or Postgres. What the API shows is here; the engine only drives the steps."""
+"""The gateway's own tables, on SQLite or Postgres: what the API shows, and which attempt at a job counts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.exc
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from .migrations import migrate
 
@@ -31,7 +34,6 @@ JOBS = sa.Table(
     sa.Column("values", sa.JSON, nullable=False),
     sa.Column("shown", sa.JSON, nullable=False),
     sa.Column("state", sa.String(16), nullable=False, default="queued"),
-    sa.Column("fed", sa.Boolean, nullable=False, default=False),
     sa.Column("attempt", sa.Integer, nullable=False, default=0),
     sa.Column("worker", sa.Text, nullable=False, default=""),
     sa.Column("cancel", sa.Boolean, nullable=False, default=False),
@@ -51,7 +53,6 @@ JOBS = sa.Table(
     sa.Index("flf2v_jobs_owner", "owner", "seq"),
     sa.Index("flf2v_jobs_history", "owner", "api", "seq"),
     sa.Index("flf2v_jobs_finished", "finished_at"),
-    sa.Index("flf2v_jobs_fed", "fed", "state", "seq"),
     sa.Index("flf2v_jobs_waiting", "queue", "turn", "seq", **_QUEUED),
     sa.Index("flf2v_jobs_shares", "owner", "queue", "turn", **_QUEUED),
 )
@@ -159,10 +160,10 @@ SECRETS = sa.Table(
 class Database:
     """A connection pool with two ways in: ``read`` takes no lock, ``write`` is one transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, connections: int = 32) -> None:
         self.url = url
         self.sqlite = url.startswith("sqlite")
-        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url)
+        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url, connections)
         self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._create()
 
@@ -216,19 +217,52 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
-def _postgres_engine(url: str) -> Engine:
+def _postgres_engine(url: str, connections: int) -> Engine:
     return sa.create_engine(
         sa.make_url(url).set(drivername="postgresql+psycopg"),
-        pool_size=8,
-        max_overflow=24,
-        pool_pre_ping=True,
+        pool_size=min(8, connections),
+        max_overflow=max(0, connections - 8),
         pool_recycle=1800,
+        # A ping before each use doubles a worker's transactions, and it tries again whatever finds a broken connection.
+        pool_pre_ping=connections > 8,
     )
 
 
 def now() -> float:
-    """The time as the tables keep it: Unix seconds."""
+    """This machine's time, Unix seconds: for what is shown or compared with a file's time."""
     return time.time()
+
+
+class clock(FunctionElement[float]):  # noqa: N801 - used as SQL's functions are
+    """The database's time, Unix seconds: several machines write the tables, and their clocks differ."""
+
+    type = sa.Float()
+    inherit_cache = True
+
+
+@compiles(clock, "postgresql")
+def _postgres_clock(*_: Any, **__: Any) -> str:
+    return "EXTRACT(EPOCH FROM clock_timestamp())::float8"
+
+
+@compiles(clock, "sqlite")
+def _sqlite_clock(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this says that the database is away for the moment: gone, starting, read-only, or full of connections."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return True
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return False
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return (
+        error.connection_invalidated
+        or isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+        or state == "25006"  # a primary that became a standby takes no writes
+        or state.startswith(("08", "57P", "53"))
+    )
 
 
 def new_id() -> str:

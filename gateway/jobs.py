@@ -1,20 +1,25 @@
-"""The jobs table as clients and the gateway's loops see it: accept, show, queue, cancel, forget."""
+"""The jobs table as clients and the gateway's loops see it: accept, show, cancel, move, forget."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import accumulate
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
+from ..workflows import Bindings
 from .attempts import end_job, locked
-from .database import ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database, now
+from .database import ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database, clock
+from .depths import QUEUED, Depths, next_turn
+from .queue import JobQueue, job_of_ticket, queue_of, ticket_of
 from .records import OPEN_STATES, Job, NewJob, job_of
 
 NOBODY = ""  # the owner of a job that its key has deleted while it ran
+SAFETY = "safety_checker"  # among a job's values: not a field of its workflow, but whether its video is checked
+_NO_FIELDS = {SAFETY, "uploads"}
+_STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
 
 
@@ -23,61 +28,59 @@ class JobStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.queue = JobQueue(database)
+        self.depths = Depths(database)
 
     def ask(self, job: NewJob, limit: int, share: int) -> tuple[Verdict, str] | None:
         """What ``add`` would say against this job now, before anything is done for it; None for nothing."""
         with self.database.read() as connection:
             known = _known(connection, job)
-            if known is not None:
-                return known
-            if _count(connection, "queued") >= limit:
-                return "full", ""
-            return ("share", "") if _queued_of(connection, [job.owner])[job.owner] >= share else None
+        if known is not None:
+            return known
+        with self.depths.counted(limit, share, {job.owner}) as room:
+            refused = room.refused(job.owner)
+        return None if refused is None else (refused, "")
 
     def add(self, jobs: Sequence[NewJob], limit: int, share: int) -> list[tuple[Verdict, str]]:
-        """Accept jobs in one transaction; for each the verdict and the id of the job that stands for it.
+        """Accept jobs, and queue them, in one transaction; for each the verdict and the id of the job that stands for it.
 
         ``repeated``: the same idempotency key with the same body, so the first job answers; ``reused``: with another.
         ``full``: ``limit`` jobs are queued; ``share``: so many of them are this key's.
         """
         verdicts: list[tuple[Verdict, str]] = []
-        with self.database.write() as connection:
-            room = limit - _count(connection, "queued")
-            mine = _queued_of(connection, {job.owner for job in jobs})
-            rows: list[dict[str, Any]] = []
+        turns: dict[tuple[str, str], int] = {}
+        with (
+            self.depths.counted(limit, share, {job.owner for job in jobs}) as room,
+            self.queue.write() as connection,
+        ):
             for job in jobs:
                 known = _known(connection, job)
                 if known is not None:
                     verdicts.append(known)
-                elif len(rows) >= room:
-                    verdicts.append(("full", ""))
-                elif mine[job.owner] >= share:
-                    verdicts.append(("share", ""))
-                else:
-                    if job.idempotency_key:
-                        connection.execute(
-                            sa.insert(IDEMPOTENCY).values(
-                                owner=job.owner,
-                                key=job.idempotency_key,
-                                digest=job.digest,
-                                job=job.id,
-                                created_at=now(),
-                            )
-                        )
-                    rows.append(_row(job))
-                    mine[job.owner] += 1
-                    verdicts.append(("accepted", job.id))
-            if rows:
-                connection.execute(sa.insert(JOBS), rows)
+                    continue
+                refused = room.refused(job.owner)
+                if refused is not None:
+                    verdicts.append((refused, ""))
+                    continue
+                if job.idempotency_key and not _reserve(connection, job):  # another gateway was first
+                    verdicts.append(_known(connection, job) or ("reused", ""))
+                    continue
+                room.take(job.owner)
+                place = (job.owner, queue_of(job.workflow))
+                turn = turns[place] = turns[place] + 1 if place in turns else next_turn(connection, *place)
+                ticket = ticket_of(job.id, 1)
+                row = {**_row(job), "queue": place[1], "turn": turn, "ticket": ticket}
+                connection.execute(sa.insert(JOBS).values(created_at=clock(), **row))
+                self.queue.put(connection, ticket, place[1], turn)
+                verdicts.append(("accepted", job.id))
         return verdicts
 
     def look(self, job_ids: Collection[str], waiting: Collection[str]) -> tuple[dict[str, Job], dict[str, int]]:
         """These jobs as far as they are known; and for each of ``waiting`` that is queued its place, where 1 is next."""
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(JOBS).where(JOBS.c.id.in_(set(job_ids))))
-            jobs = {row.id: job_of(row) for row in rows}
-            queued = {job.seq: job.id for job in jobs.values() if job.state == "queued" and job.id in waiting}
-            return jobs, {queued[seq]: place for seq, place in _places(connection, sorted(queued)).items()}
+            rows = connection.execute(sa.select(JOBS).where(JOBS.c.id.in_(set(job_ids)))).all()
+            queued = [row for row in rows if row.state == "queued" and row.id in waiting]
+            return {row.id: job_of(row) for row in rows}, self.depths.places(connection, queued)
 
     def get(self, job_id: str) -> Job | None:
         """One job, or None when there is none."""
@@ -119,34 +122,11 @@ class JobStore:
             rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state))
             return {state: int(number) for state, number in rows}
 
-    def oldest_queued(self) -> float | None:
-        """When the job that has waited longest came in."""
+    def running(self) -> int:
+        """How many jobs run."""
+        query = sa.select(sa.func.count()).where(JOBS.c.state == sa.literal_column("'running'"))
         with self.database.read() as connection:
-            query = sa.select(sa.func.min(JOBS.c.created_at)).where(JOBS.c.state == "queued")
-            found: float | None = connection.execute(query).scalar()
-            return found
-
-    def unfed(self, limit: int) -> list[str]:
-        """The next queued jobs that the engine has not been given yet."""
-        query = (
-            sa.select(JOBS.c.id)
-            .where(JOBS.c.state == "queued", JOBS.c.fed.is_(False))
-            .order_by(JOBS.c.seq)
-            .limit(limit)
-        )
-        with self.database.read() as connection:
-            return [str(job) for job in connection.execute(query).scalars()]
-
-    def mark_fed(self, job_ids: Sequence[str], fed: bool = True) -> None:
-        """Note that the engine has these jobs now (or, in a repair, that it has not)."""
-        with self.database.write() as connection:
-            connection.execute(sa.update(JOBS).where(JOBS.c.id.in_(job_ids)).values(fed=fed))
-
-    def open_fed(self) -> list[str]:
-        """Every job that has not ended and that the engine should know."""
-        query = sa.select(JOBS.c.id).where(JOBS.c.state.in_(OPEN_STATES), JOBS.c.fed.is_(True))
-        with self.database.read() as connection:
-            return [str(job) for job in connection.execute(query).scalars()]
+            return int(connection.execute(query).scalar_one())
 
     def cancel(self, job_id: str, owner: str) -> Literal["cancelled", "cancelling", "over", "unknown"]:
         """Cancel a job: a queued one ends here, of a running one the worker is told."""
@@ -156,20 +136,56 @@ class JobStore:
                 return "unknown"
             if row.state not in OPEN_STATES:
                 return "over"
-            if row.state == "queued":
-                end_job(connection, row, "cancelled", error="Cancelled by the client.")
-                return "cancelled"
-            connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(cancel=True))
-            return "cancelling"
+            if row.state == "running" and row.worker:
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(cancel=True))
+                return "cancelling"
+            end_job(connection, row, "cancelled", error="Cancelled by the client.")
+        self.queue.drop([row.ticket])
+        return "cancelled"
 
-    def fail_open(self, job_id: str, error: str) -> bool:
-        """End a job that nothing drives any more; whether it was still open."""
+    def adopt(self) -> int:
+        """Queue the open jobs of a release that had another queue; returns how many there were."""
+        with self.queue.write() as connection:
+            query = sa.select(JOBS).where(JOBS.c.state.in_(OPEN_STATES), JOBS.c.ticket == "").with_for_update()
+            rows = connection.execute(query.order_by(JOBS.c.seq)).all()
+            for row in rows:
+                queue, ticket = f"{row.workflow}.first", ticket_of(row.id, 1)
+                values = {"state": "queued", "worker": "", "queue": queue, "turn": row.seq, "ticket": ticket}
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(**values))
+                self.queue.put(connection, ticket, queue, row.seq)
+        return len(rows)
+
+    def queues(self) -> set[str]:
+        """The queues in which jobs wait."""
+        query = sa.select(JOBS.c.queue).where(QUEUED).distinct()
+        with self.database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def move(self, old: str, new: str, bindings: Bindings, limit: int = 200) -> int:
+        """Put jobs that wait in one queue into another, at most so many; returns how many there were.
+
+        A job with fields that the other's workflow has not is refused.
+        """
+        with self.queue.write() as connection:
+            rows = _waiting(connection, old, limit)
+            for row in rows:
+                if set(row.values) - _NO_FIELDS - set(bindings.fields):
+                    end_job(connection, row, "failed", error=_STRANDED)
+                    continue
+                ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(queue=new, ticket=ticket))
+                self.queue.put(connection, ticket, new, row.turn)
+        self.queue.drop([row.ticket for row in rows])
+        return len(rows)
+
+    def refuse(self, queue: str, limit: int = 200) -> int:
+        """Fail jobs that wait in a queue which nobody will ever run, at most so many; returns how many there were."""
         with self.database.write() as connection:
-            row = locked(connection, job_id)
-            if row is None or row.state not in OPEN_STATES:
-                return False
-            end_job(connection, row, "cancelled" if row.cancel else "failed", error=error)
-            return True
+            rows = _waiting(connection, queue, limit)
+            for row in rows:
+                end_job(connection, row, "failed", error=_STRANDED)
+        self.queue.drop([row.ticket for row in rows])
+        return len(rows)
 
     def delete(self, job_ids: Sequence[str], owner: str) -> list[str]:
         """Forget a key's jobs that are over; returns which were."""
@@ -210,28 +226,9 @@ class JobStore:
             _forget(connection, job_ids)
 
 
-def _places(connection: Connection, numbers: Sequence[int]) -> dict[int, int]:
-    """For each of these ascending numbers of queued jobs its place in the queue, in one pass over the index."""
-    between = [
-        sa.select(sa.literal(high).label("number"), sa.func.count().label("before")).where(
-            JOBS.c.state == "queued", JOBS.c.seq >= low, JOBS.c.seq < high
-        )
-        for low, high in zip([0, *numbers], numbers, strict=False)
-    ]
-    if not between:
-        return {}
-    counted = {row.number: row.before for row in connection.execute(sa.union_all(*between))}
-    return {number: before + 1 for number, before in zip(numbers, accumulate(counted[n] for n in numbers), strict=True)}
-
-
-def _count(connection: Connection, state: str) -> int:
-    return int(connection.execute(sa.select(sa.func.count()).where(JOBS.c.state == state)).scalar_one())
-
-
-def _queued_of(connection: Connection, owners: Collection[str]) -> Counter[str]:
-    """How many queued jobs each of these keys has."""
-    query = sa.select(JOBS.c.owner, sa.func.count()).where(JOBS.c.state == "queued", JOBS.c.owner.in_(owners))
-    return Counter({owner: int(number) for owner, number in connection.execute(query.group_by(JOBS.c.owner))})
+def _waiting(connection: Connection, queue: str, limit: int) -> Sequence[Row[Any]]:
+    query = sa.select(JOBS).where(QUEUED, JOBS.c.queue == queue).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
+    return connection.execute(query.with_for_update()).all()
 
 
 def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:
@@ -241,6 +238,14 @@ def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:
     query = sa.select(IDEMPOTENCY).where(IDEMPOTENCY.c.owner == job.owner, IDEMPOTENCY.c.key == job.idempotency_key)
     row = connection.execute(query).first()
     return None if row is None else ("repeated" if row.digest == job.digest else "reused", row.job)
+
+
+def _reserve(connection: Connection, job: NewJob) -> bool:
+    """Take an idempotency key for a job; False when it is taken."""
+    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(IDEMPOTENCY)
+    row = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "job": job.id, "created_at": clock()}
+    taken = insert.values(**row).on_conflict_do_nothing().returning(IDEMPOTENCY.c.job)
+    return connection.execute(taken).first() is not None
 
 
 def _row(job: NewJob) -> dict[str, Any]:
@@ -255,7 +260,6 @@ def _row(job: NewJob) -> dict[str, Any]:
         "webhook": job.webhook,
         "webhook_all": job.webhook_all,
         "state": "queued",
-        "created_at": now(),
     }
 
 

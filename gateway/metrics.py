@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .database import now
+from ..workflows import available_bindings
+from .measured import BUCKETS, Measured
 
 if TYPE_CHECKING:
     from .service import JobService
     from .webhooks import WebhookSender
+    from .workers import WorkerStore
 
+_TIMES = {
+    "wait": "From the acceptance of a job to its first attempt",
+    "run": "From an attempt's begin to the end of its prompt",
+    "decode": "Of that, decoding and writing the video",
+    "fetch": "Fetching, checking and storing the video",
+}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
@@ -41,6 +50,8 @@ class Metrics:
 
 
 class _Tables(Collector):
+    """What the shared tables say: the same at every gateway, so boards take the maximum over gateways, not the sum."""
+
     def __init__(self, service: JobService, webhooks: WebhookSender) -> None:
         self._service, self._webhooks = service, webhooks
 
@@ -48,25 +59,52 @@ class _Tables(Collector):
         return iter(())  # no question to the database at registration
 
     def collect(self) -> Iterator[Metric]:
-        counts = self._service.jobs.counts()
-        jobs = GaugeMetricFamily("flf2v_jobs", "Jobs kept here, by state", labels=["state"])
-        for state in ("queued", "running", "succeeded", "failed", "cancelled"):
-            jobs.add_metric([state], counts.get(state, 0))
-        yield jobs
-        oldest = self._service.jobs.oldest_queued()
-        yield GaugeMetricFamily("flf2v_queue_depth", "Jobs that wait", value=counts.get("queued", 0))
-        yield GaugeMetricFamily(
-            "flf2v_queue_age_seconds",
-            "Wait of the oldest queued job",
-            value=max(0.0, now() - oldest) if oldest else 0.0,
-        )
-        living = self._service.workers.living()
-        up = GaugeMetricFamily("flf2v_worker_up", "Workers whose ComfyUI answers", labels=["worker"])
-        restarts = GaugeMetricFamily("flf2v_worker_restarts", "Restarts of a worker's ComfyUI", labels=["worker"])
-        for worker in living:
-            up.add_metric([worker.id], float(worker.able))
-            restarts.add_metric([worker.id], worker.restarts)
-        yield from (up, restarts)
-        number, age = self._webhooks.waiting()
+        depth = GaugeMetricFamily("flf2v_queue_depth", "Jobs that wait", labels=["workflow"])
+        age = GaugeMetricFamily("flf2v_queue_age_seconds", "Wait of the job that is next", labels=["workflow"])
+        nothing = {name: (0, 0.0) for name in available_bindings()}
+        waiting = nothing | self._service.jobs.depths.waiting()
+        for workflow, (number, oldest) in waiting.items():
+            depth.add_metric([workflow], number)
+            age.add_metric([workflow], oldest)
+        jobs = GaugeMetricFamily("flf2v_jobs", "Jobs that have not ended, by state", labels=["state"])
+        jobs.add_metric(["queued"], sum(number for number, _ in waiting.values()))
+        jobs.add_metric(["running"], self._service.jobs.running())
+        yield from (depth, age, jobs)
+        yield from _of_workers(self._service.workers)
+        number, oldest = self._webhooks.waiting()
         yield GaugeMetricFamily("flf2v_webhooks_waiting", "Webhooks to deliver", value=number)
-        yield GaugeMetricFamily("flf2v_webhook_age_seconds", "Age of the oldest of them", value=age)
+        yield GaugeMetricFamily("flf2v_webhook_age_seconds", "Age of the oldest of them", value=oldest)
+        yield CounterMetricFamily(
+            "flf2v_webhooks_sent", "Webhooks delivered by this gateway", value=self._webhooks.sent
+        )
+        yield CounterMetricFamily("flf2v_webhooks_dead", "Webhooks this gateway gave up", value=self._webhooks.failed)
+
+
+def _of_workers(store: WorkerStore) -> Iterator[Metric]:
+    """What every worker that was here in the last days counted, the dead ones too."""
+    up = GaugeMetricFamily("flf2v_worker_up", "1 while a worker lives and takes jobs", labels=["worker"])
+    status = GaugeMetricFamily("flf2v_worker_status", "1 for the state that it is in", labels=["worker", "status"])
+    seen = GaugeMetricFamily("flf2v_worker_seen_seconds", "Time since its last heartbeat", labels=["worker"])
+    restarts = CounterMetricFamily("flf2v_worker_restarts", "Restarts of its ComfyUI", labels=["worker"])
+    attempts = CounterMetricFamily(
+        "flf2v_attempts", "Attempts at jobs, by how they ended", labels=["worker", "outcome"]
+    )
+    times = {
+        name: HistogramMetricFamily(f"flf2v_job_{name}_seconds", text, labels=["worker"])
+        for name, text in _TIMES.items()
+    }
+    for worker in store.every():
+        lives = store.lives(worker)
+        up.add_metric([worker.id], float(lives and worker.able))
+        status.add_metric([worker.id, worker.status if lives or worker.status == "stopped" else "dead"], 1)
+        seen.add_metric([worker.id], worker.age)
+        restarts.add_metric([worker.id], worker.restarts)
+        measured = Measured.of(worker.measured)
+        for outcome, number in measured.attempts.items():
+            attempts.add_metric([worker.id, outcome], number)
+        for name, kept in measured.times.items():
+            if name in times:
+                bounds = [*map(str, BUCKETS), "+Inf"]
+                buckets = list(zip(bounds, accumulate(kept["buckets"]), strict=True))
+                times[name].add_metric([worker.id], buckets, kept["sum"])
+    yield from (up, status, seen, restarts, attempts, *times.values())

@@ -30,15 +30,14 @@ def every_workflow() -> dict[str, Bindings]:
 
 @dataclass(frozen=True)
 class Offer:
-    """The workflows that every living worker can run."""
+    """The workflows that some living worker can run: a job goes to one that can."""
 
     workflows: Mapping[str, Bindings] = field(default_factory=dict)
 
     @classmethod
     def of(cls, workers: Iterable[Worker]) -> Offer:
-        """What these workers can run, all of them: a job may go to any."""
-        able = [set(worker.workflows) for worker in workers]
-        names = set.intersection(*able) if able else set()
+        """What any of these workers can run."""
+        names = {name for worker in workers for name in worker.workflows}
         return cls({name: bindings for name, bindings in every_workflow().items() if name in names})
 
     def by_model(self, model: str) -> Bindings:
@@ -55,7 +54,7 @@ class Offer:
             raise NotFound(f"There is no model {name[:100]!r} here.")
         if bindings.name not in self.workflows:
             raise Unavailable(
-                f"{bindings.model} can't be run now: no worker is ready, or one lacks its model files.",
+                f"{bindings.model} can't be run now: no worker is ready that has its model files.",
                 retry_after_s=10,
             )
         return bindings
@@ -66,7 +65,7 @@ class Offer:
             if _FAST in self.workflows:
                 return self.workflows[_FAST]
             if self.workflows:
-                text = "enable_fast_mode needs the 4-step LoRA files on every worker, which are not there; use false."
+                text = "enable_fast_mode needs the 4-step LoRA files on a worker, which are not there; use false."
                 raise Invalid(text, field="enable_fast_mode")
         for name in _STANDARD:
             if name in self.workflows:

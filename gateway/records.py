@@ -68,11 +68,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt at a job: who makes it, under which prompt id."""
+    """One attempt at a job: who makes it, under which prompt id; ``resumed`` when it was begun by an earlier process."""
 
     job: str
     attempt: int
     worker: str
+    ticket: str = ""
+    resumed: bool = False
 
     @property
     def prompt_id(self) -> str:

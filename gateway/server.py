@@ -15,9 +15,9 @@ from typing import Any
 from aiohttp import web
 
 from .assets import AssetStore
+from .attempts import AttemptStore
 from .database import Database
 from .dial import Dialer
-from .engines import JobEngine, open_engine
 from .facades import serverless, wavespeed
 from .facades.operation import finished, iso
 from .jobs import JobStore
@@ -49,26 +49,23 @@ class Gateway:
 
     settings: Settings
     address: str
-    engine: JobEngine | None = None
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[web.Application]:
         """The application, with its background loops running."""
         settings = self.settings
         database = await asyncio.to_thread(Database, settings.database_url)
-        engine = self.engine
-        if engine is None:
-            engine = open_engine(settings.database_url)
+        jobs = JobStore(database)
+        await asyncio.to_thread(jobs.adopt)
         dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s, settings.egress_proxy)
         links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
         keys = KeyStore(database)
         signer = WebhookSigner(await asyncio.to_thread(shared_secret, database, "webhooks"), keys)
         service = JobService(
             settings,
-            jobs=JobStore(database),
+            jobs=jobs,
             assets=open_assets(settings, database),
             workers=WorkerStore(database, settings.timing.dead_after_s),
-            engine=engine,
             decoder=PictureDecoder(settings.limits.picture_pixels),
             dialer=dialer,
             links=links,
@@ -77,11 +74,10 @@ class Gateway:
         webhooks = WebhookSender(database, dialer, signer, self._payload(links))
         metrics = Metrics()
         metrics.watch(service, webhooks)
-        upkeep = Upkeep(service)
+        upkeep = Upkeep(service, AttemptStore(database, jobs.queue, settings.timing.attempts))
         loops = (
             service.commits.run,
             service.looks.run,
-            upkeep.run_feeding,
             upkeep.run_sweeping,
             upkeep.run_forgetting,
             webhooks.run,
@@ -94,8 +90,6 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             service.close()
-            if self.engine is None:
-                engine.close()
             database.close()
 
     def _payload(self, links: Links) -> Any:

@@ -18,9 +18,9 @@ import sqlalchemy.exc
 from ..workflows import Bindings
 from .assets import Asset, AssetStore, Kind
 from .batches import Batches
+from .database import is_away
 from .decode import PictureError
 from .dial import Dialer, DialRefused
-from .engines import JobEngine
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
 from .examples import example_file, is_example
 from .jobs import JobStore, Verdict
@@ -59,7 +59,7 @@ class Submit:
 
 
 class JobService:
-    """See the module. Every job lives in the table; the engine is told of it later, by the upkeep."""
+    """See the module. A job lives in the table and in the queue, from one transaction on."""
 
     def __init__(
         self,
@@ -68,17 +68,15 @@ class JobService:
         jobs: JobStore,
         assets: AssetStore,
         workers: WorkerStore,
-        engine: JobEngine,
         decoder: PictureDecoder,
         dialer: Dialer,
         links: Links,
         signer: WebhookSigner,
     ) -> None:
         self.settings = settings
-        self.jobs, self.assets, self.workers, self.engine = jobs, assets, workers, engine
+        self.jobs, self.assets, self.workers = jobs, assets, workers
         self.decoder, self.dialer, self.links = decoder, dialer, links
         self.signer = signer
-        self.arrived = asyncio.Event()
         self.commits = Batches(self._commit, FAULTS)
         self.looks = Batches(self._look)
         self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
@@ -86,20 +84,20 @@ class JobService:
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
 
     async def call(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a blocking store method in a thread. Raises Unavailable when the database can't be reached."""
+        """Run a blocking store method in a thread. Raises Unavailable while the database is away or read-only."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
-        except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError) as error:
-            log.error("the database failed", extra={"problem": type(error).__name__})
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            log.error("the database is away", extra={"problem": type(error).__name__})
             text = "The database does not answer, so whether this call was carried out is not known; repeat it later."
             raise Unavailable(
                 f"{text} A submit is safe to repeat under its Idempotency-Key.", retry_after_s=5
             ) from None
 
     async def _commit(self, jobs: list[NewJob]) -> list[tuple[Verdict, str]]:
-        verdicts = await self.call(self.jobs.add, jobs, *self._room)
-        self.arrived.set()
-        return verdicts
+        return await self.call(self.jobs.add, jobs, *self._room)
 
     async def _look(self, wanted: list[tuple[str, bool]]) -> list[tuple[Job | None, int | None]]:
         jobs, places = await self.call(
@@ -258,11 +256,6 @@ class JobService:
         outcome = await self.call(self.jobs.cancel, job_id, key.id) if _ID.fullmatch(job_id) else "unknown"
         if outcome == "unknown":
             raise NotFound(_NO_JOB)
-        if outcome == "cancelled":
-            with contextlib.suppress(
-                Exception
-            ):  # the job is over in any case: a worker that takes it up finds that out
-                await self.call(self.engine.cancel, job_id)
         return outcome != "over"
 
     async def delete(self, job_ids: list[str], key: Key) -> int:
@@ -285,8 +278,6 @@ class JobService:
     async def forget(self, job_ids: list[str]) -> None:
         """Drop what is stored of jobs beside their rows."""
         await self.call(self.assets.remove_of_jobs, job_ids)
-        with contextlib.suppress(Exception):
-            await self.call(self.engine.forget, job_ids)
 
     def close(self) -> None:
         """End the threads and child processes."""

@@ -69,7 +69,7 @@ class Timing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     poll_s: float = Field(1.0, gt=0, description="pause between two looks at a running prompt")
-    engine_poll_s: float = Field(0.2, gt=0, description="pause between two looks into the queue")
+    engine_poll_s: float = Field(1.0, gt=0, description="pause between two looks into the queue")
     heartbeat_s: float = Field(5.0, gt=0, description="pause between two of a worker's heartbeats")
     dead_after_s: float = Field(20.0, gt=0, description="without a heartbeat for so long a worker counts as dead")
     sweep_s: float = Field(5.0, gt=0, description="pause between two looks for dead workers")
@@ -77,6 +77,16 @@ class Timing(BaseModel):
         30.0, ge=0, description="how long a cancelled job may go on before its ComfyUI is killed"
     )
     unreachable_s: float = Field(120.0, gt=0, description="how long a ComfyUI may not answer")
+    start_s: float = Field(600.0, gt=0, description="how long a ComfyUI may take to start")
+    restart_pause_s: float = Field(2.0, gt=0, description="first pause before a sick ComfyUI is started anew")
+    restart_pause_most_s: float = Field(300.0, gt=0, description="to which that pause grows, doubled each time")
+    drain_timeout_s: float = Field(
+        600.0, ge=0, description="after a first SIGTERM or Ctrl-C: how long the running job may take to end"
+    )
+    job_timeout: str = Field(
+        "7200",
+        description="seconds that a job may run; also WORKFLOW=SECONDS for one deployment, separated by commas",
+    )
     attempts: int = Field(3, ge=1, description="attempts at a job before it is given up")
     keep_s: float = Field(7 * DAY_S, gt=0, description="how long jobs, videos and uploads are kept")
     link_s: float = Field(7 * DAY_S, gt=0, description="how long a link to a file works")
@@ -108,6 +118,22 @@ class Settings(Limits, Timing, BaseSettings):
     def timing(self) -> Timing:
         """How often things are looked at."""
         return self
+
+    def job_timeout_of(self, workflow: str) -> float:
+        """For how many seconds a job of this workflow may run."""
+        limits = _timeouts(self.job_timeout)
+        return limits.get(workflow, limits[""])
+
+    @field_validator("job_timeout")
+    @classmethod
+    def _are_timeouts(cls, text: str) -> str:
+        try:
+            sound = all(seconds > 0 for seconds in _timeouts(text).values())
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(f"must be seconds, or WORKFLOW=SECONDS, separated by commas; got {text[:100]!r}")
+        return text
 
     @property
     def database_url(self) -> str:
@@ -159,6 +185,12 @@ class Settings(Limits, Timing, BaseSettings):
         """See the module: flags, environment, file."""
         file = os.environ.get(CONFIG_VARIABLE)
         return (init_settings, env_settings, *([TomlConfigSettingsSource(settings_cls, file)] if file else []))
+
+
+def _timeouts(text: str) -> dict[str, float]:
+    """Seconds by workflow; under the empty name for all others."""
+    parts = [part.strip().rpartition("=") for part in text.split(",") if part.strip()]
+    return {"": 7200.0} | {workflow.strip(): float(seconds) for workflow, _, seconds in parts}
 
 
 def flag_of(name: str) -> str:

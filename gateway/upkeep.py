@@ -1,39 +1,29 @@
-"""What a gateway does beside answering: feed the engine, take over dead workers' jobs, repair, forget what is old."""
+"""What a gateway does beside answering: take over dead workers' jobs, clear stranded queues, forget what is old."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from ..workflows import Bindings, available_bindings
+from .attempts import AttemptStore
 from .database import now
+from .queue import queue_of
 from .service import JobService
 
-# The table is the queue; the engine only holds its head, so that cancelling and a long queue stay cheap.
-_WINDOW = 32
-_FEED_S = 0.25
-_BREATH_S = 0.05
 _STRAY_S = 3600.0
+_STRANDED_S = 60.0
 log = logging.getLogger(__name__)
 
 
 class Upkeep:
     """The background loops of one gateway. Several gateways may run them on one database."""
 
-    def __init__(self, service: JobService) -> None:
+    def __init__(self, service: JobService, attempts: AttemptStore) -> None:
         self.service = service
-        self.full = False
-
-    async def run_feeding(self) -> None:
-        """Give queued jobs to the engine as it has room."""
-        while True:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.service.arrived.wait(), _FEED_S)
-            self.service.arrived.clear()
-            await _guard("feeding", self.feed)
-            # Every look costs the database something that submits wait for, so a burst is fed in a few rounds.
-            await asyncio.sleep(_FEED_S if self.full else _BREATH_S)
+        self.attempts = attempts
+        self._stranded_at = 0.0
 
     async def run_sweeping(self) -> None:
         """Look for dead workers and stranded jobs."""
@@ -47,22 +37,10 @@ class Upkeep:
             await _guard("forgetting", self.forget)
             await asyncio.sleep(600)
 
-    async def feed(self) -> None:
-        """One round of feeding."""
-        service = self.service
-        if not await service.call(service.jobs.unfed, 1):
-            return
-        room = _WINDOW - await service.call(service.engine.waiting)
-        self.full = room <= 0
-        if not self.full:
-            jobs = await service.call(service.jobs.unfed, room)
-            await service.call(service.engine.enqueue, jobs)
-            await service.call(service.jobs.mark_fed, jobs)
-
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
-        taken = await service.call(self._take_over)
+        taken = await service.call(self.take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
         if deleted := await service.call(service.jobs.disowned):  # while they ran
@@ -70,28 +48,49 @@ class Upkeep:
             await service.call(service.jobs.forget, deleted)
             await service.call(service.jobs.database.wipe)
         await service.call(service.assets.collect)
-        fed = await service.call(service.jobs.open_fed)
-        for job, reason in (await service.call(service.engine.lost, fed)).items():
-            if reason == "unknown":  # the engine's database was lost or restored from an older copy
-                await service.call(service.jobs.mark_fed, [job], False)
-                log.warning("fed a job again that the engine did not know", extra={"job": job})
-            elif await service.call(service.jobs.fail_open, job, "The worker gave the job up; see its log."):
-                log.error("ended a job that nothing drives", extra={"job": job, "reason": reason})
+        if asyncio.get_running_loop().time() - self._stranded_at > _STRANDED_S:
+            await service.call(self.clear_stranded)
+            self._stranded_at = asyncio.get_running_loop().time()
 
-    def _take_over(self) -> list[str]:
-        service = self.service
-        return service.engine.take_over(lambda: {worker.id for worker in service.workers.living()})
+    def take_over(self) -> list[str]:
+        """Give the jobs that dead workers hold back to their queues; returns their tickets.
+
+        Who lives is asked after who holds, never before: a worker reports itself before it takes a job.
+        """
+        queue, held = self.service.jobs.queue, self.service.jobs.queue.held()
+        if not held:
+            return []
+        alive = self.service.workers.holding()
+        dead = [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
+        taken = [ticket for ticket, worker in dead if self.attempts.abandon(ticket, worker)]
+        queue.drop([ticket for ticket, _ in dead])
+        return taken
+
+    def clear_stranded(self) -> None:
+        """Move jobs that another release's workers would run, where none is left, to this release's; or refuse them."""
+        jobs, workers = self.service.jobs, self.service.workers
+        taken = {queue for worker in workers.offering() for queue in worker.queues}
+        for queue in jobs.queues() - taken:
+            workflow = queue.rpartition(".")[0]
+            known = workflow in available_bindings()
+            present = queue_of(workflow) if known else ""
+            if queue == present or (known and present not in taken):
+                continue  # its workers are on their way, or this release's are not here yet
+            log.warning("no worker runs this queue any more", extra={"queue": queue, "to": present or "refused"})
+            while jobs.move(queue, present, Bindings.load(workflow)) if known else jobs.refuse(queue):
+                continue
 
     async def forget(self) -> None:
         """One round of forgetting."""
         service = self.service
-        before = now() - service.settings.timing.keep_s
+        keep = service.settings.timing.keep_s
+        before = now() - keep
         while old := await service.call(service.jobs.expired, before):
             await service.forget(old)
             await service.call(service.jobs.forget, old)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)
-        await service.call(service.workers.forget_dead, before)
+        await service.call(service.workers.forget_dead, keep)
 
 
 async def _guard(what: str, function: Callable[[], Awaitable[None]]) -> None:

@@ -1,29 +1,35 @@
-"""The agent: keeps its ComfyUI up, tells the others that it lives, and makes the attempts that the engine hands it."""
+"""The agent: keeps its ComfyUI up and sound, tells the others that it lives, and takes jobs while both hold."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
 import platform
-import sys
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
 from ..database import new_id
-from ..engines import EngineWorker, Steps
+from ..measured import Measured
 from ..offer import every_workflow
-from ..records import Claim
+from ..queue import JobQueue, queue_of
 from ..workers import Status, Worker, WorkerStore
 from .attempt import Runner
-from .comfy import runnable
+from .comfy import probe, runnable
 
 _READY_POLL_S = 0.3
-_CRASH_PAUSE_S = 3.0
+_LOOK_S = 3.0  # from one look whether an idle ComfyUI answers to the next
+_AGAIN_S = 15.0  # from one look for model files to the next, while there are none
+_FAULTS = 2  # of the machine in a row, and this worker takes itself out
+_PROBE_S = 60.0
 log = logging.getLogger(__name__)
+
+
+class NameTaken(EngineError):
+    """Another worker lives under this name."""
 
 
 def _is_old(version: str) -> bool:
@@ -32,123 +38,213 @@ def _is_old(version: str) -> bool:
     return len(numbers) == 2 and numbers < [0, 28]
 
 
-def _begin_anew() -> None:
-    """Put a fresh process in this one's place, with the same id, and with the same ComfyUI as its child."""
-    sys.stderr.flush()
-    if os.name == "posix":
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    os._exit(3)  # elsewhere it is for whoever started it to start it again, as ``serve`` does
-
-
 @dataclass
 class Agent:
-    """One worker. ``run`` returns never; cancel it."""
+    """One worker. ``run`` returns when it was told to drain and its job has ended; cancel it to leave at once."""
 
     runner: Runner
     workers: WorkerStore
-    engine: EngineWorker
-    # Called when others have taken over a job that runs here: what is in this process can't be trusted any more.
-    on_fenced: Callable[[], None] = _begin_anew
+    queue: JobQueue
+    home: str = field(default_factory=new_id)
     boot: str = field(default_factory=new_id)
-    status: Status = "starting"
     workflows: list[str] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
+    faults: int = 0
+    _pause_s: float = 0.0
+    _state: Status = "starting"
+    _turn: int = 0
     _up: asyncio.Event = field(default_factory=asyncio.Event)
-    _taking: bool = False
+    _drain: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def status(self) -> Status:
+        """What the heartbeat says."""
+        if self._state == "stopped" or self.faults >= _FAULTS:
+            return "stopped" if self._state == "stopped" else "quarantined"
+        if self._drain.is_set():
+            return "draining"
+        return "busy" if self.runner.claim is not None and self._up.is_set() else self._state
+
+    @property
+    def executor(self) -> str:
+        """How the queue knows this process."""
+        return f"{self.runner.worker}@{self.boot}"
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        await self._beat()
-        tasks = [asyncio.create_task(work()) for work in (self._keep_up, self._heartbeat, self._listen)]
+        """Work until told to drain. Raises NameTaken."""
+        await self._enter()
+        loops = [asyncio.create_task(work()) for work in (self._keep_up, self._heartbeat, self._listen)]
+        work = asyncio.create_task(self._work())
         try:
-            await self._up.wait()
-            await self.engine.start(self.runner.worker, self.boot, self.handle)
-            self._taking = True
-            if self.status == "starting":  # not before: a worker counts as ready when it takes jobs
-                self.status = "ready"
-            await self._beat()
-            log.info("the worker is ready", extra={"worker": self.runner.worker, "workflows": self.workflows})
-            await asyncio.gather(*tasks)
+            done, _ = await asyncio.wait([work, *loops], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            for task in tasks:
+            for task in (work, *loops):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self.status = "stopped"
-            await asyncio.to_thread(self.workers.beat, self._row())
+            await asyncio.gather(work, *loops, return_exceptions=True)
+            self._state = "stopped"
+            with contextlib.suppress(Exception):  # the database may be away; then the heartbeat grows old by itself
+                await asyncio.wait_for(asyncio.to_thread(self.workers.beat, self._row()), 5)
 
-    async def handle(self, job_id: str, steps: Steps) -> None:
-        """Drive one job to its end. Each step is kept by the engine, so their order must not depend on this process."""
-        while True:
-            data = await steps("claim", lambda: self._claim(job_id))
-            if data is None:
-                return
-            claim = Claim(**data)
-            await steps("submit", lambda claim=claim: self._submit(claim))  # type: ignore[misc]
-            ended = await steps("wait", lambda claim=claim: self._wait(claim))  # type: ignore[misc]
-            if ended == "over":
-                return
+    async def drain(self) -> None:
+        """Take nothing more; ``run`` returns when the running job has ended. Cut off from now on, it is no attempt."""
+        self._drain.set()
+        claim = self.runner.claim
+        if claim is not None:
+            await self.runner.stored(self.runner.attempts.mark_stopping, claim)
+        await self._beat()
 
-    async def _claim(self, job_id: str) -> dict[str, Any] | None:
-        await self._up.wait()
+    async def _enter(self) -> None:
+        deadline = time.monotonic() + self.runner.settings.dead_after_s + 2
+        while not await self.runner.stored(self.workers.enter, self._row()):
+            # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
+            if time.monotonic() > deadline:
+                raise NameTaken(
+                    f"A worker named {self.runner.worker} lives already, with another data folder. "
+                    "Give this one another --name."
+                )
+            await asyncio.sleep(0.5)
+        self.runner.measured = Measured.of(await self.runner.stored(self.workers.measured, self.runner.worker))
+
+    async def _work(self) -> None:
+        """Go on with what earlier processes of this worker held, then take one job after another."""
+        stored = self.runner.stored
+        for held, executor in await stored(self.queue.held):
+            if executor.rpartition("@")[0] == self.runner.worker:
+                if not await self._ready(resuming=True):
+                    return
+                await self._run(held)
+        log.info("the worker takes jobs", extra={"worker": self.runner.worker})
+        while await self._ready():
+            queues = [queue_of(name) for name in self.workflows]
+            self._turn += 1
+            turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
+            ticket: str | None = await stored(self.queue.take, self.executor, turned)
+            if ticket is not None:
+                await self._run(ticket)
+            else:
+                await self._sleep(self.runner.settings.engine_poll_s)
+
+    async def _ready(self, resuming: bool = False) -> bool:
+        """Wait until ComfyUI is up, sound, and can run something; False when this worker is to drain."""
+        while not self._drain.is_set():
+            sound = self._up.is_set() and self.faults < _FAULTS
+            if sound and (resuming or (self.workflows and self._state == "ready")):
+                return True
+            await self._sleep(0.05)
+        return False
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._drain.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+
+    async def _run(self, ticket: str) -> None:
         runner = self.runner
-        claim = await runner.stored(runner.attempts.claim, job_id, runner.worker, runner.timing.attempts)
-        if claim is None:
-            return None
-        log.info("attempt begins", extra={"job": job_id, "attempt": claim.attempt, "prompt": claim.prompt_id})
-        return dict(claim.__dict__)
+        claim = await runner.stored(runner.attempts.claim, ticket, runner.worker)
+        if claim is not None:
+            log.info("attempt begins", extra={"job": claim.job, "attempt": claim.attempt, "prompt": claim.prompt_id})
+            if self._drain.is_set():
+                await runner.stored(runner.attempts.mark_stopping, claim)
+            ended = await runner.make(claim)
+            if ended.fault:
+                self.faults += 1
+                await self._doubt(ended.why)
+            elif ended.kind in ("succeeded", "failed"):
+                self.faults, self._pause_s = 0, 0.0
+            if ended.kind == "lost" and not await asyncio.to_thread(runner.supervisor.alive):
+                self._up.clear()
+        await runner.stored(self.queue.drop, [ticket])
 
-    async def _submit(self, claim: Claim) -> None:
-        await self._up.wait()
-        try:
-            await self.runner.submit(claim)
-        except EngineError as error:  # its fate is unknown: ``wait`` finds out by the prompt's id
-            log.warning("a submit failed", extra={"job": claim.job, "problem": str(error)[:300]})
-
-    async def _wait(self, claim: Claim) -> str:
-        self.status = "busy"
-        try:
-            ended = await self.runner.wait(claim)
-        except EngineError as error:
-            await self.runner.stored(self.runner.attempts.close, claim, f"lost: {error}"[:500])
-            ended = "lost"
-        except Exception as error:
-            log.exception("an attempt failed here", extra={"job": claim.job})
-            await self.runner.stored(self.runner.attempts.close, claim, f"lost: {type(error).__name__}")
-            ended = "lost"
-        finally:
-            self.status = "ready" if self._up.is_set() else "restarting"
-        if ended == "fenced":
-            job = await self.runner.stored(self.runner.jobs.get, claim.job)
-            if job is not None and not job.over:
-                log.error("this worker was taken for dead; it starts anew", extra={"job": claim.job})
-                self.on_fenced()
-            return "over"
-        if not await asyncio.to_thread(self.runner.supervisor.alive):
-            self._up.clear()  # the next attempt waits for the restart
-        return ended
+    async def _doubt(self, why: str) -> None:
+        """After a fault of the machine: look again at what it can run, and let others have the job first."""
+        log.error("this machine failed a job", extra={"reason": why[:300], "in a row": self.faults})
+        self._state = "restarting"
+        self._up.clear()
+        await self._beat()
+        await self._sleep(2 * self.runner.settings.engine_poll_s)
 
     async def _keep_up(self) -> None:
-        """Start ComfyUI, and again whenever it has gone."""
-        supervisor, was_up = self.runner.supervisor, False
+        """Start ComfyUI, and again whenever it has gone or is in doubt, with growing pauses between the starts."""
+        supervisor, looked, silent, answered = self.runner.supervisor, 0.0, 0, time.monotonic()
+        while True:
+            now = time.monotonic()
+            try:
+                if self.faults >= _FAULTS:
+                    await self._cure()
+                if await asyncio.to_thread(supervisor.ensure):
+                    self._state = "restarting" if self.restarts or self.workflows else "starting"
+                    self.restarts += bool(self.workflows)
+                    self._up.clear()
+                again = not self.workflows and now - looked > _AGAIN_S
+                if not self._up.is_set() or again:
+                    await self._look()
+                    looked, silent, answered = now, 0, now
+                    self._state = "ready"
+                    self._up.set()
+                    await self._beat()
+                elif now - looked > _LOOK_S and self.runner.claim is None:
+                    async with ComfyClient(supervisor.url, timeout_s=10) as client:
+                        await client.queue_state()
+                    looked, silent, answered = now, 0, now
+            except (EngineError, OSError) as error:
+                silent += 1
+                if await self._is_down(error, silent, time.monotonic() - answered):
+                    answered = time.monotonic()
+            await asyncio.sleep(_READY_POLL_S)
+
+    async def _is_down(self, error: Exception, silent: int, for_s: float) -> bool:
+        """ComfyUI did not answer: its process ended, or still starts, or somebody else's is away. Whether it starts anew."""
+        supervisor = self.runner.supervisor
+        if not await asyncio.to_thread(supervisor.alive):
+            self._up.clear()
+            self._state = "restarting"
+            self._pause_s = self._longer()
+            log.error("ComfyUI ended; see its log", extra={"problem": str(error)[:300], "pause": self._pause_s})
+            await asyncio.sleep(self._pause_s)
+            return True
+        if self._up.is_set() and silent >= 2:
+            self._up.clear()
+            self._state = "unreachable"
+            log.error("ComfyUI does not answer", extra={"problem": str(error)[:300]})
+            await self._beat()
+        if not self._up.is_set() and for_s > self.runner.settings.start_s:  # it hangs, busy with nothing of ours
+            return await asyncio.to_thread(supervisor.kill)
+        return False
+
+    def _longer(self) -> float:
+        settings = self.runner.settings
+        return min(settings.restart_pause_most_s, max(settings.restart_pause_s, 2 * self._pause_s))
+
+    async def _cure(self) -> None:
+        """Start ComfyUI anew after a pause, and have it compute something, until it can. Raises EngineError."""
+        self._pause_s = self._longer()
+        log.error("this worker is in quarantine", extra={"worker": self.runner.worker, "pause": self._pause_s})
+        await self._beat()
+        await asyncio.sleep(self._pause_s)
+        supervisor = self.runner.supervisor
+        await asyncio.to_thread(supervisor.kill)
+        await asyncio.to_thread(supervisor.ensure)
+        self.restarts += 1
+        deadline = time.monotonic() + self.runner.settings.start_s
         while True:
             try:
-                if await asyncio.to_thread(supervisor.ensure):
-                    self._up.clear()
-                    self.restarts += was_up
-                    self.status = "restarting" if was_up else "starting"
-                if not self._up.is_set():
-                    await self._look()
-                    was_up = True
-                    self._up.set()
-                    self.status = "ready" if self._taking else "starting"
-                    await self._beat()
+                async with ComfyClient(supervisor.url, timeout_s=60) as client:
+                    problem = await probe(client, _PROBE_S)
+                break
+            except EngineError as error:
+                problem = str(error)
+                alive = await asyncio.to_thread(supervisor.alive)
+                if not alive or time.monotonic() > deadline:
+                    break
                 await asyncio.sleep(_READY_POLL_S)
-            except (EngineError, OSError) as error:
-                if not await asyncio.to_thread(supervisor.alive):
-                    log.error("ComfyUI ended while starting; see its log", extra={"problem": str(error)[:300]})
-                    await asyncio.sleep(_CRASH_PAUSE_S)
-                await asyncio.sleep(_READY_POLL_S)
+        if problem:
+            log.error("the probe failed", extra={"problem": problem[:300]})
+        else:
+            self.faults = 0
 
     async def _look(self) -> None:
         """Ask ComfyUI what it is and has. Raises EngineError while it does not answer."""
@@ -168,14 +264,19 @@ class Agent:
 
     async def _heartbeat(self) -> None:
         while True:
-            await asyncio.sleep(self.runner.timing.heartbeat_s)
+            await asyncio.sleep(self.runner.settings.heartbeat_s)
             await self._beat()
 
     async def _beat(self) -> None:
-        await self.runner.stored(self.workers.beat, self._row())
+        if not await self.runner.stored(self.workers.beat, self._row()):
+            raise NameTaken(f"Another worker has taken the name {self.runner.worker}; this one ends.")
 
     def _row(self) -> Worker:
-        return Worker(self.runner.worker, self.boot, self.status, self.workflows, self.info, self.restarts, 0.0)
+        queues = [queue_of(name) for name in self.workflows]
+        return Worker(
+            self.runner.worker, self.boot, self.status, self.workflows, self.info, self.restarts,
+            self.home, queues, self.runner.measured.data(),
+        )  # fmt: skip
 
     async def _listen(self) -> None:
         """Take in progress messages, for as long as the socket lives, and then from the next one."""

@@ -1,4 +1,4 @@
-"""One attempt at a job on one ComfyUI: stage the pictures, submit, wait, collect the video."""
+"""One attempt at a job on one ComfyUI: stage the pictures, submit, wait, have the video collected."""
 
 from __future__ import annotations
 
@@ -12,25 +12,40 @@ from typing import Any, Literal, TypeVar
 
 import sqlalchemy.exc
 
-from ...engine.client import ComfyClient, outputs_of
+from ...engine.client import ComfyClient
 from ...engine.errors import EngineError, Refused, Unreachable
 from ...workflows import Bindings
 from ..assets import AssetStore
 from ..attempts import AttemptStore
+from ..database import is_away
 from ..examples import example_bytes
-from ..jobs import JobStore
-from ..records import Claim, Job
-from ..settings import Timing
-from .comfy import Prompts, outcome_of, refusal
-from .progress import PromptProgress
-from .safety import SafetyCheckers
+from ..jobs import SAFETY, JobStore
+from ..measured import Measured
+from ..records import Claim, Job, State
+from ..settings import Settings
+from .collect import Collector, NotCollected
+from .comfy import Prompts
+from .faults import outcome_of, refusal
+from .progress import DECODING, PromptProgress
 from .supervisor import Supervisor
 
 T = TypeVar("T")
-Ended = Literal["over", "lost", "fenced"]
 _UNKNOWN = 2  # times in a row that ComfyUI must not know a prompt before it counts as lost
-_MEDIA = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".png": "image/png"}
+_CANCELLED = "Cancelled by the client."
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended: ``kind`` names it for the counts, ``fault`` says that this machine is to blame."""
+
+    kind: Literal["succeeded", "failed", "cancelled", "lost", "memory", "machine", "timeout", "fenced"]
+    why: str = ""
+
+    @property
+    def fault(self) -> bool:
+        """Whether this worker should doubt its ComfyUI."""
+        return self.kind in ("machine", "timeout")
 
 
 @dataclass
@@ -42,166 +57,196 @@ class Runner:
     attempts: AttemptStore
     assets: AssetStore
     supervisor: Supervisor
-    timing: Timing
-    safety: SafetyCheckers
+    settings: Settings
+    collector: Collector
+    measured: Measured = field(default_factory=Measured)
     # ComfyUI sends a prompt's progress to the socket of the client id that queued it.
     client_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     current: PromptProgress | None = None
-    killed: int = 0
+    claim: Claim | None = None
+    staged: list[str] = field(default_factory=list)
 
-    async def submit(self, claim: Claim) -> None:
-        """Give ComfyUI the prompt, unless it has it already: it would run the same id twice."""
-        job = await self._job(claim)
-        if job is None:
-            return  # ``wait`` will say so
-        async with ComfyClient(self.supervisor.url) as client:
-            client.client_id = self.client_id
-            if await Prompts(client).where(claim.prompt_id) != "unknown":
-                return
-            try:
-                graph = await self._graph(client, job)
-                await client.queue(graph, prompt_id=claim.prompt_id)
-            except Refused as error:
-                text = refusal(error, error.node_errors, Bindings.load(job.workflow).graph)
-                await self.stored(self.attempts.finish, claim, "failed", error=text)
-            except MissingPicture as error:
-                await self.stored(self.attempts.finish, claim, "failed", error=str(error))
-
-    async def wait(self, claim: Claim) -> Ended:
-        """Wait for the prompt's end and put the result into the job. ``lost``: the prompt is gone, try anew."""
-        if claim.worker != self.worker:
-            return await self._gone(claim, False, f"its worker {claim.worker} died")
-        job = await self._job(claim)
-        if job is None:
-            return "fenced"
-        graph = Bindings.load(job.workflow).graph
-        progress = self.current = PromptProgress(claim.prompt_id, graph)
+    async def make(self, claim: Claim) -> Ended:
+        """Make an attempt, and end its job or give it back to the queue."""
+        self.claim, self.staged = claim, []
         try:
             async with ComfyClient(self.supervisor.url) as client:
-                return await self._poll(client, claim, graph, progress)
+                client.client_id = self.client_id
+                ended = await self._make(client, claim)
+                await self._tidy(client, claim)
+        except EngineError as error:
+            ended = Ended("lost", str(error))
+        except Exception as error:
+            log.exception("an attempt failed here", extra={"job": claim.job})
+            ended = Ended("lost", f"{type(error).__name__} in the worker")
         finally:
-            self.current = None
+            self.current = self.claim = None
+        if ended.kind in ("lost", "memory", "machine", "timeout"):
+            log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": ended.why})
+            if not await self.stored(self.attempts.release, claim, ended.why):
+                ended = Ended("fenced")
+        self.measured.count(ended.kind)
+        return ended
 
-    async def _poll(
-        self, client: ComfyClient, claim: Claim, graph: Mapping[str, Any], progress: PromptProgress
-    ) -> Ended:
-        prompts, unknown, asked, reachable = Prompts(client), 0, 0.0, time.monotonic()
+    async def _make(self, client: ComfyClient, claim: Claim) -> Ended:
+        job = await self._job(claim)
+        if job is None:
+            return Ended("fenced")
+        waited, age = await self.stored(self.attempts.times, claim)
+        graph = Bindings.load(job.workflow).graph
+        self.current = PromptProgress(claim.prompt_id, graph)
+        if claim.resumed:
+            if await self._is_gone(client, claim):
+                return Ended("lost", "ComfyUI does not know the prompt any more")
+            await self.stored(self.attempts.mark_stopping, claim, False)
+        else:
+            if claim.attempt == 1:
+                self.measured.time("wait", waited)
+            ended = await self._submit(client, claim, job)
+            if ended is not None:
+                return ended
+        return await self._poll(client, claim, job, self.current, time.monotonic() - age)
+
+    async def _is_gone(self, client: ComfyClient, claim: Claim) -> bool:
+        for _ in range(_UNKNOWN):
+            if await Prompts(client).where(claim.prompt_id) != "unknown":
+                return False
+            await asyncio.sleep(self.settings.poll_s / 2)
+        return True
+
+    async def _submit(self, client: ComfyClient, claim: Claim, job: Job) -> Ended | None:
+        """Give ComfyUI the prompt; None when it may have it."""
+        try:
+            graph = await self._graph(client, job)
+            await client.queue(graph, prompt_id=claim.prompt_id)
+        except Refused as error:
+            said = refusal(error, Bindings.load(job.workflow).graph)
+            if said.state == "machine":
+                return Ended("machine", said.error)
+            return await self._finish(claim, "failed", said.error)
+        except MissingPicture as error:
+            return await self._finish(claim, "failed", str(error))
+        except Unreachable:  # its fate is unknown: the polling finds out by the prompt's id
+            log.warning("a submit was not answered", extra={"job": claim.job})
+        return None
+
+    async def _poll(self, client: ComfyClient, claim: Claim, job: Job, progress: PromptProgress, began: float) -> Ended:
+        settings, limit_s = self.settings, self.settings.job_timeout_of(job.workflow)
+        prompts, unknown, stopping, reachable = Prompts(client), 0, 0.0, time.monotonic()
         while True:
             word = await self.stored(self.attempts.beat, claim, progress.stage, progress.value)
             if word == "fenced":
                 await _quietly(client.interrupt(claim.prompt_id))
-                return "fenced"
-            cancelling = word == "cancel"
+                return Ended("fenced")
+            late = time.monotonic() - began > limit_s
             try:
-                if cancelling:
-                    asked = asked or time.monotonic()
+                if word == "cancel" or late:
+                    stopping = stopping or time.monotonic()
                     # Sent again at every poll: ComfyUI forgets an interrupt that comes just before a prompt starts.
                     await client.interrupt(claim.prompt_id)
-                    if time.monotonic() - asked > self.timing.cancel_grace_s:
-                        return await self._kill(claim)
+                    if time.monotonic() - stopping > settings.cancel_grace_s:
+                        log.warning("ComfyUI ignored an interrupt; it is killed", extra={"job": claim.job})
+                        await asyncio.to_thread(self.supervisor.kill)
+                        return await self._stopped(claim, word == "cancel", limit_s)
                 where = await prompts.where(claim.prompt_id)
                 reachable = time.monotonic()
             except Unreachable:
                 if not await asyncio.to_thread(self.supervisor.alive):
-                    return await self._gone(claim, cancelling, "ComfyUI's process ended")
-                if time.monotonic() - reachable > self.timing.unreachable_s:
+                    return Ended("lost", "ComfyUI's process ended")
+                if time.monotonic() - reachable > settings.unreachable_s:
                     await asyncio.to_thread(self.supervisor.kill)
-                    return await self._gone(claim, cancelling, "ComfyUI did not answer any more")
-                await asyncio.sleep(self.timing.poll_s)
+                    return Ended("lost", "ComfyUI did not answer any more")
+                await asyncio.sleep(settings.poll_s)
                 continue
             if where == "ended":
                 record = await client.history(claim.prompt_id)
                 if record is not None:
-                    return await self._collect(client, claim, graph, record, cancelling)
+                    self.measured.time("run", time.monotonic() - began)
+                    self.measured.time("decode", sum(progress.spent.get(stage, 0.0) for stage in DECODING))
+                    asked = "cancel" if word == "cancel" else "late" if late else ""
+                    return await self._judge(client, claim, job, record, asked, limit_s)
             unknown = unknown + 1 if where == "unknown" else 0
             if unknown >= _UNKNOWN:
-                return await self._gone(claim, cancelling, "ComfyUI does not know the prompt any more")
+                if stopping:
+                    return await self._stopped(claim, word == "cancel", limit_s)
+                return Ended("lost", "ComfyUI does not know the prompt any more")
             if where == "waiting":
                 progress.stage = "Waiting for ComfyUI"
-            await asyncio.sleep(self.timing.poll_s)
+            await asyncio.sleep(settings.poll_s)
 
-    async def _collect(
-        self, client: ComfyClient, claim: Claim, graph: Mapping[str, Any], record: Mapping[str, Any], cancelling: bool
+    async def _stopped(self, claim: Claim, cancelled: bool, limit_s: float) -> Ended:
+        """The end of a prompt that was told to stop: by the client, or at its time limit."""
+        if cancelled:
+            return await self._finish(claim, "cancelled", _CANCELLED)
+        text = f"The job took longer than {limit_s:g} s, this gateway's limit for it (--job-timeout)."
+        if claim.attempt == 1:  # a GPU that hangs looks like a long job: another worker tells which it was
+            return Ended("timeout", text)
+        return await self._finish(claim, "failed", text)
+
+    async def _judge(
+        self, client: ComfyClient, claim: Claim, job: Job, record: Mapping[str, Any], asked: str, limit_s: float
     ) -> Ended:
-        outcome = outcome_of(record, graph)
+        outcome = outcome_of(record, Bindings.load(job.workflow).graph)
+        if outcome.state == "cancelled" and asked:
+            return await self._stopped(claim, asked == "cancel", limit_s)
         if outcome.state == "out of memory" and claim.attempt == 1:
             await _quietly(client.free())
-            return await self._gone(claim, cancelling, "the GPU's memory ran out")
+            return Ended("memory", "the GPU's memory ran out")
+        if outcome.state == "machine":
+            return Ended("machine", outcome.error)
         if outcome.state != "succeeded":
-            state: Literal["cancelled", "failed"] = "cancelled" if cancelling else "failed"
-            text = "Cancelled by the client." if cancelling else outcome.error
-            await self.stored(self.attempts.finish, claim, state, error=text)
-            return "over"
-        job = await self._job(claim)
-        if job is None:
-            return "fenced"
-        outputs = []
-        for file in outputs_of(record):
-            if file.type != "output":
-                continue
-            data = await client.fetch(file)
-            ending = "." + file.filename.rsplit(".", 1)[-1].lower()
-            flagged = await asyncio.to_thread(self.safety.check, data) if job.values.get("safety_checker") else None
-            asset = await self.stored(
-                self.assets.put,
-                data,
-                owner=job.owner,
-                job=job.id,
-                filename=file.filename,
-                media_type=_MEDIA.get(ending, "application/octet-stream"),
-            )
-            outputs.append(
-                {
-                    "asset": asset.id,
-                    "node": file.node,
-                    "channel": _channel(record, file.node, file.filename),
-                    "filename": file.filename,
-                    "media_type": asset.media_type,
-                    "flagged": flagged,
-                }
-            )
+            return await self._finish(claim, "failed", outcome.error)
+        if await self._job(claim) is None:
+            return Ended("fenced")
+        began = time.monotonic()
+        try:
+            outputs = await self.collector.collect(client, job, record)
+        except NotCollected as error:
+            if not await asyncio.to_thread(self.supervisor.alive):
+                return Ended("lost", "ComfyUI's process ended before its video was fetched")
+            return await self._finish(claim, "failed", str(error))
+        self.measured.time("fetch", time.monotonic() - began)
         if not outputs:
-            text = "The job ended without a video; see ComfyUI's log."
-            await self.stored(self.attempts.finish, claim, "failed", error=text)
-            return "over"
-        if not await self.stored(self.attempts.finish, claim, "succeeded", outputs=outputs):
-            await self.stored(self.assets.remove, [str(output["asset"]) for output in outputs])
-            return "fenced"
-        return "over"
+            return await self._finish(claim, "failed", "The job ended without a video; see ComfyUI's log.")
+        return await self._finish(claim, "succeeded", "", outputs)
 
-    async def _gone(self, claim: Claim, cancelling: bool, why: str) -> Ended:
-        if cancelling:
-            await self.stored(self.attempts.finish, claim, "cancelled", error="Cancelled by the client.")
-            return "over"
-        log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": why})
-        await self.stored(self.attempts.close, claim, f"lost: {why}")
-        return "lost"
+    async def _finish(
+        self, claim: Claim, state: Literal["succeeded", "failed", "cancelled"], error: str, outputs: Any = ()
+    ) -> Ended:
+        named: State = state
+        if await self.stored(self.attempts.finish, claim, named, outputs=outputs, error=error):
+            return Ended(state, error)
+        await self.stored(self.assets.remove, [str(output["asset"]) for output in outputs])
+        return Ended("fenced")
 
-    async def _kill(self, claim: Claim) -> Ended:
-        """The prompt ignores its cancel: end the process, where it is ours."""
-        if await asyncio.to_thread(self.supervisor.kill):
-            self.killed += 1
-            log.warning("killed a ComfyUI that ignored a cancel", extra={"job": claim.job})
-        return await self._gone(claim, True, "killed")
+    async def _tidy(self, client: ComfyClient, claim: Claim) -> None:
+        """Leave nothing of a job in a ComfyUI that is ours: its pictures, its video, its graph with the prompt."""
+        try:
+            if await asyncio.to_thread(self.supervisor.clean, claim.job, self.staged):
+                await client.forget(claim.prompt_id)
+        except (EngineError, OSError) as error:
+            log.warning("a job's files were not all deleted", extra={"job": claim.job, "problem": str(error)[:300]})
 
     async def stored(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Run a store's method in a thread, again and again while the database is away."""
         while True:
             try:
                 return await asyncio.to_thread(function, *args, **kwargs)
-            except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.TimeoutError) as error:
-                log.error("the database failed; tried again", extra={"problem": type(error).__name__})
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                if not is_away(error):
+                    raise
+                log.error("the database is away; tried again", extra={"problem": type(error).__name__})
                 await asyncio.sleep(1)
 
     async def _job(self, claim: Claim) -> Job | None:
         """The job, if this attempt is still the one that counts."""
-        if claim.worker != self.worker or await self.stored(self.attempts.check, claim) == "fenced":
+        if await self.stored(self.attempts.check, claim) == "fenced":
             return None
         return await self.stored(self.jobs.get, claim.job)
 
     async def _graph(self, client: ComfyClient, job: Job) -> dict[str, Any]:
         bindings = Bindings.load(job.workflow)
-        values = {name: value for name, value in job.values.items() if name != "safety_checker"}
+        values = {name: value for name, value in job.values.items() if name != SAFETY}
         for name in (bindings.first_image, bindings.last_image):
             values[name] = await self._stage(client, str(values[name]))
         graph = bindings.apply(values)
@@ -216,20 +261,13 @@ class Runner:
         asset = await self.stored(self.assets.get, name)
         if asset is None or not asset.complete:
             raise MissingPicture("A picture of this job is not stored any more.")
-        return await client.upload_bytes(await self.stored(self.assets.load, asset), f"flf2v_{asset.id}.png")
+        staged = await client.upload_bytes(await self.stored(self.assets.load, asset), f"flf2v_{asset.id}.png")
+        self.staged.append(staged)
+        return staged
 
 
 class MissingPicture(EngineError):
     """A job's picture is gone."""
-
-
-def _channel(record: Mapping[str, Any], node: str, filename: str) -> str:
-    for channel, items in record.get("outputs", {}).get(node, {}).items():
-        if isinstance(items, list) and any(
-            isinstance(item, dict) and item.get("filename") == filename for item in items
-        ):
-            return str(channel)
-    return "images"
 
 
 async def _quietly(call: Any) -> None:

@@ -1,15 +1,19 @@
-"""Where a prompt stands, asked in the way that this ComfyUI knows: its jobs API, else history and queue."""
+"""What a ComfyUI is asked: where a prompt stands, which workflows it can run, whether its device still computes."""
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...engine.client import ComfyClient, raise_for_status
-from ...engine.errors import EngineError, JobFailed, JobInterrupted
+from ...engine.client import ComfyClient
 from ...workflows import Bindings
 from ...workflows.bindings import MODEL_INPUTS
+from .faults import outcome_of
 
 Where = Literal["waiting", "running", "ended", "unknown"]
 _WHERE: Mapping[str, Where] = {
@@ -48,30 +52,6 @@ class Prompts:
         return "unknown" if await self.client.history(prompt_id) is None else "ended"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a prompt ended."""
-
-    state: Literal["succeeded", "failed", "cancelled", "out of memory"]
-    error: str = ""
-
-
-def outcome_of(record: Mapping[str, Any], graph: Mapping[str, Any]) -> Outcome:
-    """How a prompt ended, from its history record; an error names the step in words."""
-    try:
-        raise_for_status(record)
-    except JobInterrupted:
-        return Outcome("cancelled", "The job was interrupted.")
-    except JobFailed as error:
-        top = (error.node or "").split(".")[0]
-        title = graph.get(top, {}).get("_meta", {}).get("title", "ComfyUI")
-        text = f"{title}: {str(error).splitlines()[0][:500]}"
-        lower = f"{error.kind} {error}".lower()
-        memory = "outofmemory" in lower or "out of memory" in lower or "allocation on device" in lower
-        return Outcome("out of memory" if memory else "failed", text)
-    return Outcome("succeeded")
-
-
 async def runnable(client: ComfyClient, workflows: Mapping[str, Bindings]) -> list[str]:
     """The workflows whose nodes and model files this ComfyUI has. Raises EngineError."""
     info = await client.object_info()
@@ -100,11 +80,20 @@ def _options(definition: Mapping[str, Any], name: str) -> list[str]:
     return []
 
 
-def refusal(error: EngineError, node_errors: Mapping[str, Any], graph: Mapping[str, Any]) -> str:
-    """One line for a workflow that ComfyUI refused."""
-    reasons = []
-    for node, answer in node_errors.items():
-        title = graph.get(str(node), {}).get("_meta", {}).get("title", f"node {node}")
-        for item in (answer.get("errors") or []) if isinstance(answer, dict) else []:
-            reasons.append(f"{title}: {item.get('message', '')} {item.get('details', '')}".strip())
-    return f"ComfyUI refused the workflow: {'; '.join(reasons)[:800]}" if reasons else str(error)[:800]
+async def probe(client: ComfyClient, timeout_s: float) -> str:
+    """Have the device compute something tiny; what went wrong, or an empty text."""
+    picture = {"width": 32, "height": 32, "batch_size": 1, "color": random.randrange(1 << 24)}  # so that none is cached
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": picture},
+        "2": {"class_type": "ImageBlur", "inputs": {"image": ["1", 0], "blur_radius": 2, "sigma": 1.0}},
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 0]}},
+    }
+    prompt = str(uuid.uuid4())
+    await client.queue(graph, prompt_id=prompt)
+    deadline = time.monotonic() + timeout_s
+    while (record := await client.history(prompt)) is None:
+        if time.monotonic() > deadline:
+            return f"a tiny prompt did not end in {timeout_s:g} s"
+        await asyncio.sleep(0.1)
+    await client.forget(prompt)
+    return outcome_of(record, graph).error

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shlex
+import signal
 import sys
 import threading
 from pathlib import Path
+
+import sqlalchemy.exc
 
 from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
 from ...engine.setup import micro_models, prepare
 from ..attempts import AttemptStore
-from ..cli import _until_stopped
-from ..database import Database
-from ..engines import open_worker
+from ..database import Database, is_away, new_id
 from ..jobs import JobStore
+from ..migrations import SchemaError
 from ..server import open_assets
 from ..settings import GatewayError, Settings
+from ..signals import Stops, until
 from ..workers import WorkerStore
 from .agent import Agent
 from .attempt import Runner
+from .collect import Collector
 from .safety import SafetyCheckers
-from .supervisor import External, OneAgent, Owned, Supervisor
+from .supervisor import External, OneAgent, Owned, Supervisor, environment
 
+_CONNECTIONS = 3
+log = logging.getLogger(__name__)
 _LOCK_S = 30
 
 
@@ -38,31 +45,66 @@ def run_worker(arguments: argparse.Namespace, settings: Settings) -> None:
     if arguments.follow_parent:
         _end_with_parent()
     supervisor = _supervisor(arguments, home)
-    asyncio.run(_run(arguments, settings, supervisor))
+    asyncio.run(_run(arguments, settings, supervisor, _home_id(home)))
 
 
-async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Supervisor) -> None:
-    database = await asyncio.to_thread(Database, settings.database_url)
+async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Supervisor, home: str) -> None:
+    stops = Stops()
+    database = await _open(settings, stops)
+    jobs = JobStore(database)
+    assets = open_assets(settings, database)
     runner = Runner(
         worker=arguments.name,
-        jobs=JobStore(database),
-        attempts=AttemptStore(database),
-        assets=open_assets(settings, database),
+        jobs=jobs,
+        attempts=AttemptStore(database, jobs.queue, settings.timing.attempts),
+        assets=assets,
         supervisor=supervisor,
-        timing=settings.timing,
-        safety=SafetyCheckers.installed(),
+        settings=settings,
+        collector=Collector(assets, SafetyCheckers.installed()),
     )
-    workers = WorkerStore(database, settings.timing.dead_after_s)
-    engine = open_worker(settings.database_url, settings.timing.engine_poll_s)
-    task = asyncio.create_task(Agent(runner, workers, engine).run())
+    agent = Agent(runner, WorkerStore(database, settings.timing.dead_after_s), jobs.queue, home)
+    task = asyncio.create_task(agent.run())
     try:
-        await _until_stopped([task])
+        if await until(stops.first, task):
+            log.info("draining: a second signal ends the worker at once", extra={"seconds": settings.drain_timeout_s})
+            drain = asyncio.create_task(agent.drain())
+            await until(stops.second, task, timeout_s=settings.drain_timeout_s)
+            drain.cancel()
     finally:
-        if isinstance(supervisor, Owned):
+        # A prompt that still runs goes on in its ComfyUI, and the next process of this worker finds it. Only somebody
+        # at a terminal who insists wants the GPU back.
+        leave_it = runner.claim is not None and stops.number != signal.SIGINT
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if isinstance(supervisor, Owned) and not leave_it:
             await asyncio.to_thread(supervisor.stop)
-    # What the engine runs is left as a crash would leave it: at the next start it goes on from its last step.
+    if task.done() and not task.cancelled() and task.exception() is not None:
+        raise task.exception() or RuntimeError()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(0)  # threads may still wait for a database that is away
+
+
+async def _open(settings: Settings, stops: Stops) -> Database:
+    """The database, waited for while it is away."""
+    while True:
+        try:
+            return await asyncio.to_thread(Database, settings.database_url, _CONNECTIONS)
+        except SchemaError as error:
+            raise GatewayError(f"The database can't be used: {error}") from None
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            log.error("the database is away; tried again", extra={"problem": type(error).__name__})
+        if await until(stops.first, timeout_s=2):
+            os._exit(0)
+
+
+def _home_id(home: Path) -> str:
+    """What tells this worker's folder from another machine's under the same name; made on first use."""
+    file = home / "worker.id"
+    if not file.exists():
+        file.write_text(new_id(), encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
@@ -80,7 +122,10 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
             raise EngineError(f"--models {models} is no folder; give one laid out as ComfyUI's models/.")
         if models is None and not engine.own and (engine.comfyui / "models").is_dir():
             models = engine.comfyui / "models"
-    return Owned(home, server=ComfyServer(engine, home / "comfyui", models=models, tiny=tiny))
+    extra = () if arguments.keep_metadata else ("--disable-metadata",)
+    folder = home / "comfyui"
+    server = ComfyServer(engine, folder, models=models, tiny=tiny, extra_args=extra, environment=environment())
+    return Owned(home, server=server)
 
 
 def _end_with_parent() -> None:

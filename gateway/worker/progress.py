@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ _STAGES: Mapping[str, tuple[str, float]] = {
     "VAEDecode": ("Decoding", 0.10),
     "WanFLF2VSaveVideo": ("Saving the video", 0.03),
 }
+DECODING = ("Decoding", "Saving the video")
 
 
 @dataclass
@@ -30,6 +32,8 @@ class PromptProgress:
     graph: Mapping[str, Any]
     stage: str = "Starting"
     value: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)  # seconds in each stage, as far as messages tell
+    _since: float = field(default_factory=time.monotonic)
     _parts: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def message(self, kind: str, data: Mapping[str, Any]) -> None:
@@ -53,6 +57,9 @@ class PromptProgress:
         top = node.split(".")[0]
         parts = self._parts.setdefault(top, {})
         parts[node] = max(parts.get(node, 0.0), min(1.0, share))
+        now = time.monotonic()
+        self.spent[self.stage] = self.spent.get(self.stage, 0.0) + now - self._since
+        self._since = now
         if not done:
             self.stage = self._stage(top)[0]
         self.value = max(self.value, self._total())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -16,6 +17,16 @@ import psutil
 
 from ...engine.process import ComfyServer, free_port
 
+_PASSED = re.compile(
+    r"(PATH|HOME|USER|USERNAME|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TMPDIR|TEMP|TMP|TERM|COLUMNS|VIRTUAL_ENV|LD_LIBRARY_PATH"
+    r"|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|APPDATA|LOCALAPPDATA|PROGRAMDATA|PROGRAMFILES.*|USERPROFILE"
+    r"|NUMBER_OF_PROCESSORS|PROCESSOR_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE"
+    r"|(LC|XDG|CONDA|PYTHON|CUDA|CUDNN|CUBLAS|NVIDIA|NCCL|HIP|HSA|ROCR|ROCM|AMD|MIOPEN|ONEAPI|SYCL|ZE|UR|ASCEND|NPU"
+    r"|PYTORCH|TORCH|TORCHINDUCTOR|TRITON|OMP|MKL|KMP|OPENBLAS|NUMEXPR|MALLOC|DYLD|HF|COMFY|COMFYUI)_?.*)$",
+    re.IGNORECASE,
+)
+_LOG_BYTES = 16 * 2**20
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|KEY|AUTH", re.IGNORECASE)
 log = logging.getLogger(__name__)
 
 
@@ -35,12 +46,19 @@ class Supervisor(Protocol):
     def kill(self) -> bool:
         """End it at once; False where it is not ours to end."""
 
+    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+        """Delete what a job left in its folders; False where they are not ours to touch."""
+
 
 @dataclass(frozen=True)
 class External:
     """A ComfyUI that somebody else runs."""
 
     url: str
+
+    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+        """See Supervisor."""
+        return False
 
     def ensure(self) -> bool:
         """See Supervisor."""
@@ -82,6 +100,9 @@ class Owned:
         if self._process() is not None:
             return False
         self.home.mkdir(parents=True, exist_ok=True)
+        for log_file in (self.home / "comfyui.log", self.home / "comfyui" / "comfyui.log"):
+            if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
+                os.replace(log_file, log_file.with_suffix(".log.1"))
         self._child = self._spawn()
         started = psutil.Process(self._child.pid).create_time()
         state = {"pid": self._child.pid, "started": started, "port": self.port}
@@ -109,6 +130,17 @@ class Owned:
         psutil.wait_procs(victims, timeout=10)
         if self._child is not None:
             self._child.wait(10)
+        return True
+
+    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+        """See Supervisor."""
+        if self.server is not None:
+            home = self.server.home
+            paths = [home / "input" / name for name in inputs]
+            paths += (home / "output").glob(f"gateway/{job_id}_*")
+            paths += (path for path in (home / "temp").glob("**/*") if path.is_file())
+            for path in paths:
+                path.unlink(missing_ok=True)
         return True
 
     def stop(self, grace_s: float = 10) -> None:
@@ -150,7 +182,13 @@ class Owned:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=os.name == "posix",
+                env=environment(),
             )
+
+
+def environment() -> dict[str, str]:
+    """What ComfyUI, and so every custom node in it, gets of our environment: no password, key or token."""
+    return {name: value for name, value in os.environ.items() if _PASSED.match(name) and not _SECRET.search(name)}
 
 
 class OneAgent:

@@ -2,7 +2,9 @@
 
 Run as a program (``python fake_comfyui.py --port N``) it is a process that can be killed; the queue and history die with
 it, as ComfyUI's do. ``--log FILE`` appends one line for every prompt it finishes. Environment or ``POST /fake`` set:
-``seconds`` (how long a prompt takes), ``deaf`` (ignores interrupts), ``oom`` (the next prompts fail with it), ``forget``.
+``seconds`` (how long a prompt takes), ``deaf`` (ignores interrupts), ``oom`` (the next prompts fail with it), ``forget``,
+``cuda`` (every prompt fails as on a GPU that fell over), ``models`` (False: no model files), ``hang`` (prompts never end),
+``view_fails`` (so many fetches of a result break off).
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class FakeComfyUI:
 
     def __init__(self, video: bytes, *, seconds: float = 0.2, log: Path | None = None) -> None:
         self.video, self.log = video, log
-        self.settings: dict[str, Any] = {"seconds": seconds, "deaf": False, "oom": 0, "fail": "", "no_ws": False}
+        self.settings: dict[str, Any] = {"seconds": seconds, "oom": 0, "fail": "", "view_fails": 0, "models": True}
+        self.settings |= dict.fromkeys(("deaf", "no_ws", "cuda", "hang"), False)
         self.pending: list[tuple[str, str, dict[str, Any]]] = []
         self.running: tuple[str, str, dict[str, Any]] | None = None
         self.history: dict[str, Any] = {}
@@ -65,6 +68,7 @@ class FakeComfyUI:
                 web.post("/upload/image", self.upload),
                 web.post("/prompt", self.prompt),
                 web.get("/history/{id}", self.get_history),
+                web.post("/history", self.post_history),
                 web.get("/queue", self.get_queue),
                 web.post("/queue", self.post_queue),
                 web.post("/interrupt", self.interrupt),
@@ -98,7 +102,7 @@ class FakeComfyUI:
             for node in json.loads(path.read_text()).values():
                 inputs = info.setdefault(node["class_type"], {"input": {"required": {}}})["input"]["required"]
                 for name, value in node["inputs"].items():
-                    if name in FILES:
+                    if name in FILES and self.settings["models"]:
                         inputs.setdefault(name, [[]])[0].append(value)
         return web.json_response(info)
 
@@ -112,7 +116,12 @@ class FakeComfyUI:
     async def prompt(self, request: web.Request) -> web.Response:
         body = await request.json()
         prompt_id = body.get("prompt_id") or str(uuid.uuid4())
-        for node in body["prompt"].values():
+        for number, node in body["prompt"].items():
+            if not self.settings["models"] and "unet_name" in node["inputs"]:
+                missing = {"type": "value_not_in_list", "message": "Value not in list", "details": "unet_name"}
+                errors = {number: {"errors": [{**missing, "extra_info": {"input_name": "unet_name"}}]}}
+                answer = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": errors}
+                return web.json_response(answer, status=400)
             if node["class_type"] == "LoadImage" and node["inputs"]["image"] not in self.files:
                 error = {"errors": [{"message": "Invalid image file", "details": node["inputs"]["image"]}]}
                 answer = {"error": {"message": "Prompt outputs failed validation"}, "node_errors": {"68": error}}
@@ -125,6 +134,11 @@ class FakeComfyUI:
     async def get_history(self, request: web.Request) -> web.Response:
         prompt_id = request.match_info["id"]
         return web.json_response({prompt_id: self.history[prompt_id]} if prompt_id in self.history else {})
+
+    async def post_history(self, request: web.Request) -> web.Response:
+        for prompt_id in (await request.json()).get("delete", []):
+            self.history.pop(prompt_id, None)
+        return web.Response()
 
     async def get_queue(self, _request: web.Request) -> web.Response:
         running = [[0, self.running[0], {}, {}, []]] if self.running else []
@@ -145,7 +159,11 @@ class FakeComfyUI:
     async def free(self, _request: web.Request) -> web.Response:
         return web.Response()
 
-    async def view(self, _request: web.Request) -> web.Response:
+    async def view(self, request: web.Request) -> web.Response:
+        if self.settings["view_fails"]:
+            self.settings["view_fails"] -= 1
+            assert request.transport is not None
+            request.transport.abort()
         return web.Response(body=self.video, content_type="video/mp4")
 
     async def fake(self, request: web.Request) -> web.Response:
@@ -196,7 +214,7 @@ class FakeComfyUI:
 
     async def _run(self, prompt_id: str, client: str, graph: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
-        while (passed := time.monotonic() - began) < self.settings["seconds"]:
+        while (passed := time.monotonic() - began) < self.settings["seconds"] or self.settings["hang"]:
             nodes = {"57": {"value": passed, "max": self.settings["seconds"], "state": "running"}}
             await self._send(client, "progress_state", {"prompt_id": prompt_id, "nodes": nodes})
             with contextlib.suppress(asyncio.TimeoutError):
@@ -211,6 +229,12 @@ class FakeComfyUI:
                 "node_id": "57.0.0.2",
             }
             return _record("error", ["execution_error", error])
+        if self.settings["cuda"]:
+            text = "CUDA error: an illegal memory access was encountered"
+            error = {"exception_type": "torch.AcceleratorError", "exception_message": text, "node_id": "57"}
+            return _record("error", ["execution_error", error])
+        if "73" not in graph:
+            return _record("success")
         if self.settings["fail"]:
             error = {"exception_type": "ValueError", "exception_message": self.settings["fail"], "node_id": "67"}
             return _record("error", ["execution_error", error])

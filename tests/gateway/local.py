@@ -19,13 +19,13 @@ from PIL import Image
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.engines.memory import MemoryEngine, MemoryWorker
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore
 from wan_flf2v.gateway.server import Gateway, open_assets
 from wan_flf2v.gateway.settings import Limits, Settings, Timing
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
+from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.safety import SafetyCheckers
 from wan_flf2v.gateway.worker.supervisor import External
 from wan_flf2v.gateway.workers import WorkerStore
@@ -35,7 +35,15 @@ from .fake_comfyui import FakeComfyUI, video_bytes
 FLF2V = "community/wan-2-2/first-last-frame"
 EXAMPLES = {"62_image": "Runcomfy_Example_1259_2.png", "68_image": "Runcomfy_Example_1259_1.png"}
 BODY: dict[str, Any] = {**EXAMPLES, "6_text": "a puppy"}
-FAST = Timing(poll_s=0.02, heartbeat_s=0.5, sweep_s=0.3, cancel_grace_s=1.0, unreachable_s=2.0)
+FAST = Timing(
+    poll_s=0.02,
+    engine_poll_s=0.02,
+    heartbeat_s=0.5,
+    sweep_s=0.3,
+    cancel_grace_s=1.0,
+    unreachable_s=2.0,
+    restart_pause_s=0.1,
+)
 
 
 @lru_cache(maxsize=1)
@@ -63,6 +71,8 @@ class Local:
     comfy_url: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     worker: asyncio.Task[None] | None = None
+    agent: Agent | None = None
+    workers: WorkerStore | None = None
 
     def stop_worker(self) -> None:
         """End the worker at once; after a moment nothing can be run any more."""
@@ -113,7 +123,8 @@ async def local(
     seconds: float = 0.1,
     demo: bool = False,
     database: str = "",
-    engine_worker: type[MemoryWorker] = MemoryWorker,
+    safety: SafetyCheckers | None = None,
+    collect_pauses: tuple[float, ...] = (0.05, 0.1, 0.2),
 ) -> AsyncIterator[Local]:
     """Everything up, and a worker that has reported itself."""
     settings = Settings(
@@ -127,29 +138,30 @@ async def local(
     )
     port, comfy_port = free_port(), free_port()
     comfy = FakeComfyUI(video(), seconds=seconds)
-    engine = MemoryEngine()
     database = Database(settings.database_url)
+    jobs, assets = JobStore(database), open_assets(settings, database)
     runner = Runner(
         worker="w1",
-        jobs=JobStore(database),
-        attempts=AttemptStore(database),
-        assets=open_assets(settings, database),
+        jobs=jobs,
+        attempts=AttemptStore(database, jobs.queue, timing.attempts),
+        assets=assets,
         supervisor=External(f"http://127.0.0.1:{comfy_port}"),
-        timing=timing,
-        safety=SafetyCheckers(),
+        settings=settings,
+        collector=Collector(assets, safety or SafetyCheckers(), collect_pauses),
     )
     workers = WorkerStore(database, timing.dead_after_s)
-    agent = Agent(runner, workers, engine_worker(engine), on_fenced=lambda: None)
+    agent = Agent(runner, workers, jobs.queue)
     async with (
         _site(comfy.app(), comfy_port),
-        Gateway(settings, f"http://127.0.0.1:{port}", engine).serving() as app,
+        Gateway(settings, f"http://127.0.0.1:{port}").serving() as app,
         _site(app, port),
         aiohttp.ClientSession() as session,
     ):
         keys = KeyStore(database)
         secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
         comfy_url = f"http://127.0.0.1:{comfy_port}"
-        here = Local(f"http://127.0.0.1:{port}", settings, session, comfy, keys, runner.jobs, secret, comfy_url)
+        url = f"http://127.0.0.1:{port}"
+        here = Local(url, settings, session, comfy, keys, runner.jobs, secret, comfy_url, agent=agent, workers=workers)
         task = here.worker = asyncio.create_task(agent.run()) if worker else None
         try:
             while worker and not any(row.able for row in workers.living()):
@@ -159,7 +171,6 @@ async def local(
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            await agent.engine.stop()
     database.close()
 
 

@@ -12,11 +12,8 @@ import pytest
 from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.engines import Handler
-from wan_flf2v.gateway.engines.memory import MemoryWorker
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.records import NewJob
-from wan_flf2v.gateway.workers import WorkerStore
 
 from .local import BODY, FAST, local, run
 
@@ -54,28 +51,6 @@ def test_progress_is_told_and_never_falls(tmp_path: Path) -> None:
             assert seen == sorted(seen)
             assert max(seen) > 0.2
             assert "Sampling" in stages
-
-    run(main)
-
-
-def test_a_worker_counts_as_ready_when_it_takes_jobs_and_not_before(tmp_path: Path) -> None:
-    seen = set()
-
-    class Slow(MemoryWorker):
-        async def start(self, worker: str, boot: str, handler: Handler) -> None:
-            database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
-            store = WorkerStore(database, FAST.dead_after_s)
-            for _ in range(40):  # several heartbeats; ComfyUI answers all the while
-                seen.update(row.status for row in store.living())
-                await asyncio.sleep(0.04)
-            database.close()
-            await super().start(worker, boot, handler)
-
-    async def main() -> None:
-        async with local(tmp_path, engine_worker=Slow) as here:
-            assert seen == {"starting"}
-            assert (await here.call("GET", "/health")).json["workers"] == 1
-            await here.until(await here.submit(), "succeeded")
 
     run(main)
 
@@ -209,7 +184,7 @@ def test_the_same_idempotency_key_makes_one_job(tmp_path: Path) -> None:
 def test_the_places_of_jobs_that_are_asked_for_together_are_those_asked_for_alone(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     store = JobStore(database)
-    jobs = [NewJob("me", "model", "m", "w", {}, {}) for _ in range(40)]
+    jobs = [NewJob("me", "model", "m", "wan22_flf2v", {}, {}) for _ in range(40)]
     store.add(jobs, 100, 100)
     gone = {jobs[index].id for index in (0, 7, 8, 30)}
     for job in gone:
@@ -227,10 +202,11 @@ def test_the_places_of_jobs_that_are_asked_for_together_are_those_asked_for_alon
 
 def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_second_result(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
-    store, attempts, assets = JobStore(database), AttemptStore(database), AssetStore(database, tmp_path / "assets")
-    job = NewJob("me", "model", "m", "w", {}, {})
+    store, assets = JobStore(database), AssetStore(database, tmp_path / "assets")
+    attempts = AttemptStore(database, store.queue, 3)
+    job = NewJob("me", "model", "m", "wan22_flf2v", {}, {})
     store.add([job], 10, 10)
-    claim = attempts.claim(job.id, "w1", 3)
+    claim = attempts.claim(f"{job.id}/1", "w1")
     assert claim is not None
 
     def collect(data: bytes) -> str:

@@ -1,0 +1,125 @@
+"""How long the queues are and where a job stands in one, without counting a long queue for every question."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from .database import JOBS, Database, clock
+from .queue import FIRST
+
+# Written out, not bound: a prepared statement must see that the index of the queued rows serves it.
+QUEUED = JOBS.c.state == sa.literal_column("'queued'")
+_MARK = 500  # jobs from one mark to the next
+_FRESH_S = 1.0
+_AGAIN_S = 0.1
+
+
+@dataclass
+class Room:
+    """What of the queue is free while a batch of jobs is accepted."""
+
+    free: int
+    share: int | None
+    owners: Counter[str]
+
+    def refused(self, owner: str) -> Literal["full", "share"] | None:
+        """Why this owner's next job can't be taken; None when it can."""
+        if self.free <= 0:
+            return "full"
+        return "share" if self.share is not None and self.owners[owner] >= self.share else None
+
+    def take(self, owner: str) -> None:
+        """Count one more job."""
+        self.free -= 1
+        self.owners[owner] += 1
+
+
+class Depths:
+    """Counts of queued jobs, looked up once a second, and marks in long queues from which a place is counted."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._owners: Counter[str] = Counter()
+        self._at = -_FRESH_S
+        self._marks: tuple[float, dict[str, list[tuple[int, int]]]] = (0.0, {})
+
+    @contextmanager
+    def counted(self, limit: int, share: int | None, owners: Collection[str]) -> Iterator[Room]:
+        """The room for a batch of these owners; what is taken of it counts when the block ends well."""
+        with self._lock:
+            age = time.monotonic() - self._at
+            room = Room(limit - self._owners.total(), share, Counter(self._owners))
+            if age > _FRESH_S or (age > _AGAIN_S and any(room.refused(owner) for owner in owners)):
+                self._count()
+                room = Room(limit - self._owners.total(), share, Counter(self._owners))
+            yield room
+            self._owners = room.owners
+
+    def _count(self) -> None:
+        query = sa.select(JOBS.c.owner, sa.func.count()).where(QUEUED).group_by(JOBS.c.owner)
+        with self._database.read() as connection:
+            self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)})
+        self._at = time.monotonic()
+
+    def waiting(self) -> dict[str, tuple[int, float]]:
+        """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
+        depths = sa.select(JOBS.c.queue, sa.func.count()).where(QUEUED).group_by(JOBS.c.queue)
+        found: dict[str, tuple[int, float]] = {}
+        with self._database.read() as connection:
+            for queue, number in connection.execute(depths).all():
+                first = sa.select(clock() - JOBS.c.created_at).where(QUEUED, JOBS.c.queue == queue)
+                age = connection.execute(first.order_by(JOBS.c.turn, JOBS.c.seq).limit(1)).scalar() or 0.0
+                workflow = queue.rpartition(".")[0]
+                kept = found.get(workflow, (0, 0.0))
+                found[workflow] = (kept[0] + int(number), max(kept[1], float(age)))
+        return found
+
+    def places(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, int]:
+        """For each of these queued jobs its place in its queue, where 1 is next."""
+        return {row.id: self._place(connection, row) for row in rows}
+
+    def _place(self, connection: Connection, row: Row[Any]) -> int:
+        mine = (row.turn, row.seq)
+        marks = self._marks_of(connection).get(row.queue, [])
+        passed = bisect.bisect_left(marks, mine)
+        order = sa.tuple_(JOBS.c.turn, JOBS.c.seq)
+        between = [order < mine] + ([order >= marks[passed - 1]] if passed else [])
+        query = sa.select(sa.func.count()).where(QUEUED, JOBS.c.queue == row.queue, *between)
+        return passed * _MARK + int(connection.execute(query).scalar_one()) + 1
+
+    def _marks_of(self, connection: Connection) -> dict[str, list[tuple[int, int]]]:
+        """Every 500th job of the long queues. They are looked up the more seldom the more there are."""
+        good_until, marks = self._marks
+        began = time.monotonic()
+        if began > good_until:
+            order = sa.func.row_number().over(partition_by=JOBS.c.queue, order_by=(JOBS.c.turn, JOBS.c.seq))
+            ranked = sa.select(JOBS.c.queue, JOBS.c.turn, JOBS.c.seq, order.label("rank")).where(QUEUED).subquery()
+            marks = {}
+            for found in connection.execute(
+                sa.select(ranked).where(ranked.c.rank > 1, ranked.c.rank % _MARK == 1).order_by(ranked.c.rank)
+            ):
+                marks.setdefault(found.queue, []).append((found.turn, found.seq))
+            self._marks = (time.monotonic() + max(_FRESH_S, 50 * (time.monotonic() - began)), marks)
+        return marks
+
+
+def next_turn(connection: Connection, owner: str, queue: str) -> int:
+    """The turn of an owner's next job in a queue: one round after its last that waits, else in the round that is next.
+
+    So owners take turns however many jobs each has waiting (start-time fair queueing with jobs of equal cost).
+    """
+    waiting = sa.select(sa.func.min(JOBS.c.turn)).where(QUEUED, JOBS.c.queue == queue)
+    last = sa.select(sa.func.max(JOBS.c.turn)).where(QUEUED, JOBS.c.queue == queue, JOBS.c.owner == owner)
+    first, mine = connection.execute(sa.select(waiting.scalar_subquery(), last.scalar_subquery())).one()
+    return max(FIRST + 1, first or 0, (mine or 0) + 1)

@@ -1,0 +1,72 @@
+"""Brings a finished prompt's videos from ComfyUI into the store. The render is done: what fails here is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...engine.client import ComfyClient, OutputFile, outputs_of
+from ..assets import AssetStore
+from ..jobs import SAFETY
+from ..records import Job
+from .safety import SafetyCheckers
+
+_MEDIA = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".png": "image/png"}
+_PAUSES_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
+log = logging.getLogger(__name__)
+
+
+class NotCollected(Exception):
+    """The video could not be fetched or stored, however often it was tried."""
+
+
+@dataclass
+class Collector:
+    """Fetches, checks and stores. ``pauses`` lie between the tries."""
+
+    assets: AssetStore
+    safety: SafetyCheckers
+    pauses: tuple[float, ...] = _PAUSES_S
+
+    async def collect(self, client: ComfyClient, job: Job, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The job's outputs, stored. Raises NotCollected."""
+        return [await self._one(client, job, record, file) for file in outputs_of(record) if file.type == "output"]
+
+    async def _one(self, client: ComfyClient, job: Job, record: Mapping[str, Any], file: OutputFile) -> dict[str, Any]:
+        for pause in (*self.pauses, None):
+            try:
+                return await self._try(client, job, record, file)
+            except Exception as error:  # noqa: BLE001 - whatever it is, rendering again would not help
+                log.warning("a video was not collected", extra={"job": job.id, "problem": f"{error}"[:300]})
+                if pause is None:
+                    raise NotCollected(f"The video was rendered, but it could not be stored: {error}"[:500]) from None
+                await asyncio.sleep(pause)
+        raise NotCollected("The video was not tried to be stored.")
+
+    async def _try(self, client: ComfyClient, job: Job, record: Mapping[str, Any], file: OutputFile) -> dict[str, Any]:
+        data = await client.fetch(file)
+        flagged = await asyncio.to_thread(self.safety.check, data) if job.values.get(SAFETY) else None
+        media_type = _MEDIA.get("." + file.filename.rsplit(".", 1)[-1].lower(), "application/octet-stream")
+        asset = await asyncio.to_thread(
+            self.assets.put, data, owner=job.owner, job=job.id, filename=file.filename, media_type=media_type
+        )
+        return {
+            "asset": asset.id,
+            "node": file.node,
+            "channel": _channel(record, file),
+            "filename": file.filename,
+            "media_type": media_type,
+            "flagged": flagged,
+        }
+
+
+def _channel(record: Mapping[str, Any], file: OutputFile) -> str:
+    for channel, items in record.get("outputs", {}).get(file.node, {}).items():
+        if isinstance(items, list) and any(
+            isinstance(item, dict) and item.get("filename") == file.filename for item in items
+        ):
+            return str(channel)
+    return "images"

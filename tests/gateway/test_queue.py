@@ -1,0 +1,332 @@
+"""The one queue, on SQLite and Postgres: who gets what, in which order, and that nothing is lost or had twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from wan_flf2v.gateway.attempts import AttemptStore
+from wan_flf2v.gateway.database import IDEMPOTENCY, JOBS, Database
+from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.queue import JobQueue, queue_of
+from wan_flf2v.gateway.records import NewJob
+from wan_flf2v.gateway.upkeep import Upkeep
+from wan_flf2v.gateway.workers import Worker, WorkerStore
+from wan_flf2v.workflows import Bindings
+
+WAN22, WAN21 = "wan22_flf2v", "wan21_flf2v"
+
+
+@dataclass
+class Kit:
+    url: str
+    database: Database
+    jobs: JobStore
+    queue: JobQueue
+    attempts: AttemptStore
+
+    def add(self, owner: str = "me", workflow: str = WAN22, **values: object) -> str:
+        job = NewJob(owner, "model", "m", workflow, values, {})
+        assert self.jobs.add([job], 10_000, 10_000) == [("accepted", job.id)]
+        return job.id
+
+    def take(self, worker: str = "w1@1", *workflows: str) -> str | None:
+        """The job that this worker gets."""
+        ticket = self.queue.take(worker, [queue_of(name) for name in workflows or (WAN22,)])
+        return None if ticket is None else ticket.split("/")[0]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    if request.param == "postgres":
+        url = str(request.getfixturevalue("postgres_url"))
+    database = Database(url)
+    jobs = JobStore(database)
+    yield Kit(url, database, jobs, jobs.queue, AttemptStore(database, jobs.queue, 3))
+    database.close()
+
+
+def test_one_owners_jobs_come_in_their_order_and_once(kit: Kit) -> None:
+    jobs = [kit.add() for _ in range(5)]
+    assert [kit.take() for _ in range(6)] == [*jobs, None]
+
+
+def test_a_batch_of_one_owner_keeps_its_order(kit: Kit) -> None:
+    batch = [NewJob("me", "model", "m", WAN22, {}, {}) for _ in range(20)]
+    kit.jobs.add(batch, 100, 100)
+    assert [kit.take() for _ in batch] == [job.id for job in batch]
+
+
+def test_owners_take_turns_however_many_jobs_each_has_waiting(kit: Kit) -> None:
+    greedy = [kit.add("greedy") for _ in range(6)]
+    first = kit.take()
+    modest = [kit.add("modest") for _ in range(2)]
+    third = kit.add("third")
+    order = [kit.take() for _ in range(8)]
+    assert first == greedy[0]
+    assert set(order[:3]) == {greedy[1], modest[0], third}
+    assert set(order[3:5]) == {greedy[2], modest[1]}
+    assert order[5:] == greedy[3:]
+
+
+def test_the_place_that_is_told_is_the_order_in_which_jobs_are_taken(kit: Kit) -> None:
+    jobs = [kit.add(owner) for owner in ("a", "a", "b", "a", "c", "b", "a")]
+    places = kit.jobs.look(jobs, jobs)[1]
+    taken = [kit.take() for _ in jobs]
+    for rank, job in enumerate(taken, 1):
+        assert job is not None
+        # owners of one round are in no order among each other
+        assert abs(places[job] - rank) <= 2
+    assert sorted(places.values()) == list(range(1, 8))
+    own = [job for job in taken if job in (jobs[0], jobs[1], jobs[3], jobs[6])]
+    assert own == [jobs[0], jobs[1], jobs[3], jobs[6]]
+
+
+def test_places_in_a_long_queue_are_the_same_from_its_marks(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wan_flf2v.gateway.depths as depths
+
+    batch = [NewJob("me", "model", "m", WAN22, {}, {}) for _ in range(23)]
+    kit.jobs.add(batch, 100, 100)
+    exact = kit.jobs.look([job.id for job in batch], [job.id for job in batch])[1]
+    monkeypatch.setattr(depths, "_MARK", 5)
+    kit.jobs.depths._marks = (0.0, {})
+    assert kit.jobs.look([job.id for job in batch], [job.id for job in batch])[1] == exact
+    assert exact == {job.id: place for place, job in enumerate(batch, 1)}
+
+
+def test_a_worker_gets_only_what_it_can_run(kit: Kit) -> None:
+    other, mine = kit.add(workflow=WAN21), kit.add(workflow=WAN22)
+    assert kit.take("w1@1", WAN22) == mine
+    assert kit.take("w1@1", WAN22) is None
+    assert kit.take("w2@1", WAN22, WAN21) == other
+
+
+def test_what_many_take_at_once_each_has_alone(kit: Kit) -> None:
+    jobs = [kit.add() for _ in range(24)]
+    taken: list[str] = []
+
+    def work(name: str) -> None:
+        while (job := kit.take(f"{name}@1")) is not None:
+            taken.append(job)
+
+    threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(jobs)
+
+
+def test_a_job_is_accepted_and_queued_or_neither(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kit.queue, "put", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        kit.add()
+    with kit.database.read() as connection:
+        assert connection.execute(sa.select(JOBS.c.id)).first() is None
+
+
+def test_a_cancelled_waiting_job_is_never_taken(kit: Kit) -> None:
+    first, second = kit.add(), kit.add()
+    assert kit.jobs.cancel(first, "me") == "cancelled"
+    assert kit.take() == second
+    assert kit.take() is None
+
+
+def test_a_job_that_is_given_back_is_taken_next_and_its_old_ticket_counts_no_more(kit: Kit) -> None:
+    job = kit.add()
+    kit.add()
+    assert kit.take() == job
+    claim = kit.attempts.claim(f"{job}/1", "w1")
+    assert claim is not None
+    assert kit.attempts.release(claim, "its GPU fell over")
+    assert not kit.attempts.finish(claim, "succeeded")  # fenced
+    assert not kit.attempts.release(claim, "twice")
+    assert kit.attempts.claim(f"{job}/1", "w2") is None
+    assert kit.take("w2@1") == job
+    again = kit.attempts.claim(f"{job}/2", "w2")
+    assert again is not None
+    assert again.attempt == 2
+    assert kit.attempts.finish(again, "succeeded")
+
+
+def test_a_job_between_two_attempts_can_be_cancelled_at_once(kit: Kit) -> None:
+    job = kit.add()
+    kit.take()
+    claim = kit.attempts.claim(f"{job}/1", "w1")
+    assert claim is not None
+    kit.attempts.release(claim, "lost")
+    assert kit.jobs.cancel(job, "me") == "cancelled"
+    assert kit.take() is None
+
+
+def test_what_was_said_to_be_cancelled_never_succeeds(kit: Kit) -> None:
+    job = kit.add()
+    claim = kit.attempts.claim(f"{job}/1", "w1")
+    assert claim is not None
+    assert kit.jobs.cancel(job, "me") == "cancelling"
+    assert kit.attempts.finish(claim, "succeeded", outputs=[{"asset": "0" * 32}])
+    row = kit.jobs.get(job)
+    assert row is not None
+    assert (row.state, list(row.outputs)) == ("cancelled", [])
+
+
+def test_a_job_lost_too_often_fails_and_orderly_stops_do_not_count(kit: Kit) -> None:
+    job = kit.add()
+    for number in range(1, 6):
+        assert kit.take() == job
+        claim = kit.attempts.claim(f"{job}/{number}", "w1")
+        assert claim is not None
+        if number in (2, 4):
+            kit.attempts.mark_stopping(claim)  # and then its machine was switched off
+        assert kit.attempts.abandon(f"{job}/{number}", "w1")
+        row = kit.jobs.get(job)
+        assert row is not None
+        assert row.state == ("failed" if number == 5 else "running")
+    assert "lost 3 times" in row.error
+
+
+def test_a_worker_that_comes_back_goes_on_with_its_attempt(kit: Kit) -> None:
+    job = kit.add()
+    kit.take("w1@boot1")
+    claim = kit.attempts.claim(f"{job}/1", "w1")
+    assert claim is not None
+    assert kit.queue.held() == [(f"{job}/1", "w1@boot1")]
+    again = kit.attempts.claim(f"{job}/1", "w1")
+    assert again is not None
+    assert (again.attempt, again.prompt_id, again.resumed) == (1, claim.prompt_id, True)
+
+
+class Service:
+    """What the upkeep asks of a service."""
+
+    def __init__(self, kit: Kit, workers: WorkerStore) -> None:
+        self.jobs, self.workers = kit.jobs, workers
+
+
+def report(store: WorkerStore, name: str, *queues: str, status: str = "ready") -> None:
+    worker = Worker(name, "boot", status, ["wan22_flf2v"], {}, 0, name, queues)  # type: ignore[arg-type]
+    assert store.enter(worker)
+    assert store.beat(worker)
+
+
+def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> None:
+    store = WorkerStore(kit.database, 20)
+    upkeep = Upkeep(Service(kit, store), kit.attempts)  # type: ignore[arg-type]
+    job = kit.add()
+    report(store, "w1", queue_of(WAN22))
+    kit.take("w1@boot")
+    kit.attempts.claim(f"{job}/1", "w1")
+    assert upkeep.take_over() == []
+    store._dead_after_s = -1
+    assert upkeep.take_over() == [f"{job}/1"]
+    assert upkeep.take_over() == []
+    assert kit.take("w2@boot") == job
+    assert [item.outcome for item in kit.jobs.attempts(job)] == ["lost: its worker w1 died"]
+
+
+def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a worker whose clock was 25 s behind lost its jobs to others while it rendered them."""
+    store = WorkerStore(kit.database, 20)
+    monkeypatch.setattr("time.time", lambda: 1_000_000.0)
+    report(store, "w1", queue_of(WAN22))
+    monkeypatch.undo()
+    assert [worker.id for worker in store.living()] == ["w1"]
+
+
+def test_two_workers_with_one_name_on_two_machines_do_not_live_together(kit: Kit) -> None:
+    store = WorkerStore(kit.database, 20)
+    first = Worker("w1", "boot1", "ready", [], {}, 0, "machine-1")
+    second = Worker("w1", "boot2", "ready", [], {}, 0, "machine-2")
+    restarted = Worker("w1", "boot3", "ready", [], {}, 0, "machine-1")
+    assert store.enter(first)
+    assert not store.enter(second)
+    assert store.enter(restarted)  # the same machine's next process needs not wait
+    assert not store.beat(first)
+    assert store.beat(restarted)
+    store._dead_after_s = -1
+    assert store.enter(second)
+
+
+def old_release(kit: Kit, queue: str, **values: object) -> str:
+    """A job as another release, whose workflow is another, accepted it."""
+    job = kit.add(**values)
+    kit.queue.drop([f"{job}/1"])
+    with kit.queue.write() as connection:
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == job).values(queue=queue))
+        kit.queue.put(connection, f"{job}/1", queue, 2)
+    return job
+
+
+def test_another_releases_jobs_are_left_to_its_workers_and_else_run_by_ours_or_refused(kit: Kit) -> None:
+    store = WorkerStore(kit.database, 20)
+    upkeep = Upkeep(Service(kit, store), kit.attempts)  # type: ignore[arg-type]
+    field = next(iter(Bindings.load(WAN22).fields))
+    kept = old_release(kit, f"{WAN22}.before", **{field: "x"})
+    unknown = old_release(kit, f"{WAN22}.before", a_field_that_went="x")
+    gone = old_release(kit, "a_workflow_that_went.before")
+    report(store, "old", f"{WAN22}.before", "a_workflow_that_went.before")
+    report(store, "new", queue_of(WAN22))
+    upkeep.clear_stranded()
+    assert kit.take() is None  # the old release's worker runs them
+    report(store, "old", queue_of(WAN22))
+    upkeep.clear_stranded()
+    assert kit.take() == kept
+    for job in (unknown, gone):
+        row = kit.jobs.get(job)
+        assert row is not None
+        assert row.state == "failed"
+        assert "another release" in row.error
+
+
+def test_the_first_releases_waiting_and_running_jobs_are_queued(kit: Kit) -> None:
+    jobs = [kit.add(), kit.add()]
+    kit.queue.drop([f"{job}/1" for job in jobs])
+    with kit.database.write() as connection:
+        connection.execute(sa.update(JOBS).values(queue="", turn=0, ticket=""))
+        connection.execute(sa.update(JOBS).where(JOBS.c.id == jobs[0]).values(state="running", worker="w1", attempt=1))
+    assert kit.jobs.adopt() == 2
+    assert kit.jobs.adopt() == 0
+    store = WorkerStore(kit.database, 20)
+    report(store, "new", queue_of(WAN22))
+    Upkeep(Service(kit, store), kit.attempts).clear_stranded()  # type: ignore[arg-type]
+    assert [kit.take(), kit.take()] == jobs
+
+
+def test_a_key_has_its_share_of_the_queues_places(kit: Kit) -> None:
+    def verdicts(owner: str, number: int) -> list[str]:
+        batch = [NewJob(owner, "model", "m", WAN22, {}, {}) for _ in range(number)]
+        return [verdict for verdict, _ in kit.jobs.add(batch, 10, 8)]
+
+    assert verdicts("greedy", 12) == ["accepted"] * 8 + ["share"] * 4
+    assert verdicts("modest", 3) == ["accepted"] * 2 + ["full"]
+
+
+def test_one_idempotency_key_at_two_gateways_at_once_makes_one_job_and_fails_nobody(kit: Kit) -> None:
+    """Regression: the second gateway's insert failed its whole batch."""
+    other = JobStore(Database(kit.url))
+    answers: list[tuple[str, str]] = []
+
+    def submit(store: JobStore) -> None:
+        for number in range(15):
+            key = NewJob("me", "model", "m", WAN22, {}, {}, idempotency_key=f"order {number}", digest="same")
+            answers.extend(store.add([NewJob("me", "model", "m", WAN22, {}, {}), key], 1000, 1000))
+
+    threads = [threading.Thread(target=submit, args=(store,)) for store in (kit.jobs, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    other.database.close()
+    assert len(answers) == 60
+    with kit.database.read() as connection:
+        kept = set(connection.execute(sa.select(IDEMPOTENCY.c.job)).scalars())
+        known = set(connection.execute(sa.select(JOBS.c.id)).scalars())
+    assert len(kept) == 15
+    assert len(known) == 45
+    assert {job for _, job in answers} == known
