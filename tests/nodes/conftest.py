@@ -38,6 +38,15 @@ def comfy(engine: Engine) -> ModuleType:
     return comfy
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_gradients() -> Iterator[None]:
+    """As in ComfyUI's executor; gradients of whole clips would take gigabytes."""
+    import torch
+
+    with torch.inference_mode():
+        yield
+
+
 @pytest.fixture(scope="session")
 def pack(comfy: ModuleType) -> dict[str, type]:
     """The pack's node classes by id, asked for as ComfyUI's loader asks."""
