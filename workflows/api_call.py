@@ -88,12 +88,12 @@ def _in_use(bindings: Bindings, field: Field, graph: Mapping[str, Any]) -> bool:
     if constants:
         return all(_input(graph, target) == target.value for target in constants)
     if field.public:
-        hidden = {
+        hidden = [  # a list, as a linked input is one itself and can't be in a set
             (target.node, target.input, target.value)
             for other in bindings.extra.values()
             for target in other.bind
             if target.transform == "constant"
-        }
+        ]
         return not any((target.node, target.input, _input(graph, target)) in hidden for target in field.bind)
     return bool(_value(field, graph) != field.default)
 

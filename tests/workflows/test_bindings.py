@@ -1,15 +1,17 @@
 """The public fields of the shipped workflows."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_flf2v.workflows import Bindings, FieldError, available_bindings
+from wan_flf2v.workflows import Bindings, Field, FieldError, available_bindings
 from wan_flf2v.workflows.bindings import API_FOLDER
-from wan_flf2v.workflows.models import model_files
+from wan_flf2v.workflows.models import missing_files, model_files
 
 # RunComfy's own example (its API page for community/wan-2-2/first-last-frame).
 EXAMPLE = {
@@ -96,8 +98,9 @@ def test_wrong_fields_are_refused_by_name(fields: dict[str, Any], message: str) 
 
 @pytest.mark.parametrize("missing", list(EXAMPLE))
 def test_required_fields_are_required(missing: str) -> None:
-    with pytest.raises(FieldError, match=f"{missing} .* is required"):
+    with pytest.raises(FieldError, match=f"{missing} .* is required") as caught:
         Bindings.load().check({name: value for name, value in EXAMPLE.items() if name != missing})
+    assert caught.value.field == missing
 
 
 def test_free_takes_what_the_nodes_take_but_not_more() -> None:
@@ -106,8 +109,9 @@ def test_free_takes_what_the_nodes_take_but_not_more() -> None:
     assert graph["71"]["inputs"] == {"preset": "custom", "width": 540, "height": 960}
     with pytest.raises(FieldError, match=r"67_length .* must be 4n \+ 1: use 33 or 37"):
         Bindings.load().check(EXAMPLE | {"67_length": 35}, free=True)
-    with pytest.raises(FieldError, match="71_width and 71_height go together"):
+    with pytest.raises(FieldError, match="71_width and 71_height go together") as caught:
         Bindings.load().check(EXAMPLE | {"71_width": 540}, free=True)
+    assert caught.value.field == "71_height"
 
 
 @given(st.dictionaries(st.text(max_size=12), st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=5))))
@@ -152,3 +156,131 @@ def test_the_input_schema_is_runcomfys() -> None:
         "maximum": 4,
     }
     assert schema["properties"]["67_length"]["enum"] == [81, 141]
+
+
+ENTRY: dict[str, Any] = {"title": "Steps", "description": "How many.", "type": "integer"}
+
+
+def test_a_field_is_what_its_entry_in_the_file_says() -> None:
+    bare = Field.listed("a", ENTRY)
+    assert (bare.name, bare.title, bare.description, bare.type) == ("a", "Steps", "How many.", "integer")
+    assert (bare.default, bare.required, bare.format, bare.enum, bare.together_with) == (None, False, None, None, None)
+    assert (bare.limits, bare.accepts, bare.bind, bare.public, bare.is_image) == ({}, {}, (), True, False)
+    assert bare.schema() == ENTRY
+    rest: dict[str, Any] = {"default": 4, "enum": [4, 8], "minimum": 1, "maximum": 9}
+    more = {"required": True, "format": "image", "accepts": {"step": 2}, "together_with": "b"}
+    full = Field.listed("a", {**ENTRY, **rest, **more, "bind": [{"node": "5", "input": "x", "transform": "value"}]})
+    assert (full.default, full.required, full.format, full.enum, full.together_with) == (4, True, "image", (4, 8), "b")
+    assert (full.limits, full.accepts, full.is_image) == ({"minimum": 1, "maximum": 9}, {"step": 2}, True)
+    assert [(target.node, target.input, target.transform, target.value) for target in full.bind] == [
+        ("5", "x", "value", None)
+    ]
+    assert full.schema() == {**ENTRY, **rest}
+
+
+RANGE = {"minimum": 6, "maximum": 20}
+WIDE = {"minimum": 1, "maximum": 100}
+
+
+@pytest.mark.parametrize(
+    ("entry", "good", "bad"),
+    [
+        ({"type": "integer", **RANGE}, [6, 20, 7.0], [5, 21, 6.5, True, "7", None, float("nan"), float("inf")]),
+        ({"type": "float", **RANGE}, [6, 6.0, 20], [5.999, 20.001, True, "7", float("nan"), float("inf")]),
+        ({"type": "float", "minimum": 1}, [1, 1e9], [0.99]),
+        ({"type": "float", "maximum": 1}, [1, -1e9], [1.01]),
+        ({"type": "boolean"}, [True, False], [0, 1, "true", None]),
+        ({"type": "string"}, ["", "x"], [1, None, ["x"], True]),
+        ({"type": "string", "enum": ["a", "b"]}, ["a", "b"], ["c", "A", ""]),
+        ({"type": "integer", "enum": [81, 141]}, [81, 141], [80, 82, 140]),
+        ({"type": "integer", "accepts": {**WIDE, "step": 4, "offset": 1}}, [1, 5, 97], [0, 2, 4, 98, 101]),
+        ({"type": "integer", "accepts": {**WIDE, "step": 2}}, [2, 100], [1, 3, 102]),
+        ({"type": "integer", **RANGE, "accepts": WIDE}, [6, 20], [5, 21]),
+    ],
+)
+def test_a_fields_limits_are_kept_on_both_sides(entry: dict[str, Any], good: list[Any], bad: list[Any]) -> None:
+    field = Field.listed("steps", {**ENTRY, **entry})
+    for value in good:
+        checked = field.check(value)
+        assert checked == value
+        assert isinstance(checked, int) or entry["type"] in ("float", "string")
+    for value in bad:
+        with pytest.raises(FieldError, match=r"^steps \(Steps\) must be .*; got .*\.$") as caught:
+            field.check(value)
+        assert caught.value.field == "steps"
+
+
+def test_free_widens_ranges_and_lists_to_what_the_nodes_accept() -> None:
+    ranged = Field.listed("a", {**ENTRY, **RANGE, "accepts": WIDE})
+    listed = Field.listed("a", {**ENTRY, "enum": [81, 141], "accepts": {**WIDE, "step": 4, "offset": 1}})
+    closed = Field.listed("a", {**ENTRY, "enum": [81, 141]})
+    for field, value in ((ranged, 5), (listed, 5)):
+        assert field.check(value, free=True) == value
+        with pytest.raises(FieldError):
+            field.check(value)
+    for field, value in ((ranged, 101), (ranged, 0), (listed, 6), (closed, 5)):
+        with pytest.raises(FieldError):
+            field.check(value, free=True)
+
+
+def test_a_long_wrong_value_is_cut_in_the_message_and_any_kind_is_shown() -> None:
+    with pytest.raises(FieldError) as caught:
+        Field.listed("a", ENTRY).check("x" * 500)
+    assert str(caught.value).endswith(f'; got "{"x" * 79}.')
+    with pytest.raises(FieldError, match="must be a whole number; got"):
+        Field.listed("a", ENTRY).check({1})
+
+
+@pytest.mark.parametrize("name", available_bindings())
+def test_every_field_that_is_given_reaches_its_inputs_and_no_other_is_touched(name: str) -> None:
+    bindings = Bindings.load(name)
+    known = {**bindings.fields, **bindings.extra}
+    before = json.dumps(bindings.graph, sort_keys=True)
+    for field in known.values():
+        value: Any = "new.png" if field.type == "string" else 4242
+        graph = bindings.apply({field.name: value})
+        expected = json.loads(before)
+        for target in field.bind:
+            expected[target.node]["inputs"][target.input] = target.value if target.transform == "constant" else value
+        assert graph == expected, field.name
+        assert field.bind, f"{field.name} sets nothing"
+    assert json.dumps(bindings.graph, sort_keys=True) == before  # the shipped graph is never written to
+
+
+def test_only_public_fields_get_their_defaults() -> None:
+    bindings = Bindings.load()
+    assert set(bindings.check(EXAMPLE, free=True)) == set(bindings.fields)
+    assert any(field.default is not None for field in bindings.extra.values())
+
+
+def test_the_input_schema_is_an_object_of_the_public_fields() -> None:
+    schema = Bindings.load().input_schema()
+    assert (schema["type"], schema["title"]) == ("object", "Input schema")
+    assert list(schema["properties"]) == list(Bindings.load().fields)
+
+
+def test_an_unknown_workflow_and_an_unknown_field_are_told_what_there_is() -> None:
+    with pytest.raises(KeyError, match=r"no workflow named 'x'; there are .*wan22_flf2v"):
+        Bindings.load("x")
+    fields = ", ".join(Bindings.load().fields)
+    with pytest.raises(FieldError, match=rf"^x is not a field of .*\. Fields: {re.escape(fields)}\.$"):
+        Bindings.load().check(EXAMPLE | {"x": 1})
+
+
+def test_the_model_files_of_a_graph_are_those_its_loaders_name() -> None:
+    bindings = Bindings.load()
+    files = bindings.model_files()
+    assert {folder for folder, _ in files} == {"diffusion_models", "text_encoders", "vae"}
+    assert ("vae", bindings.graph["39"]["inputs"]["vae_name"]) in files
+    assert len(files) == 4
+
+
+def test_missing_model_files_come_with_advice(tmp_path: Path) -> None:
+    files = Bindings.load().model_files()
+    for folder, name in files[1:]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).touch()
+    missing = missing_files(files, tmp_path)
+    assert [(one.folder, one.name) for one in missing] == files[:1]
+    assert missing[0].advice().startswith(f"{files[0][1]} (")
+    assert f"belongs in models/{files[0][0]}/; get it at https://" in missing[0].advice()
