@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from .errors import BadInput
+from .errors import BadInput, ProviderError
 
 T = TypeVar("T")
 Json = Any  # what json.loads returns
@@ -27,8 +27,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 class Call:
     """One HTTP request. ``target`` is a path below the profile's base URL, or a whole URL when ``auth`` is off.
 
-    ``resend`` says when it may be sent again: "always" for what costs nothing, "if not received" for a submit, which
-    is repeated only when it was surely not received or was answered with 429.
+    ``resend`` says when it may be sent again: "always" for what costs nothing or is made once however often it is sent,
+    "if not received" for another submit, which is repeated only when it was surely not received or was answered with 429.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -55,6 +55,22 @@ class Reply:
 
 
 Flow = Generator[Call, Reply, T]
+
+
+def submit_call(path: str, body: Json, timeout_s: float, key: str) -> Call:
+    """The call that submits a job; under an idempotency key it may be sent again."""
+    headers = {"Idempotency-Key": key} if key else {}
+    resend: Literal["always", "if not received"] = "always" if key else "if not received"
+    return Call("POST", path, json=body, headers=headers, about="submit", resend=resend, timeout_s=timeout_s)
+
+
+def keeps_keys() -> Flow[bool]:
+    """Whether a gateway answers here that says it makes one job however often a submit comes under its key."""
+    try:
+        reply = yield Call("GET", "/health/live", about="other", attempts=1, timeout_s=10)
+    except ProviderError:
+        return False
+    return isinstance(reply.json, dict) and reply.json.get("idempotency_keys") is True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from types import TracebackType
 
-from .calls import Picture, Status, Ticket, is_request_id
+from .calls import Picture, Status, Ticket, is_request_id, keeps_keys
 from .download import Downloader, LinkExpired
 from .errors import (
     BadInput,
@@ -31,10 +31,10 @@ from .errors import (
     ServerTrouble,
     StillRunning,
 )
-from .journal import Claim, Journal, Row
+from .journal import KEEP_RESULT_S, Claim, Journal, Row
 from .models import Job, Service
 from .outcome import Outcome, Report, progress_text, silent
-from .profiles import Profile
+from .profiles import VENDOR_URLS, Profile
 from .reconcile import Provider, find_lost_job
 from .retry import Clock, Policy
 from .runcomfy import RunComfy
@@ -100,7 +100,7 @@ class RemoteClient:
             if claim.kind == "new":
                 row = await self._submit(claim.row, job)
             elif claim.kind == "uncertain":
-                row = await self._reconcile(claim.row, job.values, "its submit was cut off before an answer came")
+                row = await self._resubmit(claim.row, job)
             else:
                 row = claim.row
             if not wait:
@@ -155,6 +155,27 @@ class RemoteClient:
         except BaseException as error:
             self._release(row, f"not submitted: {error or type(error).__name__}")
             raise
+        urls = {name: url for name, url in zip(self._pictures(job), (first, last), strict=True) if "://" in url[:8]}
+        row = self.journal.uploaded(row, urls)
+        return await self._send(row, job, first, last, row.idempotency_key if await self._keeps_keys() else "")
+
+    async def _resubmit(self, row: Row, job: Job) -> Row:
+        """The job of a submit whose answer was lost: asked for again where that makes no second one, else looked for."""
+        fresh = self.clock.time() - row.created_at < KEEP_RESULT_S
+        if fresh and await self._keeps_keys():
+            sent = [row.uploads.get(name) for name in self._pictures(job)]
+            first, last = [url or await self._upload(one) for url, one in zip(sent, (job.first, job.last), strict=True)]
+            return await self._send(row, job, first, last, row.idempotency_key)
+        return await self._reconcile(row, job.values, "its submit was cut off before an answer came")
+
+    def _pictures(self, job: Job) -> tuple[str, str]:
+        return job.model.first_image, job.model.last_image
+
+    async def _keeps_keys(self) -> bool:
+        """Whether a submit may be sent again under its key: at a gateway of one's own; no vendor documents it."""
+        return self.base_url not in VENDOR_URLS and await self._transport.run(keeps_keys())
+
+    async def _send(self, row: Row, job: Job, first: str, last: str, key: str) -> Row:
         self.report(f"{self.vendor.title}: submitting")
 
         def on_wire(sent: bool) -> None:
@@ -163,7 +184,7 @@ class RemoteClient:
             else:
                 self.journal.not_sent(row.row)
 
-        submit = self.provider.submit(job.model.id, job.body(first, last))
+        submit = self.provider.submit(job.model.id, job.body(first, last), key)
         task = asyncio.ensure_future(self._transport.run(submit, on_wire))
         try:
             ticket = await asyncio.shield(task)
@@ -172,6 +193,9 @@ class RemoteClient:
             raise
         except (ConnectionLost, ServerTrouble) as error:
             self.journal.uncertain(row.row, str(error))
+            if key:
+                text = f"The gateway at {self.base_url} did not answer the submit: {error} Run again: it stays one job."
+                raise MaybeSubmitted(text, provider=self.vendor.name) from None
             return await self._reconcile(dataclasses.replace(row, state="uncertain"), job.values, str(error))
         except ProviderError as error:
             self._release(row, str(error))
@@ -227,7 +251,13 @@ class RemoteClient:
         self.report(f"{title}: the answer to the submit was lost, looking for the job")
         try:
             found = await find_lost_job(
-                row, values, self.provider, self._transport, self.journal, clock=self.clock, policy=self.policy
+                row,
+                {**values, **row.uploads},
+                self.provider,
+                self._transport,
+                self.journal,
+                clock=self.clock,
+                policy=self.policy,
             )
         except ProviderError as error:
             found, cause = None, f"{cause} The history could not be read either: {error}"

@@ -7,13 +7,14 @@ content is never submitted again: an index makes a second live row impossible, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from .models import Service
 from .owner import OwnerLock, owner_is_alive
 
 FILE_NAME = "jobs.sqlite3"
+UPLOADED = "uploaded"  # beside a row's inputs
 KEEP_RESULT_S = 7 * 86400.0  # as long as the providers keep theirs
 STALE_PART_S = 3600.0
 KEEP_ROW_S = 90 * 86400.0
@@ -73,6 +75,17 @@ class Row:
         if not self.request_id:
             raise JournalError(f"Job {self.row} has no request id: its submit was never answered.")
         return Ticket(self.request_id, self.model, self.links)
+
+    @property
+    def uploads(self) -> Mapping[str, str]:
+        """Where its pictures were uploaded to, by field, as far as that is known."""
+        found: Mapping[str, str] = self.inputs.get(UPLOADED, {})
+        return found
+
+    @property
+    def idempotency_key(self) -> str:
+        """What one submit of this row is called, however often it is sent."""
+        return hashlib.sha256(f"{self.content_key}:{self.created_at!r}".encode()).hexdigest()
 
     @property
     def video_path(self) -> Path | None:
@@ -165,6 +178,12 @@ class Journal:
             db.execute("UPDATE jobs SET state='gone' WHERE row=?", (row.row,))
             return None
         return Claim("finished" if row.state == "completed" else "resume", row)
+
+    def uploaded(self, row: Row, pictures: Mapping[str, str]) -> Row:
+        """Where the pictures were uploaded to, by field: what a history shows of this job, or a repeated submit says."""
+        inputs = {**row.inputs, UPLOADED: dict(pictures)}
+        self._set(row.row, inputs=_json(inputs))
+        return replace(row, inputs=inputs)
 
     def submitting(self, row: int) -> None:
         """The request is about to go out."""

@@ -35,6 +35,7 @@ BASE_URLS: Mapping[Provider, str] = {
 }
 BASE_URL_VARIABLES: Mapping[Provider, str] = {"wavespeed": "WAVESPEED_BASE_URL", "runcomfy": "RUNCOMFY_BASE_URL"}
 SERVERLESS_BASE_URL = "https://api.runcomfy.net"
+VENDOR_URLS = frozenset({*BASE_URLS.values(), SERVERLESS_BASE_URL})
 SERVERLESS_VARIABLE = "RUNCOMFY_SERVERLESS_BASE_URL"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

@@ -10,7 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id, split_url
+from .calls import (
+    Call,
+    Candidate,
+    Flow,
+    Json,
+    Picture,
+    Reply,
+    State,
+    Status,
+    Ticket,
+    is_request_id,
+    split_url,
+    submit_call,
+)
 from .data_uri import data_uri, without_data_uris
 from .errors import ServerTrouble
 from .faults import Vendor, error_text
@@ -53,12 +66,10 @@ class RunComfy:
         return data_uri(picture) if picture.url is None else picture.url
         yield  # a flow, though it needs no call
 
-    def submit(self, model: str, inputs: Json) -> Flow[Ticket]:
+    def submit(self, model: str, inputs: Json, key: str = "") -> Flow[Ticket]:
         """Submit the job. Raises ServerTrouble for an answer without an id."""
         path = f"/prod/v1/deployments/{model}/inference" if self.serverless else f"/v1/models/{model}"
-        reply = yield Call(
-            "POST", path, json=inputs, about="submit", resend="if not received", timeout_s=SUBMIT_TIMEOUT_S
-        )
+        reply = yield submit_call(path, inputs, SUBMIT_TIMEOUT_S, key)
         body = reply.json if isinstance(reply.json, dict) else {}
         request_id = body.get("request_id")
         if not is_request_id(request_id):

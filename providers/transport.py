@@ -79,7 +79,7 @@ class Transport:
 
     async def send(self, call: Call, on_wire: OnWire = _ignore) -> Reply:
         """The answer to one call, resent as its kind allows. Raises ProviderError."""
-        attempts = self.policy.submit_attempts if call.resend == "if not received" else call.attempts
+        attempts = self.policy.submit_attempts if call.about == "submit" else call.attempts
         for attempt in range(attempts):
             try:
                 on_wire(True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id
+from .calls import Call, Candidate, Flow, Json, Picture, Reply, State, Status, Ticket, is_request_id, submit_call
 from .data_uri import without_data_uris
 from .errors import BadInput, JobGone, Rejected, ServerTrouble
 from .faults import Vendor, error_text
@@ -81,11 +81,9 @@ class WaveSpeed:
         yield Call("PUT", put["url"], content=data, headers=headers, auth=False, about="upload", timeout_s=120)
         return _uploaded(ticket.get("download_url"))
 
-    def submit(self, model: str, body: Json) -> Flow[Ticket]:
+    def submit(self, model: str, body: Json, key: str = "") -> Flow[Ticket]:
         """Submit the job. Raises ServerTrouble for an answer without an id."""
-        reply = yield Call(
-            "POST", f"/api/v3/{model}", json=body, about="submit", resend="if not received", timeout_s=60
-        )
+        reply = yield submit_call(f"/api/v3/{model}", body, 60, key)
         data = _data(reply)
         request_id = data.get("id")
         if not is_request_id(request_id):

@@ -30,7 +30,7 @@ _POLICY = (
 WORKER = obj(
     ("id", "status"), id=STRING, status=STRING, workflows=array(STRING), info={"type": "object"}, restarts=INTEGER
 )
-HEALTH = obj(("status",), status=STRING, workers=INTEGER, models=array(STRING), reason=STRING)
+HEALTH = obj(("status",), status=STRING, idempotency_keys=BOOLEAN, workers=INTEGER, models=array(STRING), reason=STRING)
 
 
 def operations() -> list[Operation]:
@@ -141,8 +141,8 @@ async def describe(call: Call) -> web.Response:
 
 
 async def live(_call: Call) -> web.Response:
-    """Answer 200."""
-    return web.json_response({"status": "ok"})
+    """Answer 200, and what clients may rely on."""
+    return web.json_response({"status": "ok", "idempotency_keys": True})
 
 
 async def ready(call: Call) -> web.Response:

@@ -186,10 +186,10 @@ async def _site(app: web.Application, port: int) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def web_server(answer: Any) -> AsyncIterator[str]:
+async def web_server(answer: Any, max_bytes: int = 2**20) -> AsyncIterator[str]:
     """The origin of a server that answers everything with this handler."""
     port = free_port()
-    app = web.Application()
+    app = web.Application(client_max_size=max_bytes)
     app.router.add_route("*", "/{path:.*}", answer)
     async with _site(app, port):
         yield f"http://127.0.0.1:{port}"

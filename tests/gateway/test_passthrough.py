@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from PIL import Image
+from yarl import URL
 
 from wan_flf2v.providers import Job, Journal, Picture, RemoteClient, model
+from wan_flf2v.providers.errors import MaybeSubmitted
 from wan_flf2v.providers.models import Service
 from wan_flf2v.providers.profiles import Profile
 from wan_flf2v.providers.retry import Policy
 from wan_flf2v.providers.secret import Secret
 
-from .local import Local, local, run
+from .local import Local, local, run, web_server
 
 SERVICES: tuple[Service, ...] = ("runcomfy", "runcomfy-deployment", "wavespeed")
 QUICK = Policy(poll_s=0.05, slow_poll_s=0.05, backoff_s=0.01)
@@ -110,6 +115,50 @@ def test_a_lost_answer_is_found_again_in_the_gateways_history(tmp_path: Path) ->
                     forget(journal)
                     found = await client.generate(job_of("wavespeed", 8))
                     assert found.request_id == request_id
+
+    run(main)
+
+
+@asynccontextmanager
+async def losing_answers(here: Local) -> AsyncIterator[tuple[str, list[int]]]:
+    """The base URL of a way to the gateway on which the answers to the next so many submits get lost."""
+    left = [0]
+
+    async def forward(request: web.Request) -> web.StreamResponse:
+        url = URL(here.url + request.raw_path, encoded=True)
+        body = await request.read()
+        async with here.session.request(request.method, url, data=body, headers=request.headers) as answer:
+            data = await answer.read()
+        if request.method == "POST" and request.path.endswith(("frame", "inference", "wan-flf2v")) and left[0]:
+            left[0] -= 1
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=answer.status, body=data, content_type=answer.content_type)
+
+    async with web_server(forward, max_bytes=64 * 2**20) as origin:
+        yield origin, left
+
+
+@pytest.mark.parametrize("lost", [1, 6], ids=["one answer", "every answer of a run"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_submit_whose_answer_was_lost_is_repeated_and_stays_one_job(
+    service: Service, lost: int, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        async with local(tmp_path / "gateway") as here, losing_answers(here) as (url, left):
+            left[0] = lost
+            for run_number in range(2 if lost > 1 else 1):
+                with Journal(tmp_path / "client") as journal:
+                    async with client_of(replace(here, url=url), service, journal) as client:
+                        if lost > 1 and run_number == 0:
+                            with pytest.raises(MaybeSubmitted, match="Run again: it stays one job"):
+                                await client.generate(job_of(service, 9))
+                            assert journal.newest(1)[0].state == "uncertain"
+                        else:
+                            outcome = await client.generate(job_of(service, 9))
+                            assert outcome.video is not None
+            assert left == [0]
+            assert sum(here.jobs.counts().values()) == 1
 
     run(main)
 

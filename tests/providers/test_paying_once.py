@@ -92,6 +92,22 @@ def test_someone_elses_job_is_not_taken_for_a_lost_one(wavespeed: WaveSpeedDoubl
         generate(wavespeed, tmp_path / "mine", job=job_of(noise_seed=2))
 
 
+def test_a_job_with_other_pictures_is_not_taken_for_a_lost_one(wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    wavespeed.show_input = True
+    generate(wavespeed, tmp_path / "other", job=job_of(noise_seed=1))  # as mine in every value, with its own uploads
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted):
+        generate(wavespeed, tmp_path / "mine", job=job_of(noise_seed=1))
+
+
+def test_a_key_is_sent_to_who_says_that_it_keeps_one_alone(wavespeed: WaveSpeedDouble, tmp_path) -> None:
+    wavespeed.fail("submit", Fault(drop=True))
+    with pytest.raises(MaybeSubmitted, match="was not resubmitted"):
+        generate(wavespeed, tmp_path)
+    assert wavespeed.count("submit") == 1
+    assert "Idempotency-Key" not in wavespeed.last("submit").headers
+
+
 def test_two_candidates_are_not_guessed_between(wavespeed: WaveSpeedDouble, tmp_path) -> None:
     for seed in (1, 2):
         generate(wavespeed, tmp_path / "other", job=job_of(noise_seed=seed))
