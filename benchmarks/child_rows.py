@@ -84,10 +84,11 @@ def _times(
 
 def _memory(engine: Engine, channels: int, size: Sequence[int], say: Callable[[str], None]) -> Sequence[Row]:
     label = _label(channels, size)
-    peaks = {}
+    peaks, kept = {}, {}
     for who in ("ours", "core", "encoder"):
         say(f"memory of the first conditioning ({label}): {who}")
-        peaks[who] = float(_encode(engine, who, channels, size, environment=RETURN_MEMORY)["megabytes"])
+        result = _encode(engine, who, channels, size, environment=RETURN_MEMORY)
+        peaks[who], kept[who] = float(result["megabytes"]), float(result["kept"])
     ours, core, encoder = (peaks[who] for who in ("ours", "core", "encoder"))
     beyond = [max(ours - encoder, 0.0)], [max(core - encoder, 0.0)]
     return [
@@ -101,6 +102,7 @@ def _memory(engine: Engine, channels: int, size: Sequence[int], say: Callable[[s
             facts={"encoder_megabytes": encoder},
         ),
         Row("first conditioning: peak memory, the encoder's own included", "core", "MB", [ours], [core], note=label),
+        Row("memory kept after the first encode", "core", "MB", [kept["ours"]], [kept["core"]], 0.0, note=label),
     ]
 
 

@@ -80,17 +80,14 @@ class Peaks:
 
 
 def conditionings(nodes: dict[str, Any], vae: Any, size: tuple[int, int, int], rounds: int) -> dict[str, Any]:
-    """Figures of the first conditioning and of one with another last frame, ours and core's by turns."""
+    """Figures of a conditioning, ours and core's by turns."""
     import torch
 
-    stream = sys.modules["flf2v_pack.nodes.vae_stream"]
-    figures: dict[str, Any] = {"core": [], "ours": [], "ours, last frame changed": []}
+    figures: dict[str, Any] = {"core": [], "ours": []}
     latents: dict[str, Any] = {}
     for turn in range(rounds + 1):
         for who in figures:
-            if who == "ours":
-                stream.PREFIXES.forget()
-            make = base.conditioning(who.split(",")[0], nodes, vae, *size)
+            make = base.conditioning(who, nodes, vae, *size)
             with Peaks() as peaks:
                 latents[who] = make()
             if turn:

@@ -7,6 +7,7 @@ Run as a script by ComfyUI's interpreter; the last line it prints is JSON.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -112,6 +113,14 @@ class PeakMemory:
         return float(self._peak - self._base) / 1e6
 
 
+def tensor_bytes() -> int:
+    """The memory of all tensors in this process, each storage counted once."""
+    import torch
+
+    alive = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
+    return sum({item.untyped_storage().data_ptr(): item.untyped_storage().nbytes() for item in alive}.values())
+
+
 def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, length: int) -> Callable[[], Any]:
     """What makes the concat latent: our nodes, core's, or the encoder alone on a few frames."""
     import comfy_extras.nodes_wan
@@ -136,7 +145,7 @@ def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: 
 
 
 def measure_encode(pack: Path, who: str, channels: int, width: int, height: int, length: int) -> dict[str, Any]:
-    """Seconds and peak memory of the first conditioning in this process, and a digest of the latent."""
+    """Seconds, peak memory and memory kept of the first conditioning in this process, and a digest of the latent."""
     import torch
 
     nodes = load_pack(pack)
@@ -144,6 +153,7 @@ def measure_encode(pack: Path, who: str, channels: int, width: int, height: int,
     run = conditioning(who, nodes, vae, width, height, length)
     with torch.inference_mode():
         conditioning(who, nodes, vae, 16, 16, 5)()  # first calls of libraries are nobody's
+        before = tensor_bytes()
         memory = PeakMemory()
         memory.start()
         started, started_cpu = time.perf_counter(), time.process_time()
@@ -151,7 +161,9 @@ def measure_encode(pack: Path, who: str, channels: int, width: int, height: int,
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
         megabytes = memory.stop()
     digest = hashlib.sha256(latent.contiguous().numpy().tobytes()).hexdigest()
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "megabytes": megabytes, "digest": digest}
+    del latent
+    kept = (tensor_bytes() - before) / 1e6
+    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "megabytes": megabytes, "kept": kept, "digest": digest}
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from comfy_api.latest import io
 
 from ..flf2v.frames import check_length
 from ..flf2v.sizes import Fit, check_size
-from .frames import EncodedFrames, empty_latent, encode_frames
 from .host.conditioning import join_clip_vision, with_frames
 from .host.expansion import GraphBuilder
+from .host.frames import EncodedFrames, empty_latent, encode_frames
 from .host.schema import FRAMES, RAW_LINK, schema
 from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, size_inputs
 

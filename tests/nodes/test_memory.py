@@ -36,7 +36,7 @@ def test_a_vae_that_does_not_fit_encodes_the_same(comfy: ModuleType, models: Pat
     import comfy.sd
     import comfy.utils
 
-    from wan_flf2v.nodes.vae_stream import encode_clip
+    from wan_flf2v.nodes.host.encode import encode_clip
 
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(models / "vae/wan_2.1_vae.safetensors")), dtype=torch.float32)
     pictures = [torch.rand(1, 32, 32, 3, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]

@@ -8,12 +8,12 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..flf2v.clip import Clip
-from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import SPATIAL_STRIDE, build_mask, check_length, fit_frames
-from ..flf2v.sizes import Fit, check_size, render_size
-from .host.families import check_vae
-from .vae_stream import encode_clip
+from ...flf2v.clip import Clip
+from ...flf2v.errors import FLF2VError
+from ...flf2v.frames import SPATIAL_STRIDE, build_mask, check_length, fit_frames
+from ...flf2v.sizes import Fit, check_size, render_size
+from .encode import encode_clip
+from .families import check_vae
 
 
 @dataclass(frozen=True)
