@@ -3,22 +3,31 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { FORMS, remarks, textOf } from "./lib/api_call.mjs";
-import { addStyle, h, keepShown } from "./lib/dom.mjs";
+import { addStyle, keepShown, panelOf } from "./lib/dom.mjs";
 import { framesOf, pictureAt, showFrames } from "./lib/frames.mjs";
-import { valueOf } from "./lib/graph.mjs";
+import { nodesOf, valueOf } from "./lib/graph.mjs";
 import { Latest } from "./lib/latest.mjs";
+import { Pictures } from "./lib/pictures.mjs";
 import { showSchedule, showWords } from "./lib/plot.mjs";
+import { Poller } from "./lib/poller.mjs";
 import { REMOTE, isLive, showAccount, showJobs } from "./lib/remote.mjs";
 import { PLOTTED, scheduleOf } from "./lib/schedule.mjs";
 import { Watcher } from "./lib/watch.mjs";
-import { speak, t } from "./lib/words.mjs";
+import { said, speak, t } from "./lib/words.mjs";
 
 /** @typedef {import("./lib/graph.mjs").GraphNode} GraphNode */
 
 const TAB = "wan-flf2v-jobs";
 const SIDES = /** @type {const} */ (["start", "end"]);
 const REMOTE_PERIOD_MS = 1500;
-const watcher = new Watcher();
+const INPUT = ["pointerdown", "pointerup", "keydown", "keyup", "wheel", "drop", "paste"];
+const watcher = new Watcher({ before: () => void follow(), after: () => pictures.sweep() });
+const pictures = new Pictures((url) => {
+  const image = new Image();
+  image.onload = image.onerror = () => watcher.touch();
+  image.src = url;
+  return image;
+});
 
 /**
  * Calls one of the pack's routes. Throws with the server's own words.
@@ -37,11 +46,11 @@ async function call(name, body = {}) {
 }
 
 /** @param {unknown} error */
-const words = (error) => (error instanceof Error ? error.message : String(error));
+const words = (error) => said(error instanceof Error ? error.message : String(error));
 
 /** @param {any} severity @param {string} summary @param {string} [detail] */
 function toast(severity, summary, detail) {
-  app.extensionManager.toast.add({ severity, summary: t(summary), detail: detail && t(detail), life: severity === "success" ? 4000 : 12000 });
+  app.extensionManager.toast.add({ severity, summary, detail, life: severity === "success" ? 4000 : 12000 });
 }
 
 /** @param {string} text */
@@ -69,8 +78,8 @@ const host = { call, copy, toast, address: (path) => api.apiURL(path) };
  */
 function addPanel(node, name, height) {
   addStyle();
-  const element = h("div", { class: "wan-flf2v-panel", "data-wan-flf2v": name });
-  const widget = node.addDOMWidget(`wan_flf2v_${name}`, `WAN_FLF2V_${name.toUpperCase()}`, element, {
+  const { panel, holder } = panelOf(name);
+  const widget = node.addDOMWidget(`wan_flf2v_${name}`, `WAN_FLF2V_${name.toUpperCase()}`, holder, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => height,
@@ -78,7 +87,7 @@ function addPanel(node, name, height) {
     setValue: () => {},
   });
   widget.serialize = false;
-  return element;
+  return panel;
 }
 
 /**
@@ -90,7 +99,6 @@ function addPanel(node, name, height) {
  */
 function watch(node, element, read, change) {
   const look = () => {
-    void follow();
     if (node.graph === app.canvas?.graph) keepShown(node.id, element);
     return read();
   };
@@ -110,25 +118,10 @@ function addPlot(node) {
     element,
     () => scheduleOf(node),
     (found) => {
-      if ("unknown" in found) showWords(element, `No plot before a run: ${found.unknown}.`);
+      if ("unknown" in found) showWords(element, t("No plot before a run: {}.", found.unknown));
       else latest.put(found);
     },
   );
-}
-
-/** Pictures by address, so that several nodes and edits load each once. @type {Map<string, HTMLImageElement>} */
-const pictures = new Map();
-
-/** @param {string} url */
-function pictureOf(url) {
-  let image = pictures.get(url);
-  if (!image) {
-    image = new Image();
-    image.src = url;
-    pictures.set(url, image);
-    if (pictures.size > 32) pictures.delete(pictures.keys().next().value ?? "");
-  }
-  return image;
 }
 
 /** @param {any} node */
@@ -141,7 +134,7 @@ function addFrames(node) {
       const shown = {};
       for (const side of SIDES) {
         const given = asked.given[side];
-        if (given) shown[side] = given.url && given.size ? { image: pictureOf(given.url) } : { words: given.words };
+        if (given) shown[side] = given.url && given.size ? { image: pictures.get(given.url) } : { words: given.words };
       }
       showFrames(element, frames, shown);
     },
@@ -157,9 +150,9 @@ function addFrames(node) {
       if (!picture) continue;
       given[side] = picture;
       if (!("url" in picture)) continue;
-      const image = pictureOf(picture.url);
-      if (!image.complete) given[side] = { words: "loading …" };
-      else if (!image.naturalWidth) given[side] = { words: "The picture can't be read." };
+      const image = pictures.get(picture.url);
+      if (!image.complete) given[side] = { words: t("loading …") };
+      else if (!image.naturalWidth) given[side] = { words: t("The picture can't be read.") };
       else {
         given[side] = { url: picture.url, size: true };
         found.body[side] = { width: image.naturalWidth, height: image.naturalHeight };
@@ -173,41 +166,70 @@ function addFrames(node) {
   });
 }
 
-/** @type {Set<() => void>} */
-const remotePanels = new Set();
 let running = false; // whether ComfyUI works on a graph: a job may come into being at any moment
+/** @type {import("./lib/remote.mjs").Account[] | undefined} */
+let accounts;
+/** What the job list and every remote node's panel show. @type {Poller<import("./lib/remote.mjs").Answer>} */
+const jobs = new Poller(async () => {
+  if (!accounts || accounts.some((each) => each.advice)) accounts = (await call("remote/accounts")).accounts;
+  return { accounts, ...(await call("remote/jobs")) };
+});
 
 /** @param {any} node */
 function addRemote(node) {
   const element = addPanel(node, "remote", 130);
-  /** @type {any} */
-  let accounts = null;
-  /** @type {any} */
-  let timer = null;
-  const latest = new Latest(
-    async () => {
-      if (!accounts || accounts.some((/** @type {any} */ each) => each.advice)) accounts = (await call("remote/accounts")).accounts;
-      return call("remote/jobs");
-    },
-    ({ jobs, now }) => {
+  addTab();
+  /** @type {(() => void) | undefined} */
+  let stop;
+  const again = () => jobs.refresh();
+  const follower = {
+    /** @param {import("./lib/remote.mjs").Answer} answer */
+    show(answer) {
+      if (!node.graph) stop?.();
       const profile = valueOf(node, "profile");
-      const account = accounts.find((/** @type {any} */ each) => each.name === profile);
-      const mine = jobs.filter((/** @type {any} */ job) => job.profile === profile);
-      showAccount(element, { account, jobs: mine, now }, host, openJobs, refresh);
-      clearTimeout(timer);
-      if (running || mine.some(isLive)) timer = setTimeout(refresh, REMOTE_PERIOD_MS);
+      const account = answer.accounts.find((each) => each.name === profile);
+      const mine = answer.jobs.filter((job) => job.profile === profile);
+      showAccount(element, { account, jobs: mine, now: answer.now }, host, openJobs, again);
+      return node.graph && (running || mine.some(isLive)) ? REMOTE_PERIOD_MS : null;
     },
-    (error) => showWords(element, words(error), true),
-  );
-  const refresh = () => {
-    if (node.graph) latest.put(null);
-    else remotePanels.delete(refresh);
+    /** @param {unknown} error */
+    fail(error) {
+      showWords(element, words(error), true);
+      return null;
+    },
   };
-  remotePanels.add(refresh);
-  watch(node, element, () => valueOf(node, "profile") ?? "", refresh);
+  watch(node, element, () => valueOf(node, "profile") ?? "", () => {
+    if (stop) again();
+    else stop = jobs.follow(follower);
+  });
 }
 
-function openJobs() {
+let tabbed = false;
+
+/** The job list in the sidebar: there once a remote node is, or its command was called. */
+function addTab() {
+  if (tabbed) return;
+  tabbed = true;
+  /** @type {(() => void) | undefined} */
+  let stop;
+  app.extensionManager.registerSidebarTab({
+    id: TAB,
+    icon: "pi pi-cloud",
+    title: t("Wan jobs"),
+    tooltip: t("Remote video jobs"),
+    type: "custom",
+    render: (element) => {
+      addStyle();
+      stop?.();
+      stop = showJobs(element, host, jobs);
+    },
+    destroy: () => stop?.(),
+  });
+}
+
+async function openJobs() {
+  await follow();
+  addTab();
   app.extensionManager.command.execute(`Workspace.ToggleSidebarTab.${TAB}`);
 }
 
@@ -217,9 +239,9 @@ async function copyApiCall(form) {
     const { output } = await app.graphToPrompt();
     const answer = await call("api_call", { graph: output });
     await copy(textOf(answer, form));
-    toast("success", `Copied: ${answer.title}`, remarks(answer));
+    toast("success", t("Copied: {}", answer.title), remarks(answer));
   } catch (error) {
-    toast("error", "Copy as API call", words(error));
+    toast("error", t("Copy as API call"), words(error));
   }
 }
 
@@ -232,37 +254,36 @@ const menu = () => ({
 /** @param {any} node */
 const isOurs = (node) => String(node?.comfyClass ?? node?.type ?? "").startsWith("WanFLF2V");
 
+/** @param {any} graph @returns {boolean} */
+const hasOurs = (graph) => nodesOf(graph).some((node) => isOurs(node) || (node.subgraph && hasOurs(node.subgraph)));
+
+// the queue's length comes with each change, and as the first message of a page that is loaded in mid-run
+api.addEventListener("status", (/** @type {any} */ event) => {
+  const now = (event.detail?.exec_info?.queue_remaining ?? 0) > 0;
+  if (now === running) return;
+  running = now;
+  jobs.refresh();
+});
+
 app.registerExtension({
   name: "WanFLF2V",
-  commands: FORMS.map(({ id, label }) => ({
-    id: `WanFLF2V.CopyApiCall.${id}`,
-    label: `Wan FLF2V: copy as API call, ${label}`,
-    icon: "pi pi-copy",
-    function: () => copyApiCall(id),
-  })),
+  commands: [
+    ...FORMS.map(({ id, label }) => ({
+      id: `WanFLF2V.CopyApiCall.${id}`,
+      label: `Wan FLF2V: copy as API call, ${label}`,
+      icon: "pi pi-copy",
+      function: () => copyApiCall(id),
+    })),
+    { id: "WanFLF2V.Jobs", label: "Wan FLF2V: remote video jobs", icon: "pi pi-cloud", function: openJobs },
+  ],
   setup() {
-    /** @type {(() => void) | undefined} */
-    let stop;
-    app.extensionManager.registerSidebarTab({
-      id: TAB,
-      icon: "pi pi-cloud",
-      title: "Wan jobs",
-      tooltip: "Remote video jobs of Wan FLF2V",
-      type: "custom",
-      render: (element) => {
-        addStyle();
-        stop?.();
-        void follow();
-        stop = showJobs(element, host);
-      },
-      destroy: () => stop?.(),
+    const touch = () => watcher.touch();
+    for (const event of INPUT) window.addEventListener(event, touch, { capture: true, passive: true });
+    window.addEventListener("pointermove", (event) => void (event.buttons && touch()), { capture: true, passive: true });
+    document.addEventListener("visibilitychange", () => {
+      touch();
+      if (!document.hidden) jobs.seen();
     });
-    for (const event of ["execution_start", "execution_success", "execution_error", "execution_interrupted"]) {
-      api.addEventListener(/** @type {any} */ (event), () => {
-        running = event === "execution_start";
-        remotePanels.forEach((refresh) => refresh());
-      });
-    }
   },
   nodeCreated(node) {
     const type = node.comfyClass ?? "";
@@ -272,6 +293,6 @@ app.registerExtension({
     // the first Nodes 2.0 took every saved file for a picture
     else if (type === "WanFLF2VSaveVideo") /** @type {any} */ (node).previewMediaType ??= "video";
   },
-  getCanvasMenuItems: () => [null, /** @type {any} */ (menu())],
+  getCanvasMenuItems: () => (hasOurs(app.rootGraph ?? app.graph) ? [null, /** @type {any} */ (menu())] : []),
   getNodeMenuItems: (node) => (isOurs(node) ? [null, /** @type {any} */ (menu())] : []),
 });

@@ -1,6 +1,6 @@
 // "Copy as API call": the graph's values as payload, curl line, Python or command line. The server reads the bindings.
 
-import { t } from "./words.mjs";
+import { said, t } from "./words.mjs";
 
 /** @typedef {{workflow: string, title: string, payload: Record<string, any>, curl: string, python: string, cli: string, notes: string[]}} ApiCall */
 
@@ -25,6 +25,6 @@ export function textOf(call, form) {
 
 /** What to tell the user beside "copied". @param {ApiCall} call */
 export function remarks(call) {
-  const pictures = "Pictures are names in ComfyUI's input folder: give URLs or paths in their place.";
-  return [...call.notes, pictures].map(t).join("\n");
+  const pictures = t("Pictures are names in ComfyUI's input folder: give URLs or paths in their place.");
+  return [...call.notes.map(said), pictures].join("\n");
 }

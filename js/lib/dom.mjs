@@ -1,6 +1,6 @@
-// Small helpers to build elements without markup strings. Every text goes through the table of the user's language.
+// Small helpers to build elements without markup strings.
 
-import { t } from "./words.mjs";
+import { said } from "./words.mjs";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,7 +15,7 @@ function fill(element, attributes, children) {
     else if (value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
   for (const child of children) {
-    if (child !== null && child !== undefined) element.append(typeof child === "string" ? t(child) : child);
+    if (child !== null && child !== undefined) element.append(child);
   }
   return element;
 }
@@ -48,16 +48,25 @@ export function addStyle() {
 }
 
 /**
- * Shows a panel in its node again. When undo or another workflow makes a node of the same id anew, Nodes 2.0 goes on
- * showing the element that the former node brought along.
- * @param {any} id the node's
- * @param {HTMLElement} element
+ * A panel inside the element that is given to the editor.
+ * @param {string} name
  */
-export function keepShown(id, element) {
-  if (element.isConnected) return;
-  const panel = `[data-wan-flf2v="${element.dataset.wanFlf2v}"]`;
-  document.querySelector(`[data-node-id="${id}"] ${panel}`)?.replaceWith(element);
+export function panelOf(name) {
+  const panel = h("div", { class: "wan-flf2v-panel", "data-wan-flf2v": name });
+  return { panel, holder: h("div", { class: "wan-flf2v-holder", "data-wan-flf2v-holder": name }, panel) };
 }
 
-/** @param {string[]} notes */
-export const warnings = (notes) => notes.map((note) => h("div", { class: "wan-flf2v-warning", role: "alert" }, `⚠ ${t(note)}`));
+/**
+ * Shows a panel in its node again. When undo or another workflow makes a node of the same id anew, Nodes 2.0 goes on showing
+ * the element that the former node brought along: it takes the new panel in.
+ * @param {any} id the node's
+ * @param {HTMLElement} panel
+ */
+export function keepShown(id, panel) {
+  if (panel.isConnected) return;
+  const holder = `[data-wan-flf2v-holder="${panel.dataset.wanFlf2v}"]`;
+  document.querySelector(`[data-node-id="${id}"] ${holder}`)?.replaceChildren(panel);
+}
+
+/** @param {string[]} notes the server's */
+export const warnings = (notes) => notes.map((note) => h("div", { class: "wan-flf2v-warning", role: "alert" }, `⚠ ${said(note)}`));

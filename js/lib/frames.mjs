@@ -2,6 +2,7 @@
 
 import { h, warnings } from "./dom.mjs";
 import { downstream, source, valueOf, widgetValue } from "./graph.mjs";
+import { t } from "./words.mjs";
 
 /** @typedef {import("./graph.mjs").GraphNode} GraphNode */
 /** @typedef {{url: string, width: number, height: number} | {words: string}} Picture */
@@ -49,7 +50,7 @@ export function pictureAt(node, input, address) {
     if (url) return { url };
   }
   const shown = found.node.imgs?.[0]?.src;
-  return shown ? { url: shown } : { words: `from “${found.node.title || found.node.type}”, known after a run` };
+  return shown ? { url: shown } : { words: t("from “{}”, known after a run", found.node.title || found.node.type) };
 }
 
 /**
@@ -67,7 +68,7 @@ export function framesOf(node) {
     for (const name of ["width", "height"]) body[name] = valueOf(node, name);
   }
   const missing = Object.keys(body).filter((name) => body[name] === undefined);
-  return missing.length ? { unknown: `${missing.join(", ")}: linked, known after a run.` } : { body };
+  return missing.length ? { unknown: t("{}: linked, known after a run.", missing.join(", ")) } : { body };
 }
 
 /** The rate at which the video will be saved. @param {GraphNode} node */
@@ -87,8 +88,8 @@ const short = (value) => String(Math.round(value * 100) / 100);
 /** One line on size and duration. @param {Frames} frames */
 export function summary(frames) {
   const size = `${frames.width} × ${frames.height}`;
-  const time = `${frames.length} frames = ${short(frames.seconds)} s at ${short(frames.frame_rate)} fps`;
-  return `${size} · ${time} · ${frames.latent_frames} latent frames`;
+  const time = [short(frames.seconds), short(frames.frame_rate)];
+  return t("{} · {} frames = {} s at {} fps · {} latent frames", size, frames.length, ...time, frames.latent_frames);
 }
 
 /**
@@ -104,19 +105,18 @@ export function showFrames(element, frames, pictures) {
     const given = pictures[side];
     const figure = h("figure");
     if (placed && given?.image) figure.append(thumbnail(frames, placed, given.image));
-    else figure.append(h("div", { class: "empty" }, given?.words ?? "not connected"));
-    const lost = placed?.lost ? `, ${Math.round(placed.lost * 100)} % cut off` : "";
-    figure.append(h("figcaption", {}, `${TITLES[side]}${lost}`));
+    else figure.append(h("div", { class: "empty" }, given?.words ?? t("not connected")));
+    const title = placed?.lost ? t(`${TITLES[side]}, {} % cut off`, Math.round(placed.lost * 100)) : t(TITLES[side]);
+    figure.append(h("figcaption", {}, title));
     row.append(figure);
   }
   const [width, height] = frames.render;
-  const notes = [...frames.warnings];
   const padded = width !== frames.width || height !== frames.height;
   element.replaceChildren(
     row,
     h("div", { class: "wan-flf2v-words" }, summary(frames)),
-    ...(padded ? [h("div", { class: "quiet" }, `Rendered at ${width} × ${height}, cropped back when saved.`)] : []),
-    ...warnings(notes),
+    ...(padded ? [h("div", { class: "quiet" }, t("Rendered at {}, cropped back when saved.", `${width} × ${height}`))] : []),
+    ...warnings(frames.warnings),
   );
   element.dataset.latentFrames = String(frames.latent_frames);
 }

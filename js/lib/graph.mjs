@@ -15,7 +15,7 @@ const DEPTH = 64;
  *   graph?: Graph | null, subgraph?: Graph | null, imgs?: any[], getInputLink?: (slot: number) => Link | null,
  *   getOutputNodes?: (slot: number) => GraphNode[] | null}} GraphNode
  * @typedef {{_nodes?: GraphNode[], nodes?: GraphNode[], links: any, outputs?: Output[], inputs?: Output[],
- *   rootGraph?: Graph}} Graph
+ *   rootGraph?: Graph, getNodeById?: (id: any) => GraphNode | null}} Graph
  * @typedef {{node: GraphNode, slot: number} | {widget: Widget}} Source
  */
 
@@ -56,7 +56,8 @@ function targetsOf(node, index) {
 export const nodesOf = (graph) => graph._nodes ?? graph.nodes ?? [];
 
 /** @param {Graph} graph @param {any} id */
-const nodeById = (graph, id) => nodesOf(graph).find((node) => String(node.id) === String(id));
+const nodeById = (graph, id) =>
+  graph.getNodeById ? (graph.getNodeById(id) ?? undefined) : nodesOf(graph).find((node) => String(node.id) === String(id));
 
 /**
  * The node that shows this subgraph, anywhere below the root graph.

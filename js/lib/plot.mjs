@@ -1,6 +1,7 @@
 // Draws a schedule that the server computed: sigma over steps, high and low noise in two colours, the boundary.
 
 import { h, svg, warnings } from "./dom.mjs";
+import { said, t } from "./words.mjs";
 
 /**
  * @typedef {{sigmas: number[], steps: number, shift: number, high: number | null, low: number | null,
@@ -38,7 +39,7 @@ export function drawing(schedule) {
   const points = sigmas.map((sigma, step) => at(step, sigma));
   const [x0, y1] = at(0, 1);
   const [x1, y0] = at(steps, 0);
-  const label = `${schedule.words}, shift ${round(schedule.shift)}`;
+  const label = `${said(schedule.words)}, shift ${round(schedule.shift)}`;
   const picture = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "wan-flf2v-drawing", role: "img", "aria-label": label });
   for (const tick of [0, 0.5, 1]) {
     const y = at(0, tick)[1];
@@ -52,7 +53,7 @@ export function drawing(schedule) {
     const y = at(0, boundary)[1];
     picture.append(svg("line", { x1: x0, x2: x1, y1: y, y2: y, class: "boundary" }));
     picture.append(
-      svg("text", { x: x1, y: y + 10, class: "boundary-label", "text-anchor": "end" }, `boundary ${round(boundary)}`),
+      svg("text", { x: x1, y: y + 10, class: "boundary-label", "text-anchor": "end" }, t("boundary {}", round(boundary))),
     );
     const x = points[high][0];
     picture.append(svg("line", { x1: x, x2: x, y1, y2: y0, class: "split" }));
@@ -61,7 +62,7 @@ export function drawing(schedule) {
   if (high < steps) picture.append(svg("polyline", { points: path(points.slice(high)), class: "low" }));
   if (steps <= 60) {
     points.forEach(([cx, cy], step) => {
-      const title = svg("title", {}, `step ${step}: sigma ${sigmas[step].toFixed(4)}`);
+      const title = svg("title", {}, t("step {}: sigma {}", step, sigmas[step].toFixed(4)));
       picture.append(svg("circle", { cx, cy, r: 2.6, class: step < high ? "high" : "low" }, title));
     });
   }
@@ -80,15 +81,15 @@ const round = (value) => String(Math.round(value * 1000) / 1000);
 export function showSchedule(element, schedule, from) {
   const words = h("div", { class: "wan-flf2v-words" });
   if (schedule.high === null || schedule.low === null) {
-    words.append(h("span", { class: "high" }, schedule.words));
+    words.append(h("span", { class: "high" }, said(schedule.words)));
   } else {
-    words.append(h("span", { class: "high" }, `${schedule.high} high`), " + ", h("span", { class: "low" }, `${schedule.low} low`));
+    words.append(h("span", { class: "high" }, t("{} high", schedule.high)), " + ", h("span", { class: "low" }, t("{} low", schedule.low)));
     if (schedule.hand_over !== undefined && schedule.low > 0 && schedule.high > 0) {
-      words.append(h("span", { class: "quiet" }, `  at sigma ${schedule.hand_over.toFixed(3)}`));
+      words.append(h("span", { class: "quiet" }, t("  at sigma {}", schedule.hand_over.toFixed(3))));
     }
   }
   words.append(h("span", { class: "quiet" }, `  shift ${round(schedule.shift)}`));
-  const note = from === "" ? "Example: 20 steps. Connect a sampler to see its own." : from ? `As “${from}” will run it.` : null;
+  const note = from === "" ? t("Example: 20 steps. Connect a sampler to see its own.") : from ? t("As “{}” will run it.", from) : null;
   element.replaceChildren(words, drawing(schedule), ...(note ? [h("div", { class: "quiet" }, note)] : []), ...warnings(schedule.warnings));
   element.dataset.split = schedule.high === null ? "" : String(schedule.high);
   element.dataset.sigmas = JSON.stringify(schedule.sigmas);

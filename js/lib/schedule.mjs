@@ -1,6 +1,7 @@
 // Which schedule a node will run, read from the graph. The numbers themselves come from the server.
 
 import { downstream, isLinked, source, valueOf, widgetValue } from "./graph.mjs";
+import { t } from "./words.mjs";
 
 /** @typedef {import("./graph.mjs").GraphNode} GraphNode */
 /** @typedef {Record<string, any>} Body */
@@ -79,7 +80,7 @@ export function scheduleOf(node) {
   const values = read(node, NAMES);
   if (!values) return { unknown: linkedNames(node, NAMES) };
   const high = modelAt(node, "model_high");
-  if ("unknown" in high) return { unknown: "shift is linked" };
+  if ("unknown" in high) return { unknown: t("{} is linked", "shift") };
   const low = modelAt(node, "model_low");
   const cfg = node.type === "WanFLF2VTwoStageSampler" ? valueOf(node, "cfg") : undefined;
   const { lora, ...shift } = high;
@@ -95,7 +96,7 @@ export function scheduleOf(node) {
 /** @param {GraphNode} node @returns {{body: Body, from?: string} | {unknown: string}} */
 function shiftSchedule(node) {
   const shift = shiftOf(node);
-  if (!shift) return { unknown: "shift is linked" };
+  if (!shift) return { unknown: t("{} is linked", "shift") };
   const after = downstream(node, 0);
   const user = after.find((each) => ["WanFLF2VTwoStageSampler", "WanFLF2VSchedule"].includes(each.type));
   if (user) {
@@ -115,5 +116,5 @@ function shiftSchedule(node) {
 /** @param {GraphNode} node @param {string[]} names */
 function linkedNames(node, names) {
   const linked = names.filter((name) => valueOf(node, name) === undefined && widgetValue(node, name) !== undefined);
-  return `${linked.join(", ") || "a value"} ${linked.length > 1 ? "are" : "is"} linked`;
+  return t(linked.length > 1 ? "{} are linked" : "{} is linked", linked.join(", ") || "a value");
 }

@@ -1,23 +1,25 @@
-// Looks at the pack's nodes a few times a second and tells when what they show has to change. Reading the values, not
-// listening to callbacks, is right for both renderers, subgraphs, undo, paste and graphs loaded from API JSON alike.
+// Looks at the pack's nodes and tells when what they show has to change: soon after the user did something, else once a second,
+// never in a hidden page. Reading the values, not listening to callbacks, is right for both renderers, subgraphs, undo, paste and
+// graphs loaded from API JSON alike.
 
 /** @typedef {import("./graph.mjs").GraphNode} GraphNode */
 /** @typedef {{node: GraphNode, read: () => any, change: (found: any) => void, seen?: string, placed?: boolean}} Watched */
 
-export const PERIOD_MS = 150;
+const SOON_MS = 100;
+const IDLE_MS = 1000;
+const AFTER_INPUT_MS = 600; // what a key or click starts may be ready a few looks later
 
 export class Watcher {
-  /**
-   * @param {(work: () => void, ms: number) => any} [start]
-   * @param {(timer: any) => void} [stop]
-   */
-  constructor(start = (work, ms) => setInterval(work, ms), stop = (timer) => clearInterval(timer)) {
-    this.start = start;
-    this.stop = stop;
+  /** @param {{before?: () => void, after?: () => void, hidden?: () => boolean}} [options] done around each look at all nodes */
+  constructor({ before, after, hidden = () => document.hidden } = {}) {
+    this.before = before;
+    this.after = after;
+    this.hidden = hidden;
     /** @type {Set<Watched>} */
     this.watched = new Set();
     /** @type {any} */
     this.timer = null;
+    this.busyUntil = 0;
   }
 
   /**
@@ -28,15 +30,31 @@ export class Watcher {
    */
   add(node, read, change) {
     this.watched.add({ node, read, change });
-    this.timer ??= this.start(() => this.look(), PERIOD_MS);
+    this.touch();
+  }
+
+  /** Something happened: look soon, and for a little while often. */
+  touch() {
+    if (!this.watched.size || this.hidden()) return;
+    const resting = performance.now() >= this.busyUntil;
+    this.busyUntil = performance.now() + AFTER_INPUT_MS;
+    if (resting) this.schedule();
   }
 
   /** Show everything anew at the next look. */
   again() {
     for (const each of this.watched) each.seen = undefined;
+    this.touch();
+  }
+
+  schedule() {
+    clearTimeout(this.timer);
+    if (!this.watched.size || this.hidden()) return;
+    this.timer = setTimeout(() => this.look(), performance.now() < this.busyUntil ? SOON_MS : IDLE_MS);
   }
 
   look() {
+    this.before?.();
     for (const each of this.watched) {
       if (each.node.graph) each.placed = true;
       else {
@@ -54,9 +72,7 @@ export class Watcher {
       each.seen = seen;
       each.change(found);
     }
-    if (!this.watched.size && this.timer !== null) {
-      this.stop(this.timer);
-      this.timer = null;
-    }
+    this.after?.();
+    this.schedule();
   }
 }

@@ -1,27 +1,40 @@
-// The panels' texts in the user's language. English is written where it is used, also by the server; a table maps whole
-// sentences, with {} for their values. What it does not know stays English.
+// The panels' texts in the user's language. English is written where it is used; a table has the rest. What it does not know
+// stays English, and what a user or a provider wrote is never looked up.
 
-/** @type {{pattern: RegExp, text: string}[]} */
-let table = [];
+/** @type {Record<string, string>} */
+let own = {};
+/** @type {{pattern: RegExp, text: string, nested: boolean[]}[]} */
+let sentences = [];
 let spoken = "en";
 
 /** Languages with a table of their own, beside English. */
 export const TABLES = ["zh"];
 
+const PLACE = /\{[ns]?\}/g;
+const VALUES = /** @type {Record<string, string>} */ ({ "{}": "(.+?)", "{n}": "(-?[\\d.]+)", "{s}": "(.+?)" });
+
 /** @param {string} text */
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
+/** @param {string} text @param {string[]} values */
+function filled(text, values) {
+  let index = 0;
+  return text.replace(PLACE, () => values[index++] ?? "");
+}
+
 /**
- * Use this table: whole English sentences to sentences of another language.
- * @param {Record<string, string>} sentences
+ * Use these tables: `own` has the panels' texts, with {} for a value; `server` has sentences of the pack's server, with {n} for
+ * a number, {} for any other value and {s} for a sentence of the server's.
+ * @param {{own?: Record<string, string>, server?: Record<string, string>}} table
  */
-export function useTable(sentences) {
-  // the longest first: "3 high + 1 low" is no number before " low"
-  const entries = Object.entries(sentences).sort(([one], [other]) => other.length - one.length);
-  table = entries.map(([english, text]) => ({
-    pattern: new RegExp(`^${english.split("{}").map(escaped).join("(.+?)")}$`, "s"),
-    text,
-  }));
+export function useTable(table) {
+  own = table.own ?? {};
+  sentences = Object.entries(table.server ?? {}).map(([english, text]) => {
+    const places = english.match(PLACE) ?? [];
+    const parts = english.split(PLACE).map(escaped);
+    const source = parts.map((part, index) => part + (VALUES[places[index]] ?? "")).join("");
+    return { pattern: new RegExp(`^${source}$`, "s"), text, nested: places.map((place) => place === "{s}") };
+  });
 }
 
 /**
@@ -39,16 +52,21 @@ export async function speak(locale) {
 }
 
 /**
- * The text in the user's language, its values too.
+ * A text of the panels' own in the user's language, its {} replaced by these values as they are.
  * @param {string} text
+ * @param {...(string | number)} values
+ */
+export const t = (text, ...values) => filled(own[text] ?? text, values.map(String));
+
+/**
+ * A sentence of the pack's server in the user's language.
+ * @param {string} sentence
  * @returns {string}
  */
-export function t(text) {
-  for (const each of table) {
-    const found = each.pattern.exec(text);
-    if (!found) continue;
-    let index = 0;
-    return each.text.replace(/\{\}/g, () => t(found[++index]));
+export function said(sentence) {
+  for (const { pattern, text, nested } of sentences) {
+    const found = pattern.exec(sentence);
+    if (found) return filled(text, found.slice(1).map((value, index) => (nested[index] ? said(value) : value)));
   }
-  return text;
+  return sentence;
 }

@@ -238,6 +238,43 @@ def test_menus_offer_the_api_call(editor: Page, renderer: str) -> None:
     assert "Copy as API call" in names
 
 
+def test_a_graph_without_a_node_of_ours_has_no_menu_entry_and_no_tab_of_ours(editor: Page) -> None:
+    menu = "() => window.app.collectCanvasMenuItems(window.app.canvas).map((item) => item?.content)"
+    tab = "() => window.app.extensionManager.getSidebarTabs().some((each) => each.id === 'wan-flf2v-jobs')"
+    editor.evaluate("() => { window.app.graph.clear(); }")
+    assert "Copy as API call" not in editor.evaluate(menu)
+    load_workflow(editor, "wan22_flf2v")
+    wait_for_split(editor, 10)
+    assert "Copy as API call" in editor.evaluate(menu)
+    assert not editor.evaluate(tab)
+    load_workflow(editor, "remote_wavespeed")
+    expect(panel(editor, "remote")).to_be_visible()
+    assert editor.evaluate(tab)
+
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_page_reads_and_asks_nothing_and_catches_up_when_it_is_seen(editor: Page) -> None:
+    load_workflow(editor, "wan22_flf2v")
+    wait_for_split(editor, 10)
+    editor.evaluate(HIDE, True)
+    editor.wait_for_timeout(1200)  # a look that was planned before
+    editor.evaluate(
+        "() => { const widget = window.app.graph.getNodeById(57).widgets.find((each) => each.name === 'steps'); "
+        "let value = widget.value; window.reads = 0; "
+        "Object.defineProperty(widget, 'value', { configurable: true, set: (next) => { value = next }, "
+        "get: () => { window.reads += /wan-flf2v/.test(new Error().stack); return value } }); }"
+    )
+    editor.wait_for_timeout(2500)
+    assert editor.evaluate("window.reads") == 0
+    editor.evaluate(HIDE, False)
+    editor.wait_for_function("window.reads > 0")
+
+
 def test_nothing_is_asked_before_a_node_of_the_pack_is_there(
     server: ComfyServer, open_page: Callable[..., Page], browser: Any
 ) -> None:

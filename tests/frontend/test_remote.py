@@ -17,7 +17,7 @@ from wan_flf2v.tests.doubles.comfy import RemoteComfy, error_of, graph
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import Script
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
-from wan_flf2v.tests.frontend.browser import load_workflow, set_renderer, trouble_of
+from wan_flf2v.tests.frontend.browser import READY, load_workflow, set_renderer, trouble_of
 from wan_flf2v.tests.frontend.conftest import PICTURES, newest_frontend
 
 CHOOSE = """([type, values]) => {
@@ -152,12 +152,60 @@ def test_the_job_list_fetches_cancels_and_copies_ids(comfy: RemoteComfy, remote_
     job(waiting.row).get_by_role("button", name="Cancel").click()
     expect(job(waiting.row)).to_contain_text("cancelled")
     assert comfy.rc.count("cancel") == 1
-    with remote_editor.context.expect_page() as opened:
-        job(done.row).get_by_role("button", name="Fetch").click()
+    job(done.row).get_by_role("button", name="Fetch").click()
     expect(remote_editor.get_by_text("Video saved").first).to_be_visible()
     expect(job(done.row)).to_contain_text("completed")
+    with remote_editor.context.expect_page() as opened:
+        job(done.row).get_by_role("link", name="Open the video").click()
     assert "/view?" in opened.value.url
     saved = sorted((comfy.home / "output" / "video").glob("wan_flf2v_remote_*.mp4"))
     with av.open(str(saved[-1])) as video:
         assert sum(1 for _ in video.decode(video=0)) == 5
     assert comfy.ws.count("submit") == 1
+
+
+def test_what_a_user_wrote_is_no_sentence_of_ours_in_any_language(comfy: RemoteComfy, remote_editor: Page) -> None:
+    asked = "a kite flies high"
+    comfy.finish(comfy.queue(graph("WanFLF2VWaveSpeed", wait=False, prompt=asked)))
+    load_workflow(remote_editor, "remote_wavespeed")
+    speak = "(locale) => window.app.extensionManager.setting.set('Comfy.Locale', locale)"
+    remote_editor.evaluate(speak, "zh")
+    try:
+        remote_editor.locator("[data-wan-flf2v=remote]").get_by_role("button", name="任务列表").click()
+        job = remote_editor.locator(f".wan-flf2v-job[data-row='{comfy.rows()[0].row}']")
+        expect(job.locator(".prompt")).to_have_text(asked)
+        expect(job.get_by_role("button", name="取回")).to_be_visible()
+    finally:
+        remote_editor.evaluate(speak, "en")
+
+
+def test_many_remote_nodes_ask_for_one_job_list_also_after_a_reload_in_mid_run(
+    comfy: RemoteComfy, remote_editor: Page
+) -> None:
+    comfy.ws.script = Script(run_s=600)
+    comfy.queue(graph("WanFLF2VWaveSpeed"))
+    load_workflow(remote_editor, "remote_runcomfy")  # its account has no job and no key: only the run keeps it asking
+    remote_editor.evaluate(
+        "() => { for (let count = 0; count < 7; count++) { const node = window.LiteGraph.createNode('WanFLF2VRunComfy'); "
+        "node.pos = [600 * count, 900]; window.app.graph.add(node); } }"
+    )
+    expect(remote_editor.locator("[data-wan-flf2v=remote]")).to_have_count(8)
+
+    def asked_in_six_seconds() -> int:
+        asked: list[str] = []
+        note = lambda request: asked.append(request.url)  # noqa: E731 - to take it off again
+        remote_editor.on("request", note)
+        remote_editor.wait_for_timeout(6000)
+        remote_editor.remove_listener("request", note)
+        return sum("remote/jobs" in url for url in asked)
+
+    assert 2 <= asked_in_six_seconds() <= 6
+    remote_editor.wait_for_function(
+        "() => [localStorage, sessionStorage].some((store) => "
+        "Object.values(store).some((value) => String(value).includes('WanFLF2VRunComfy')))"
+    )
+    remote_editor.reload()
+    remote_editor.wait_for_function(READY)
+    expect(remote_editor.locator("[data-wan-flf2v=remote]").first).to_be_visible()
+    remote_editor.wait_for_timeout(1000)
+    assert 2 <= asked_in_six_seconds() <= 6

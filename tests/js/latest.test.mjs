@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Latest } from "../../js/lib/latest.mjs";
+import { Pictures } from "../../js/lib/pictures.mjs";
+import { Poller } from "../../js/lib/poller.mjs";
 import { Watcher } from "../../js/lib/watch.mjs";
 import { scale, ticks } from "../../js/lib/plot.mjs";
 import { age, elapsed, isLive, standing } from "../../js/lib/remote.mjs";
@@ -46,25 +48,110 @@ test("a failed question is told, and the next one is asked", async () => {
   assert.deepEqual([failed, shown], [["no"], ["good"]]);
 });
 
-test("the watcher tells changes only, and rests when its nodes are gone", () => {
-  let work = null;
-  let stopped = 0;
-  const watcher = new Watcher((each) => ((work = each), 1), () => stopped++);
+test("the watcher tells changes only, and rests when its nodes are gone", (run) => {
+  run.mock.timers.enable({ apis: ["setTimeout"] });
+  const watcher = new Watcher({ hidden: () => false });
   const node = { id: 1, type: "x", graph: null };
   let value = 1;
   const seen = [];
   watcher.add(node, () => value, (found) => seen.push(found));
-  work(); // not placed yet: kept, not read
+  run.mock.timers.tick(1000); // not placed yet: kept, not read
+  assert.deepEqual(seen, []);
   node.graph = {};
-  work();
-  work();
+  run.mock.timers.tick(1000);
+  run.mock.timers.tick(1000);
   value = 2;
-  work();
+  run.mock.timers.tick(1000);
   assert.deepEqual(seen, [1, 2]);
   node.graph = null;
-  work();
+  run.mock.timers.tick(1000);
   assert.equal(watcher.watched.size, 0);
-  assert.equal(stopped, 1);
+  node.graph = {};
+  value = 3;
+  run.mock.timers.tick(5000);
+  assert.deepEqual(seen, [1, 2]);
+});
+
+test("the watcher looks soon after an input, about once a second without one, and never in a hidden page", (run) => {
+  let now = 0;
+  run.mock.method(performance, "now", () => now);
+  run.mock.timers.enable({ apis: ["setTimeout"] });
+  let hidden = false;
+  let looks = 0;
+  const watcher = new Watcher({ hidden: () => hidden });
+  watcher.add({ id: 1, type: "x", graph: {} }, () => looks++, () => {});
+  const pass = (ms) => {
+    for (let passed = 0; passed < ms; passed += 10) {
+      now += 10;
+      run.mock.timers.tick(10);
+    }
+  };
+  pass(2000);
+  looks = 0;
+  pass(10000);
+  assert.ok(looks >= 9 && looks <= 11, `${looks} looks in ten idle seconds`);
+  watcher.touch();
+  looks = 0;
+  pass(150);
+  assert.equal(looks, 1, "the look after an input");
+  hidden = true;
+  pass(1500);
+  looks = 0;
+  pass(60000);
+  assert.equal(looks, 0, "hidden");
+  hidden = false;
+  watcher.touch();
+  pass(150);
+  assert.equal(looks, 1, "seen again");
+});
+
+test("however many want the job list, it is asked for once, and not in a hidden page", async (run) => {
+  run.mock.timers.enable({ apis: ["setTimeout"] });
+  let hidden = false;
+  let asked = 0;
+  const poller = new Poller(async () => ++asked, () => hidden);
+  const told = [];
+  const stops = Array.from({ length: 8 }, (_, index) =>
+    poller.follow({ show: (answer) => (told.push([index, answer]), index ? null : 1500), fail: () => assert.fail() }),
+  );
+  await turn();
+  assert.ok(asked <= 2);
+  const before = asked;
+  for (let count = 0; count < 4; count++) {
+    run.mock.timers.tick(1500);
+    await turn();
+  }
+  assert.equal(asked - before, 4, "four periods, four questions, for all eight");
+  assert.equal(told.filter(([, answer]) => answer === asked).length, 8);
+  hidden = true;
+  run.mock.timers.tick(15000);
+  await turn();
+  assert.equal(asked - before, 4);
+  hidden = false;
+  poller.seen();
+  await turn();
+  assert.equal(asked - before, 5);
+  stops[0](); // the only one that wanted to know more
+  run.mock.timers.tick(1500);
+  await turn();
+  const rest = asked;
+  run.mock.timers.tick(15000);
+  await turn();
+  assert.equal(asked, rest);
+});
+
+test("fifty pictures that are shown are loaded once each, and let go when they are shown no more", () => {
+  let loaded = 0;
+  const pictures = new Pictures((url) => ({ url, loaded: ++loaded }));
+  const look = (count) => {
+    for (let index = 0; index < count; index++) pictures.get(`/view?${index}`);
+    pictures.sweep();
+  };
+  for (let times = 0; times < 20; times++) look(50);
+  assert.equal(loaded, 50);
+  look(1);
+  look(1);
+  assert.equal(pictures.known.size, 1);
 });
 
 test("the drawing's scale runs from left to right and from sigma 1 down to 0", () => {

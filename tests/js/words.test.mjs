@@ -1,27 +1,58 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
-import { t, useTable } from "../../js/lib/words.mjs";
+import { TABLES, said, t, useTable } from "../../js/lib/words.mjs";
 
-const zh = JSON.parse(readFileSync(new URL("../../js/words/zh.json", import.meta.url), "utf8"));
-const places = (text) => text.split("{}").length;
+const folder = new URL("../../js/", import.meta.url);
+const read = (name) => JSON.parse(readFileSync(new URL(`words/${name}.json`, folder), "utf8"));
+const zh = read("zh");
+const places = (text) => (text.match(/\{[ns]?\}/g) ?? []).sort();
 
-test("a sentence is said in the table's language with its values, and values that are sentences too", () => {
+test("our own texts are said in the table's language, with their values as they are", () => {
   useTable(zh);
-  assert.equal(t("12 high"), "高噪声 12 步");
-  assert.equal(t("A 4-step LoRA is trained for half high-noise steps; this is 3 high + 1 low. Use shift 5 with 4 steps."),
+  assert.equal(t("{} high", 12), "高噪声 12 步");
+  assert.equal(t("No plot before a run: {}.", t("{} is linked", "steps")), "运行前无法绘图：steps 由连线提供。");
+  assert.equal(t("As “{}” will run it.", "12 high"), "“12 high”将如此运行。", "a node's name is the user's");
+  useTable({});
+  assert.equal(t("{} high", 12), "12 high");
+});
+
+test("the server's sentences are said in it too, with their numbers and the sentences within", () => {
+  useTable(zh);
+  assert.equal(said("A 4-step LoRA is trained for half high-noise steps; this is 3 high + 1 low. Use shift 5 with 4 steps."),
     "4 步 LoRA 按一半高噪声步数训练；当前为高噪声 3 步 + 低噪声 1 步。请用 4 步、shift 5。");
-  assert.equal(t("No plot before a run: steps is linked."), "运行前无法绘图：steps 由连线提供。");
+  assert.match(said("First frame: a picture must be between 16 and 16384 pixels on each side; got 8 x 8. Give a larger one."), /^首帧：图片每边/);
+  useTable({});
+});
+
+test("what a user or a provider wrote stays as it is", () => {
+  useTable(zh);
+  for (const text of ["a kite flies high", "the door is linked", "she waits three steps", "Cancel", "running", "First frame"]) {
+    assert.equal(said(text), text);
+  }
+  assert.equal(said("No API key is stored for studio high. Run `wan-flf2v login x` in a terminal on ComfyUI's machine, or set K in its "
+    + "environment. A key is never typed into the editor.").includes("studio high"), true);
   useTable({});
 });
 
 test("what the table does not know stays English", () => {
   useTable(zh);
   assert.equal(t("A sentence of tomorrow."), "A sentence of tomorrow.");
+  assert.equal(said("A sentence of tomorrow."), "A sentence of tomorrow.");
   useTable({});
-  assert.equal(t("Cancel"), "Cancel");
 });
 
-test("every sentence of the table keeps all its values", () => {
-  for (const [english, text] of Object.entries(zh)) assert.equal(places(text), places(english), english);
+test("every language has every text of the panels, with all its values", () => {
+  const sources = ["wan_flf2v.js", ...readdirSync(new URL("lib/", folder)).map((name) => `lib/${name}`)];
+  const used = sources.flatMap((name) => [...readFileSync(new URL(name, folder), "utf8").matchAll(/\bt\(\s*"((?:[^"\\]|\\.)*)"/g)].map((found) => found[1]));
+  assert.ok(used.length > 30);
+  assert.deepEqual(TABLES.map((name) => `${name}.json`).sort(), readdirSync(new URL("words/", folder)).sort());
+  for (const language of TABLES) {
+    const table = read(language);
+    for (const text of used) assert.ok(text in table.own, `${language}: ${text}`);
+    assert.deepEqual([Object.keys(table.own), Object.keys(table.server)], [Object.keys(zh.own), Object.keys(zh.server)], language);
+    for (const [english, text] of [...Object.entries(table.own), ...Object.entries(table.server)]) {
+      assert.deepEqual(places(text), places(english), `${language}: ${english}`);
+    }
+  }
 });
