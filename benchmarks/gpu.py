@@ -87,6 +87,8 @@ def conditionings(nodes: dict[str, Any], vae: Any, size: tuple[int, int, int], r
     latents: dict[str, Any] = {}
     for turn in range(rounds + 1):
         for who in figures:
+            if who == "ours":
+                sys.modules["flf2v_pack.nodes.host.frames"].ENCODED.forget()
             make = base.conditioning(who, nodes, vae, *size)
             with Peaks() as peaks:
                 latents[who] = make()
@@ -128,9 +130,9 @@ def samplings(
         )
 
     def ours() -> Any:
-        return nodes["WanFLF2VContinuousSampler"].execute(
-            high, low, prompt, prompt, latent, 1, STEPS, 0, SWITCH, 1.0, 1.0, "dpmpp_2m", "simple"
-        )
+        first, last = nodes["WanFLF2VContinuousHigh"], nodes["WanFLF2VContinuousLow"]
+        run = first.execute(high, prompt, prompt, latent, 1, STEPS, 0, SWITCH, 1.0, "dpmpp_2m", "simple").result[0]
+        return last.execute(low, prompt, prompt, 1.0, run)
 
     figures: dict[str, Any] = {"core": [], "ours": []}
     runs: dict[str, Callable[[], Any]] = {"core": core, "ours": ours}
@@ -174,9 +176,11 @@ def main() -> None:
         "toy": arguments.toy,
         "sizes": {},
     }
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
     with torch.inference_mode():
         vae = base.random_vae(channels)
-        experts = nodes["WanFLF2VShift"].execute(random_expert(shape, 1), 8.0, random_expert(shape, 2)).result
+        experts = tuple(ModelSamplingSD3().patch(random_expert(shape, seed), 8.0)[0] for seed in (1, 2))
         for size in sizes:
             picture = torch.rand(1, size[1], size[0], 3)
             (frames,) = nodes["WanFLF2VEncodeFrames"].execute(vae, *size, "crop", picture, picture).result

@@ -13,11 +13,12 @@ from ..engine.client import ComfyClient, raise_for_status
 
 @dataclass(frozen=True)
 class Timed:
-    """A finished job: seconds in all, and (node id, seconds) in the order of execution."""
+    """A finished job: seconds in all, (node id, seconds) in the order of execution, and who showed progress."""
 
     seconds: float
     nodes: list[tuple[str, float]]
     record: Mapping[str, Any]
+    progressed: set[str]
 
     def seconds_in(self, node: str) -> float:
         """The seconds spent in a node and in what it expanded to."""
@@ -34,6 +35,7 @@ async def run_timed(url: str, graph: Mapping[str, Any]) -> Timed:
     Each run is a client of its own: a server drops an id's connection when an earlier one of the same id ends.
     """
     nodes: list[tuple[str, float]] = []
+    progressed: set[str] = set()
     started = previous = 0.0
     current: str | None = None
     async with ComfyClient(url) as client:
@@ -42,6 +44,8 @@ async def run_timed(url: str, graph: Mapping[str, Any]) -> Timed:
         prompt_id = await client.queue(graph)
         async for message in events:
             data = message.get("data", {})
+            if message["type"] == "progress":
+                progressed.add(str(data["node"]))
             if message["type"] != "executing" or data.get("prompt_id") != prompt_id:
                 continue
             now = time.perf_counter()
@@ -54,4 +58,4 @@ async def run_timed(url: str, graph: Mapping[str, Any]) -> Timed:
         while (record := await client.history(prompt_id)) is None:
             await asyncio.sleep(0.01)
     raise_for_status(record)
-    return Timed(previous - started, nodes, record)
+    return Timed(previous - started, nodes, record, progressed)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from .drawing import BACKGROUND, BLUE, FAINT, GREEN, INK, ORANGE
 from .split import Split
 
 SIZE = (768, 480)
 MARGIN = (64, 56, 24, 56)  # left, top, right, bottom
-BACKGROUND, INK, FAINT = "#1b1d22", "#e6e6e6", "#4a4e57"
-HIGH, LOW, BOUNDARY = "#ff9f45", "#4aa8ff", "#9be37a"
+HIGH, LOW, BOUNDARY = ORANGE, BLUE, GREEN
 
 
-def draw_schedule(split: Split) -> torch.Tensor:
-    """Sigma over steps, high-noise steps and low-noise steps in two colours, the boundary: ``[1, H, W, 3]``."""
+def draw_schedule(split: Split) -> Image.Image:
+    """Sigma over steps, high-noise steps and low-noise steps in two colours, the boundary."""
     image = Image.new("RGB", SIZE, BACKGROUND)
     draw = ImageDraw.Draw(image)
     font, title = ImageFont.load_default(size=15), ImageFont.load_default(size=20)
@@ -51,4 +49,4 @@ def draw_schedule(split: Split) -> torch.Tensor:
     draw.text((left + draw.textlength(words, font=title), 18), f" + {split.low} low", fill=LOW, font=title)
     hand_over = f"hand-over at step {split.high}, sigma {split.sigmas[split.high]:.3f}"
     draw.text((left + width, 22), hand_over, fill=INK, font=font, anchor="ra")
-    return torch.from_numpy(np.asarray(image, dtype=np.float32) / 255.0).unsqueeze(0)
+    return image

@@ -7,6 +7,7 @@ the official UniPC run, whose grid starts at 0.999 instead of 1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,34 @@ from .shift import check_boundary
 BY_BOUNDARY = -1
 SHIFT_TOLERANCE = 1e-4
 TIE = 1e-6
+
+
+FEW_STEPS = 8  # more are not what a distilled model is run with
+DISTILLED_FILE = re.compile(
+    r"[248][-_ ]?steps?|distill|lightning|lightx2v|causvid|accvid|fast_?wan|turbo|rcm|dmd|lcm", re.I
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a two-stage run is asked for: ``high_steps`` -1 = by the boundary, ``denoise`` below 1 = the last part alone."""
+
+    steps: int
+    sampler_name: str
+    scheduler: str
+    boundary: float = 0.9
+    high_steps: int = BY_BOUNDARY
+    denoise: float = 1.0
+
+    def check(self) -> None:
+        """Raise FLF2VError for values that no model can run."""
+        check_boundary(self.boundary)
+        if self.high_steps > self.steps:
+            raise FLF2VError(
+                f"high_steps must be at most steps ({self.steps}), or -1 for the boundary; got {self.high_steps}."
+            )
+        if not 0 < self.denoise <= 1:
+            raise FLF2VError(f"denoise must be above 0 and at most 1; got {self.denoise:g}.")
 
 
 @dataclass(frozen=True)
@@ -87,6 +116,21 @@ def check_hand_over(high: Sequence[float], low: Sequence[float], at: int) -> Non
         )
 
 
+def is_distilled(steps: int, cfg: float | None, files: str) -> bool:
+    """Whether a stage runs a model distilled for few steps: told by the names of its files, or by few steps at cfg 1.
+
+    A LoRA alone tells nothing: most are of characters and styles.
+    """
+    return steps <= FEW_STEPS and (cfg == 1 or DISTILLED_FILE.search(files) is not None)
+
+
+def guidance_warnings(cfg: float | None, distilled: bool) -> list[str]:
+    """What is likely wrong with a stage's guidance."""
+    if cfg is None or cfg <= 1 or not distilled:
+        return []
+    return [f"cfg is {cfg:g}, but a 4-step LoRA is distilled for cfg 1 and burns above it. Set cfg to 1."]
+
+
 def warnings_for(split: Split, *, forced: bool, cfg: float | None = None, distilled: bool = False) -> list[str]:
     """What is likely wrong with a split that can be run, each with its cure; ``forced`` = high_steps set by hand."""
     found = []
@@ -106,10 +150,8 @@ def warnings_for(split: Split, *, forced: bool, cfg: float | None = None, distil
             f"high_steps is set to {split.high}, but {by_rule} steps lie at or above the boundary {split.boundary:g}. "
             "Set high_steps to -1 to follow the boundary."
         )
-    if distilled and split.steps <= 8 and abs(split.high - split.steps / 2) > 1:
+    if distilled and split.steps <= FEW_STEPS and abs(split.high - split.steps / 2) > 1:
         found.append(
             f"A 4-step LoRA is trained for half high-noise steps; this is {split.describe()}. Use shift 5 with 4 steps."
         )
-    if distilled and cfg is not None and cfg > 1:
-        found.append(f"cfg is {cfg:g}, but a 4-step LoRA is distilled for cfg 1 and burns above it. Set cfg to 1.")
-    return found
+    return found + guidance_warnings(cfg, distilled)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
-from .continuous import WanFLF2VContinuousSampler
+from .continuous import WanFLF2VContinuousHigh, WanFLF2VContinuousLow, WanFLF2VContinuousSampler
 from .editor.routes import register_routes
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
-from .sampler import WanFLF2VTwoStageSampler
+from .sampler import WanFLF2VHandOver, WanFLF2VPlan, WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
 
@@ -32,12 +32,14 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VReport,
     WanFLF2VEndFrames,
 ]
+PARTS: list[type[io.ComfyNode]] = [WanFLF2VPlan, WanFLF2VHandOver, WanFLF2VContinuousHigh, WanFLF2VContinuousLow]
+"""What the others expand to: no promises, for nobody places them."""
 
 
 class WanFLF2VExtension(ComfyExtension):
     """What ComfyUI's loader asks for the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Every node of the pack. Adds the routes of the pack's part of the editor too."""
+        """Every node of the pack, parts too. Adds the routes of the pack's part of the editor too."""
         register_routes()  # not in on_load, which ComfyUI 0.3.75 does not call
-        return NODES
+        return NODES + PARTS

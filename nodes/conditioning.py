@@ -1,24 +1,17 @@
-"""First/last-frame conditioning: one node for the user, which expands into the encode and its application.
-
-The expansion lets ComfyUI's cache work inside: a prompt edit does not encode the frames again.
-"""
+"""First/last-frame conditioning, in one node or as the encode and its application."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
-from ..flf2v.frames import check_length
-from ..flf2v.sizes import Fit, check_size
-from .host.conditioning import join_clip_vision, with_frames
-from .host.expansion import GraphBuilder
+from ..flf2v.sizes import Fit
+from .host.conditioning import join_clip_vision, see_picture, with_frames
 from .host.frames import EncodedFrames, empty_latent, encode_frames
-from .host.schema import FRAMES, RAW_LINK, schema
+from .host.schema import FRAMES, schema
+from .host.types import ClipVision, ClipVisionOutput, Conditioning, Pictures, Vae
 from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, size_inputs
-
-LAST_OF_BATCH = 4095  # ImageFromBatch's highest index; it stops at the last picture
 
 
 class WanFLF2VConditioning(io.ComfyNode):
@@ -32,80 +25,47 @@ class WanFLF2VConditioning(io.ComfyNode):
             description="Tells Wan which frames are given: the first, the last, or both. "
             "The frames are encoded once and kept, so editing the prompt costs nothing here.",
             search_aliases=["first last frame", "flf2v", "WanFirstLastFrameToVideo", "start end frame"],
-            enable_expand=True,
             inputs=[
-                io.Conditioning.Input("positive", tooltip="The encoded prompt.", extra_dict=RAW_LINK),
-                io.Conditioning.Input("negative", tooltip="The encoded negative prompt.", extra_dict=RAW_LINK),
-                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE; Wan 2.2 A14B uses it too.", extra_dict=RAW_LINK),
+                io.Conditioning.Input("positive", tooltip="The encoded prompt."),
+                io.Conditioning.Input("negative", tooltip="The encoded negative prompt."),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE; Wan 2.2 A14B uses it too."),
                 *size_inputs(),
                 batch_size_input(),
                 fit_input(),
-                io.Image.Input("start_image", optional=True, tooltip=START_TOOLTIP, extra_dict=RAW_LINK),
-                io.Image.Input("end_image", optional=True, tooltip=END_TOOLTIP, extra_dict=RAW_LINK),
+                io.Image.Input("start_image", optional=True, tooltip=START_TOOLTIP),
+                io.Image.Input("end_image", optional=True, tooltip=END_TOOLTIP),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
                     tooltip="CLIP vision for Wan 2.1 FLF2V, applied to each picture. Wan 2.2 needs none.",
-                    extra_dict=RAW_LINK,
                 ),
             ],
             outputs=_conditioning_outputs(),
         )
 
     @classmethod
-    def validate_inputs(
-        cls, width: int | None = None, height: int | None = None, length: int | None = None
-    ) -> bool | str:
+    def validate_inputs(cls, width: Any = None, height: Any = None, length: Any = None) -> bool | str:
         return check_widgets(width, height, length)
 
     @classmethod
     def execute(
         cls,
-        positive: Any,
-        negative: Any,
-        vae: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        vae: Vae,
         width: int,
         height: int,
         length: int,
         batch_size: int,
         fit: Fit,
-        start_image: Any = None,
-        end_image: Any = None,
-        clip_vision: Any = None,
+        start_image: Pictures | None = None,
+        end_image: Pictures | None = None,
+        clip_vision: ClipVision | None = None,
     ) -> io.NodeOutput:
-        check_size(width, height)
-        check_length(length)
-        pictures = {"start": (start_image, 0), "end": (end_image, LAST_OF_BATCH)}
-        given = {side: picture for side, picture in pictures.items() if picture[0] is not None}
-        graph = GraphBuilder()
-        frames = graph.node(
-            "WanFLF2VEncodeFrames",
-            id="encode",
-            vae=vae,
-            width=width,
-            height=height,
-            length=length,
-            fit=fit,
-            **{f"{side}_image": link for side, (link, _) in given.items()},
-        )
-        vision = {}
-        if clip_vision is not None:
-            for side, (link, index) in given.items():
-                one = graph.node("ImageFromBatch", id=f"{side}_frame", image=link, batch_index=index, length=1)
-                encoded = graph.node(
-                    "CLIPVisionEncode", id=f"{side}_vision", clip_vision=clip_vision, image=one.out(0), crop="none"
-                )
-                vision[f"clip_vision_{side}"] = encoded.out(0)
-        apply = graph.node(
-            "WanFLF2VApplyFrames",
-            id="apply",
-            positive=positive,
-            negative=negative,
-            frames=frames.out(0),
-            batch_size=batch_size,
-            **vision,
-        )
-        return io.NodeOutput(apply.out(0), apply.out(1), apply.out(2), expand=graph.finalize())
+        frames = encode_frames(vae, width, height, length, fit, start_image, end_image)
+        first = see_picture(clip_vision, None if start_image is None else start_image[:1])
+        last = see_picture(clip_vision, None if end_image is None else end_image[-1:])
+        return _applied(positive, negative, frames, batch_size, first, last)
 
 
 class WanFLF2VEncodeFrames(io.ComfyNode):
@@ -130,21 +90,19 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, width: int | None = None, height: int | None = None, length: int | None = None
-    ) -> bool | str:
+    def validate_inputs(cls, width: Any = None, height: Any = None, length: Any = None) -> bool | str:
         return check_widgets(width, height, length)
 
     @classmethod
     def execute(
         cls,
-        vae: Any,
+        vae: Vae,
         width: int,
         height: int,
         length: int,
         fit: Fit,
-        start_image: torch.Tensor | None = None,
-        end_image: torch.Tensor | None = None,
+        start_image: Pictures | None = None,
+        end_image: Pictures | None = None,
     ) -> io.NodeOutput:
         return io.NodeOutput(encode_frames(vae, width, height, length, fit, start_image, end_image))
 
@@ -177,16 +135,27 @@ class WanFLF2VApplyFrames(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        positive: Any,
-        negative: Any,
+        positive: Conditioning,
+        negative: Conditioning,
         frames: EncodedFrames,
         batch_size: int,
-        clip_vision_start: Any = None,
-        clip_vision_end: Any = None,
+        clip_vision_start: ClipVisionOutput | None = None,
+        clip_vision_end: ClipVisionOutput | None = None,
     ) -> io.NodeOutput:
-        vision = join_clip_vision(clip_vision_start, clip_vision_end)
-        prompts = (with_frames(prompt, frames.latent, frames.mask, vision) for prompt in (positive, negative))
-        return io.NodeOutput(*prompts, empty_latent(frames, batch_size))
+        return _applied(positive, negative, frames, batch_size, clip_vision_start, clip_vision_end)
+
+
+def _applied(
+    positive: Conditioning,
+    negative: Conditioning,
+    frames: EncodedFrames,
+    batch_size: int,
+    first: ClipVisionOutput | None,
+    last: ClipVisionOutput | None,
+) -> io.NodeOutput:
+    vision = join_clip_vision(first, last)
+    prompts = (with_frames(prompt, frames.latent, frames.mask, vision) for prompt in (positive, negative))
+    return io.NodeOutput(*prompts, empty_latent(frames, batch_size))
 
 
 def _conditioning_outputs() -> list[Any]:

@@ -1,23 +1,15 @@
-"""Two experts in one continuous run: the sampler's history goes on over the hand-over.
-
-Each expert's part is a whole sampling run of ComfyUI's own, so loading, patches, wrappers, step caches and previews are
-as in two KSamplerAdvanced, and memory holds one expert at a time where that is all that fits. Only the sampler function
-between them is one call.
-"""
+"""Two experts in one continuous run: a node for each part, and the node that puts them together."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import comfy.sample
-import comfy.samplers
-import torch
 from comfy_api.latest import io
 
-from ..flf2v.errors import FLF2VError
-from .host.continuous import ContinuousRun, available_samplers, check_sampler
-from .host.families import check_families
-from .host.schema import schema
+from .host.continuous import PausedRun, available_samplers, begin, sample_high, sample_low
+from .host.expansion import GraphBuilder, composite_schema
+from .host.schema import part_schema
+from .host.types import Conditioning, Latent, Link, Model
 from .inputs import (
     expert_inputs,
     guidance_input,
@@ -28,6 +20,8 @@ from .inputs import (
     seed_input,
 )
 
+PAUSED = io.Custom("WAN_FLF2V_PAUSED_RUN")
+
 
 class WanFLF2VContinuousSampler(io.ComfyNode):
     """The latent video, sampled by both experts in one continuous run."""
@@ -35,7 +29,7 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         count = {"min": 0, "max": 10000}
-        return schema(
+        return composite_schema(
             node_id="WanFLF2VContinuousSampler",
             display_name="Wan FLF2V Continuous Sampler",
             description="What Wan FLF2V Two-Stage Sampler becomes with keep_history: one run of a multistep sampler whose "
@@ -60,48 +54,106 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
         )
 
     @classmethod
+    async def execute(
+        cls,
+        model_high: Link,
+        model_low: Link,
+        positive: Link,
+        negative: Link,
+        cfg: Any,
+        cfg_low: Any,
+        positive_low: Link | None = None,
+        negative_low: Link | None = None,
+        **of_high: Any,
+    ) -> io.NodeOutput:
+        graph = GraphBuilder()
+        high = graph.node(
+            "WanFLF2VContinuousHigh",
+            id="part_high",
+            model=model_high,
+            positive=positive,
+            negative=negative,
+            cfg=cfg,
+            **of_high,
+        )
+        low = graph.node(
+            "WanFLF2VContinuousLow",
+            id="part_low",
+            model=model_low,
+            positive=positive_low or positive,
+            negative=negative_low or negative,
+            cfg=cfg_low,
+            paused=high.out(0),  # last: what the last input needs runs first
+        )
+        return io.NodeOutput(low.out(0), high.out(1), expand=graph.finalize())
+
+
+class WanFLF2VContinuousHigh(io.ComfyNode):
+    """The high-noise part of a continuous run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        count = {"min": 0, "max": 10000}
+        return part_schema(
+            node_id="WanFLF2VContinuousHigh",
+            display_name="Wan FLF2V Continuous Run, High Noise",
+            inputs=[
+                io.Model.Input("model"),
+                *prompt_inputs(),
+                seed_input("Seed."),
+                io.Int.Input("steps", **count),
+                io.Int.Input("start_at_step", **count),
+                io.Int.Input("switch_at_step", **count),
+                guidance_input("cfg", 4.0, "Guidance."),
+                io.Combo.Input("sampler_name", options=available_samplers()),
+                scheduler_input("The scheduler."),
+            ],
+            outputs=[PAUSED.Output("out_paused"), io.Latent.Output("latent")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> float:
+        return float("nan")  # a paused run goes on once
+
+    @classmethod
     def execute(
         cls,
-        model_high: Any,
-        model_low: Any,
-        positive: Any,
-        negative: Any,
-        latent_image: dict[str, Any],
+        model: Model,
+        positive: Conditioning,
+        negative: Conditioning,
+        latent_image: Latent,
         noise_seed: int,
         steps: int,
         start_at_step: int,
         switch_at_step: int,
         cfg: float,
-        cfg_low: float,
         sampler_name: str,
         scheduler: str,
-        positive_low: Any = None,
-        negative_low: Any = None,
     ) -> io.NodeOutput:
-        check_families(model_high, model_low)
-        check_sampler(sampler_name)
-        sigmas = comfy.samplers.KSampler(model_high, steps, "cpu", sampler_name, scheduler).sigmas
-        if not start_at_step < switch_at_step < len(sigmas) - 1:
-            raise FLF2VError(
-                f"switch_at_step must lie between start_at_step and the last step ({len(sigmas) - 1}) with a step on each "
-                f"side; got {start_at_step} and {switch_at_step}. Use KSampler (Advanced) for one model alone."
-            )
-        run = ContinuousRun(sampler_name, sigmas[start_at_step:], switch_at_step - start_at_step, model_high)
-        latent = comfy.sample.fix_empty_latent_channels(model_high, latent_image["samples"])
-        mask = latent_image.get("noise_mask")
-        noise = comfy.sample.prepare_noise(latent, noise_seed, latent_image.get("batch_index"))
-        shared = {"noise_mask": mask, "seed": noise_seed, "disable_pbar": True}
-        try:
-            high = comfy.sample.sample_custom(
-                model_high, noise, cfg, run.high, run.sigmas_high, positive, negative, latent,
-                callback=run.report(0), **shared,
-            )  # fmt: skip
-            low = comfy.sample.sample_custom(
-                model_low, torch.zeros_like(noise), cfg_low, run.low, run.sigmas_low,
-                positive if positive_low is None else positive_low,
-                negative if negative_low is None else negative_low,
-                high, callback=run.report(run.switch), **shared,
-            )  # fmt: skip
-        finally:
-            run.relay.stop()
-        return io.NodeOutput({**latent_image, "samples": low}, {**latent_image, "samples": high})
+        run = begin(model, steps, start_at_step, switch_at_step, sampler_name, scheduler)
+        paused = sample_high(model, (positive, negative), cfg, latent_image, noise_seed, run)
+        return io.NodeOutput(paused, paused.latent)
+
+
+class WanFLF2VContinuousLow(io.ComfyNode):
+    """The low-noise part of a continuous run."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VContinuousLow",
+            display_name="Wan FLF2V Continuous Run, Low Noise",
+            inputs=[
+                io.Model.Input("model"),
+                *prompt_inputs()[:2],
+                guidance_input("cfg", 4.0, "Guidance."),
+                PAUSED.Input("paused"),
+            ],
+            outputs=[io.Latent.Output("latent")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: Model, positive: Conditioning, negative: Conditioning, cfg: float, paused: PausedRun
+    ) -> io.NodeOutput:
+        return io.NodeOutput(sample_low(model, (positive, negative), cfg, paused))

@@ -73,12 +73,12 @@ def fit_input() -> Any:
     )
 
 
-def check_widgets(width: int | None, height: int | None, length: int | None) -> bool | str:
-    """What ComfyUI's validation asks before a prompt is queued: True, or the message. None stands for a linked value."""
+def check_widgets(width: Any, height: Any, length: Any) -> bool | str:
+    """What ComfyUI's validation asks before a prompt is queued: True, or the message. What is no number is linked."""
     try:
-        if width is not None and height is not None:
+        if isinstance(width, int) and isinstance(height, int):
             check_size(width, height)
-        if length is not None:
+        if isinstance(length, int):
             check_length(length)
     except FLF2VError as error:
         return str(error)
@@ -93,21 +93,21 @@ def expert_inputs() -> list[Any]:
     ]
 
 
-def prompt_inputs(**more: Any) -> list[Any]:
+def prompt_inputs() -> list[Any]:
     """positive, negative and latent_image."""
     return [
-        io.Conditioning.Input("positive", tooltip="The prompt with the frames.", **more),
-        io.Conditioning.Input("negative", tooltip="The negative prompt with the frames.", **more),
-        io.Latent.Input("latent_image", tooltip="The latent to sample.", **more),
+        io.Conditioning.Input("positive", tooltip="The prompt with the frames."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt with the frames."),
+        io.Latent.Input("latent_image", tooltip="The latent to sample."),
     ]
 
 
-def low_prompt_inputs(of: str, **more: Any) -> list[Any]:
+def low_prompt_inputs(of: str) -> list[Any]:
     """positive_low and negative_low, ``of`` the low-noise stage or model."""
     return [
-        io.Conditioning.Input("positive_low", optional=True, tooltip=f"Another prompt for the low-noise {of}.", **more),
+        io.Conditioning.Input("positive_low", optional=True, tooltip=f"Another prompt for the low-noise {of}."),
         io.Conditioning.Input(
-            "negative_low", optional=True, tooltip=f"Another negative prompt for the low-noise {of}.", **more
+            "negative_low", optional=True, tooltip=f"Another negative prompt for the low-noise {of}."
         ),
     ]
 
@@ -143,12 +143,9 @@ def boundary_input() -> Any:
     )
 
 
-def step_inputs(steps: int = 20) -> list[Any]:
-    """steps, sampler_name, scheduler: as KSampler shows them."""
-    return [
-        io.Int.Input("steps", default=steps, min=1, max=10000, tooltip="Steps of both stages together."),
-        *sampler_inputs(),
-    ]
+def steps_input() -> Any:
+    """steps, as KSampler shows it."""
+    return io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of both stages together.")
 
 
 def sampler_inputs() -> list[Any]:

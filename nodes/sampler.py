@@ -1,4 +1,4 @@
-"""The two-stage sampler: expands into one or two of ComfyUI's own KSamplerAdvanced.
+"""The two-stage sampler: expands into two of ComfyUI's own KSamplerAdvanced.
 
 There is no sampling loop here: previews, progress, patches and interrupts are ComfyUI's, and an edit of the low-noise
 stage alone does not run the high-noise stage again.
@@ -6,18 +6,17 @@ stage alone does not run the high-noise stage again.
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..flf2v.split import BY_BOUNDARY, Split, warnings_for
+from ..flf2v.split import Run, guidance_warnings, is_distilled, warnings_for
 from .host.continuous import check_sampler
-from .host.expansion import GraphBuilder
-from .host.families import check_families
-from .host.grids import plan
-from .host.schema import RAW_LINK, raw_links, schema
+from .host.expansion import GraphBuilder, composite_schema, is_link, model_files, past_shift
+from .host.grids import Plan, plan_run
+from .host.progress import warn_on_node
+from .host.schema import part_schema
+from .host.types import Link, Model
 from .inputs import (
     SEEDS,
     boundary_input,
@@ -30,13 +29,11 @@ from .inputs import (
     prompt_inputs,
     sampler_inputs,
     seed_input,
-    step_inputs,
+    steps_input,
 )
 
-logger = logging.getLogger(__name__)
 TO_THE_END = 10000
-_RAW = {"extra_dict": RAW_LINK}
-FEW_STEPS = 8  # a run this short that carries a LoRA is taken for a distilled one
+PLAN = io.Custom("WAN_FLF2V_PLAN")
 
 
 class WanFLF2VTwoStageSampler(io.ComfyNode):
@@ -44,20 +41,20 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return composite_schema(
             node_id="WanFLF2VTwoStageSampler",
             display_name="Wan FLF2V Two-Stage Sampler",
             description="Samples with the high-noise model down to the boundary and with the low-noise model from there, "
             "by the official rule on the steps that are really run. Bit for bit what two KSampler (Advanced) with the "
             "same split give.",
             search_aliases=["KSampler Advanced", "moe sampler", "high low noise", "wan 2.2 sampler"],
-            enable_expand=True,
-            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            hidden=[io.Hidden.dynprompt],
+            read_early=("keep_history",),
             inputs=[
                 *expert_inputs(),
-                *prompt_inputs(**_RAW),
+                *prompt_inputs(),
                 seed_input("The seed of the noise. Samplers that draw noise use the next seed in the low-noise stage."),
-                *step_inputs()[:1],
+                steps_input(),
                 guidance_input(
                     "cfg",
                     4.0,
@@ -69,7 +66,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
                 boundary_input(),
                 high_steps_input(),
                 denoise_input(),
-                *low_prompt_inputs("stage", **_RAW),
+                *low_prompt_inputs("stage"),
                 io.Boolean.Input(
                     "keep_history",
                     optional=True,
@@ -86,137 +83,140 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
+    async def execute(
         cls,
-        model_high: Any,
-        model_low: Any,
-        positive: Any,
-        negative: Any,
-        latent_image: Any,
-        noise_seed: int,
-        steps: int,
-        cfg: float,
-        cfg_low: float,
-        sampler_name: str,
-        scheduler: str,
-        boundary: float,
-        high_steps: int,
-        denoise: float,
-        positive_low: Any = None,
-        negative_low: Any = None,
+        model_high: Link,
+        model_low: Link,
+        positive: Link,
+        negative: Link,
+        latent_image: Link,
+        noise_seed: Any,
+        cfg: Any,
+        cfg_low: Any,
+        positive_low: Link | None = None,
+        negative_low: Link | None = None,
         keep_history: bool = False,
+        **run: Any,
     ) -> io.NodeOutput:
-        check_families(model_high, model_low)
-        grid, split = plan(model_high, model_low, steps, sampler_name, scheduler, boundary, high_steps, denoise)
+        """``run`` is what Run has; each value may be a link."""
+        if not any(map(is_link, run.values())):
+            Run(**run).check()
+        if keep_history and not is_link(run["sampler_name"]):
+            check_sampler(run["sampler_name"])
+        graph, prompt = GraphBuilder(), cls.hidden.dynprompt
+        high, low = (past_shift(graph, prompt, model) for model in (model_high, model_low))
+        plan = graph.node("WanFLF2VPlan", id="plan", model_high=high, noise_seed=noise_seed, cfg=cfg, **run)
+        planned, steps, start, switch, split, low_noise, low_seed = (plan.out(number) for number in range(7))
+        handed = graph.node("WanFLF2VHandOver", id="hand_over", model_low=low, plan=planned, cfg=cfg, cfg_low=cfg_low)
+        both = {"steps": steps, "sampler_name": run["sampler_name"], "scheduler": run["scheduler"]}
+        of_high = {"positive": positive, "negative": negative, "noise_seed": noise_seed, "cfg": cfg, **both}
+        of_low = {"positive": positive_low or positive, "negative": negative_low or negative, "cfg": handed.out(1)}
         if keep_history:
-            check_sampler(sampler_name)
-        distilled = steps <= FEW_STEPS and bool(model_high.patches or model_low.patches)
-        for note in warnings_for(split, forced=high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled):
-            logger.warning("Wan FLF2V Two-Stage Sampler: %s", note)
-        links = raw_links(cls.hidden)
-        run = _Run(
-            split,
-            grid.start,
-            noise_seed,
-            latent_image,
-            high=_Stage(links["model_high"], positive, negative, cfg),
-            low=_Stage(
-                links["model_low"],
-                positive if positive_low is None else positive_low,
-                negative if negative_low is None else negative_low,
-                cfg_low or cfg,
-            ),
-            shared={"steps": grid.total_steps, "sampler_name": sampler_name, "scheduler": scheduler},
-        )
-        graph = GraphBuilder()
-        expand = _one_run if keep_history and split.high and split.low else _stage_by_stage
-        latent, high_latent = expand(graph, run)
-        return io.NodeOutput(latent, high_latent, split.high, expand=graph.finalize())
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """What one expert is asked with: links to its model and prompts, and its guidance."""
-
-    model: Any
-    positive: Any
-    negative: Any
-    cfg: float
-
-    def inputs(self) -> dict[str, Any]:
-        """As KSamplerAdvanced names them."""
-        return {"model": self.model, "positive": self.positive, "negative": self.negative, "cfg": self.cfg}
-
-
-@dataclass(frozen=True)
-class _Run:
-    """A run of both stages; ``start`` is KSamplerAdvanced's first step, ``shared`` its inputs that both stages have."""
-
-    split: Split
-    start: int
-    noise_seed: int
-    latent_image: Any
-    high: _Stage
-    low: _Stage
-    shared: dict[str, Any]
-
-    @property
-    def switch(self) -> int:
-        """The low-noise model's first step."""
-        return self.start + self.split.high
-
-
-def _one_run(graph: Any, run: _Run) -> tuple[Any, Any]:
-    """The finished latent and the one at the hand-over, of one continuous run."""
-    high, low = run.high, run.low
-    both = graph.node(
-        "WanFLF2VContinuousSampler",
-        id="both",
-        model_high=high.model,
-        model_low=low.model,
-        positive=high.positive,
-        negative=high.negative,
-        positive_low=low.positive,
-        negative_low=low.negative,
-        latent_image=run.latent_image,
-        noise_seed=run.noise_seed,
-        start_at_step=run.start,
-        switch_at_step=run.switch,
-        cfg=high.cfg,
-        cfg_low=low.cfg,
-        **run.shared,
-    )
-    return both.out(0), both.out(1)
-
-
-def _stage_by_stage(graph: Any, run: _Run) -> tuple[Any, Any]:
-    """The finished latent and the one at the hand-over, of a KSamplerAdvanced for each stage that has steps."""
-    high_latent = latent = run.latent_image
-    if run.split.high:
-        high_latent = latent = graph.node(
+            low_names = {f"{name}_low": value for name, value in of_low.items()}
+            sampled = graph.node(
+                "WanFLF2VContinuousSampler",
+                id="both",
+                model_high=high,
+                model_low=handed.out(0),
+                start_at_step=start,
+                switch_at_step=switch,
+                latent_image=latent_image,
+                **of_high,
+                **low_names,
+            )
+            return io.NodeOutput(sampled.out(0), sampled.out(1), split, expand=graph.finalize())
+        first = graph.node(
             "KSamplerAdvanced",
             id="high",
+            model=high,
             add_noise="enable",
-            noise_seed=run.noise_seed,
-            latent_image=run.latent_image,
-            start_at_step=run.start,
-            end_at_step=run.switch if run.split.low else TO_THE_END,
-            return_with_leftover_noise="enable" if run.split.low else "disable",
-            **run.high.inputs(),
-            **run.shared,
-        ).out(0)
-    if run.split.low:
-        latent = graph.node(
+            start_at_step=start,
+            end_at_step=switch,
+            return_with_leftover_noise="enable",
+            latent_image=latent_image,
+            **of_high,
+        )
+        second = graph.node(
             "KSamplerAdvanced",
             id="low",
-            add_noise="disable" if run.split.high else "enable",
-            # the same seed would draw the first stage's noise a second time
-            noise_seed=(run.noise_seed + 1) % SEEDS if run.split.high else run.noise_seed,
-            latent_image=high_latent,
-            start_at_step=run.switch,
+            model=handed.out(0),
+            add_noise=low_noise,
+            noise_seed=low_seed,
+            start_at_step=switch,
             end_at_step=TO_THE_END,
             return_with_leftover_noise="disable",
-            **run.low.inputs(),
-            **run.shared,
-        ).out(0)
-    return latent, high_latent
+            **of_low,
+            **both,
+            latent_image=first.out(0),  # last: what the last input needs runs first, so one expert is loaded at a time
+        )
+        return io.NodeOutput(second.out(0), first.out(0), split, expand=graph.finalize())
+
+
+class WanFLF2VPlan(io.ComfyNode):
+    """How KSamplerAdvanced has to be asked for both stages, by the high-noise model's own grid."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VPlan",
+            display_name="Wan FLF2V Plan",
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            inputs=[
+                expert_inputs()[0],
+                seed_input("The seed of the noise."),
+                guidance_input("cfg", 4.0, "Guidance of the high-noise stage."),
+                steps_input(),
+                *sampler_inputs(),
+                boundary_input(),
+                high_steps_input(),
+                denoise_input(),
+            ],
+            outputs=[
+                PLAN.Output("out_plan"),
+                io.Int.Output("total_steps"),
+                io.Int.Output("start_at_step"),
+                io.Int.Output("switch_at_step"),
+                io.Int.Output("split_step"),
+                io.Combo.Output("low_add_noise", options=["enable", "disable"]),
+                io.Int.Output("low_noise_seed"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, model_high: Model, noise_seed: int, cfg: float, **run: Any) -> io.NodeOutput:
+        plan = plan_run(model_high, Run(**run))
+        distilled = is_distilled(plan.run.steps, cfg, model_files(cls.hidden, "model_high"))
+        plan = plan.noting(warnings_for(plan.split, forced=plan.forced, cfg=cfg, distilled=distilled))
+        warn_on_node(cls.hidden, plan.notes)
+        # Without a high-noise stage the noise is still to be added; with one, its seed would draw the same noise again.
+        noise, seed = ("disable", (noise_seed + 1) % SEEDS) if plan.split.high else ("enable", noise_seed)
+        grid = plan.grid
+        return io.NodeOutput(plan, grid.total_steps, grid.start, plan.switch, plan.split.high, noise, seed)
+
+
+class WanFLF2VHandOver(io.ComfyNode):
+    """The low-noise model, checked against what the high-noise stage did, and its guidance."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VHandOver",
+            display_name="Wan FLF2V Hand-Over",
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+            inputs=[
+                expert_inputs()[1],
+                PLAN.Input("plan"),
+                guidance_input("cfg", 4.0, "Guidance of the high-noise stage."),
+                guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
+            ],
+            outputs=[io.Model.Output("out_model"), io.Float.Output("out_cfg")],
+        )
+
+    @classmethod
+    def execute(cls, model_low: Model, plan: Plan, cfg: float, cfg_low: float) -> io.NodeOutput:
+        plan.check_low(model_low)
+        cfg = cfg_low or cfg
+        notes = guidance_warnings(cfg, is_distilled(plan.run.steps, cfg, model_files(cls.hidden, "model_low")))
+        if set(notes) - set(plan.notes):
+            warn_on_node(cls.hidden, [*plan.notes, *notes])
+        return io.NodeOutput(model_low, cfg)

@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..flf2v.drawing import picture_tensor
 from ..flf2v.schedule_picture import draw_schedule
 from ..flf2v.shift import MAX_SHIFT
-from ..flf2v.split import BY_BOUNDARY, Split, warnings_for
-from .host.families import family_of, shifted
-from .host.grids import find_shift, plan
+from ..flf2v.split import Run, warnings_for
+from .host.expansion import GraphBuilder, composite_schema
+from .host.grids import Plan, find_shift, plan_run
 from .host.schema import schema
-from .inputs import boundary_input, denoise_input, high_steps_input, scheduler_input, step_inputs
+from .host.types import Link, Model
+from .inputs import boundary_input, denoise_input, high_steps_input, sampler_inputs, scheduler_input, steps_input
 
 
 class WanFLF2VShift(io.ComfyNode):
@@ -21,7 +23,7 @@ class WanFLF2VShift(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return schema(
+        return composite_schema(
             node_id="WanFLF2VShift",
             display_name="Wan FLF2V Shift",
             description="Sets the same flow shift on the high- and the low-noise model. A higher shift spends more steps "
@@ -51,11 +53,13 @@ class WanFLF2VShift(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model_high: Any, shift: float, model_low: Any = None) -> io.NodeOutput:
-        for model in (model_high, model_low):
-            if model is not None:
-                family_of(model)
-        return io.NodeOutput(shifted(model_high, shift), None if model_low is None else shifted(model_low, shift))
+    async def execute(cls, model_high: Link, shift: Any, model_low: Link | None = None) -> io.NodeOutput:
+        graph = GraphBuilder()
+        shifted = [
+            None if model is None else graph.node("ModelSamplingSD3", model=model, shift=shift).out(0)
+            for model in (model_high, model_low)
+        ]
+        return io.NodeOutput(*shifted, expand=graph.finalize())
 
 
 class WanFLF2VAutoShift(io.ComfyNode):
@@ -106,7 +110,8 @@ class WanFLF2VSchedule(io.ComfyNode):
                 io.Model.Input(
                     "model_low", optional=True, tooltip="The low-noise model, to check that they go together."
                 ),
-                *step_inputs(),
+                steps_input(),
+                *sampler_inputs(),
                 boundary_input(),
                 high_steps_input(),
                 denoise_input(),
@@ -122,30 +127,22 @@ class WanFLF2VSchedule(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        model_high: Any,
-        steps: int,
-        sampler_name: str,
-        scheduler: str,
-        boundary: float,
-        high_steps: int,
-        denoise: float,
-        model_low: Any = None,
-    ) -> io.NodeOutput:
-        _, split = plan(model_high, model_low, steps, sampler_name, scheduler, boundary, high_steps, denoise)
-        sigmas = torch.tensor(split.sigmas)
-        notes = warnings_for(split, forced=high_steps != BY_BOUNDARY)
-        report = describe(split, sampler_name, scheduler, notes)
-        return io.NodeOutput(
-            split.high, sigmas, sigmas[: split.high + 1], sigmas[split.high :], draw_schedule(split), report
-        )
+    def execute(cls, model_high: Model, model_low: Model | None = None, **run: Any) -> io.NodeOutput:
+        """``run`` is what Run has."""
+        plan = plan_run(model_high, Run(**run))
+        if model_low is not None:
+            plan.check_low(model_low)
+        split, sigmas = plan.split, torch.tensor(plan.split.sigmas)
+        report = describe(plan, warnings_for(split, forced=plan.forced))
+        plot = picture_tensor(draw_schedule(split))
+        return io.NodeOutput(split.high, sigmas, sigmas[: split.high + 1], sigmas[split.high :], plot, report)
 
 
-def describe(split: Split, sampler_name: str, scheduler: str, notes: list[str]) -> str:
+def describe(plan: Plan, notes: list[str]) -> str:
     """The schedule in a few lines of text."""
+    split = plan.split
     lines = [
-        f"{split.describe()}, {sampler_name} / {scheduler}, boundary {split.boundary:g}",
+        f"{split.describe()}, {plan.run.sampler_name} / {plan.run.scheduler}, boundary {split.boundary:g}",
         f"hand-over at step {split.high} of {split.steps}, sigma {split.sigmas[split.high]:.4f}",
         "sigmas " + ", ".join(f"{sigma:.4f}" for sigma in split.sigmas),
     ]

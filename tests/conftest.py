@@ -44,6 +44,8 @@ class Finished:
 
     record: Mapping[str, Any]
     executed: list[str] = field(default_factory=list)
+    progressed: set[str] = field(default_factory=set)
+    """Ids of the nodes that showed progress: samplers by step, the conditioning while it encodes."""
 
     @property
     def status(self) -> str:
@@ -78,12 +80,15 @@ class Comfy:
 
     async def _run(self, graph: Mapping[str, Any]) -> Finished:
         executed: list[str] = []
+        progressed: set[str] = set()
         async with ComfyClient(self.url) as client:
             events = client.events()
             await anext(events)  # the connection is up when the first status arrives
             prompt_id = await client.queue(graph)
             async for message in events:
                 data = message.get("data", {})
+                if message["type"] == "progress":
+                    progressed.add(data["node"])
                 if message["type"] == "executing" and data.get("prompt_id") == prompt_id:
                     if data["node"] is None:
                         break
@@ -91,7 +96,7 @@ class Comfy:
             while (record := await client.history(prompt_id)) is None:
                 await asyncio.sleep(0.05)
             await events.aclose()
-        return Finished(record, executed)
+        return Finished(record, executed, progressed)
 
     def call(self, work: Callable[[ComfyClient], Awaitable[T]]) -> T:
         """Run one coroutine with a client."""

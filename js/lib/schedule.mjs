@@ -14,22 +14,23 @@ const SHIFT_NODES = ["WanFLF2VShift", "ModelSamplingSD3"];
 export const PLOTTED = ["WanFLF2VShift", "WanFLF2VSchedule", "WanFLF2VTwoStageSampler"];
 
 /**
- * The shift that reaches a model input, and whether a LoRA does: `{shift}` or `{auto}`, `{}` where only a run can tell.
+ * The shift that reaches a model input, and the names of the files on its way: `{shift}` or `{auto}`, `{}` where only a
+ * run can tell.
  * @param {GraphNode} node
  * @param {string} input
  */
 export function modelAt(node, input) {
   /** @type {Body} */
-  const found = { lora: false };
+  const found = { files: "" };
   let at = source(node, input);
   for (let depth = 0; at && "node" in at && depth < 64; depth++) {
     const here = at.node;
     if (SHIFT_NODES.includes(here.type) && !("shift" in found) && !("auto" in found)) {
       const shift = shiftOf(here);
-      if (!shift) return { lora: found.lora, unknown: true };
+      if (!shift) return { files: found.files, unknown: true };
       Object.assign(found, shift);
     }
-    if (/lora/i.test(here.type)) found.lora = true;
+    found.files += ` ${JSON.stringify((here.widgets ?? []).map((widget) => widget.value))}`;
     const inputs = here.inputs ?? [];
     const wanted = here.outputs?.[at.slot]?.name;
     const same = inputs.find((each) => each.type === "MODEL" && each.name === wanted);
@@ -83,9 +84,8 @@ export function scheduleOf(node) {
   if ("unknown" in high) return { unknown: t("{} is linked", "shift") };
   const low = modelAt(node, "model_low");
   const cfg = node.type === "WanFLF2VTwoStageSampler" ? valueOf(node, "cfg") : undefined;
-  const { lora, ...shift } = high;
   /** @type {Body} */
-  const body = { ...values, ...shift, lora: lora || low.lora };
+  const body = { ...values, ...high };
   if (cfg !== undefined) body.cfg = cfg;
   if (isLinked(node, "model_low") && "shift" in low && "shift" in high && low.shift !== high.shift) {
     body.shift_low = low.shift;
@@ -103,7 +103,7 @@ function shiftSchedule(node) {
     const values = read(user, NAMES);
     const high = modelAt(user, "model_high");
     const name = user.title || user.type;
-    return values ? { body: { ...values, ...shift, lora: high.lora }, from: name } : { unknown: linkedNames(user, NAMES) };
+    return values ? { body: { ...values, ...shift, files: high.files }, from: name } : { unknown: linkedNames(user, NAMES) };
   }
   const plain = after.find((each) => each.type === "KSampler");
   if (plain) {

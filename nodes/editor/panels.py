@@ -9,8 +9,8 @@ from typing import Any
 from ...flf2v.errors import FLF2VError
 from ...flf2v.frames import check_length, latent_length
 from ...flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
-from ...flf2v.split import BY_BOUNDARY, check_hand_over, split_steps, warnings_for
-from ..host.grids import SAMPLERS, SCHEDULERS, ShiftedModel, find_shift, flow_sampling, run_grid
+from ...flf2v.split import BY_BOUNDARY, Run, check_hand_over, is_distilled, split_steps, warnings_for
+from ..host.grids import SAMPLERS, SCHEDULERS, ShiftedModel, find_shift, run_grid
 
 MOST_STEPS = 10_000  # of the whole grid; more are run, but not drawn
 ASPECT_TOLERANCE = 0.02
@@ -55,7 +55,8 @@ def schedule_preview(body: object) -> dict[str, Any]:
     """The sigmas, the split and the warnings of a run with these values. Raises FLF2VError.
 
     ``shift`` is a number; ``auto`` (steps, high_steps, scheduler, boundary) asks for Wan FLF2V Auto Shift's instead.
-    ``boundary`` is absent where one model makes all steps. ``lora`` and ``cfg`` are for the warnings alone.
+    ``boundary`` is absent where one model makes all steps. ``files`` (the names of the models' files) and ``cfg`` are for
+    the warnings alone.
     """
     asked = Request(body)
     steps, denoise = asked.whole("steps"), asked.number("denoise", 1.0)
@@ -67,17 +68,19 @@ def schedule_preview(body: object) -> dict[str, Any]:
     shift = _auto_shift(auto) if auto is not None else asked.number("shift")
     if not 0 < shift <= 100:
         raise FLF2VError(f"shift must be above 0 and at most 100; got {shift:g}.")
-    grid = run_grid(ShiftedModel(flow_sampling(shift)), steps, sampler, scheduler, denoise)
+    one_stage = asked.body.get("boundary") is None
+    boundary = 1.0 if one_stage else asked.number("boundary")
+    run = Run(steps, sampler, scheduler, boundary, asked.whole("high_steps", BY_BOUNDARY), denoise)
+    grid = run_grid(ShiftedModel(shift), run)
     found: dict[str, Any] = {"shift": shift, "sigmas": list(grid.sigmas), "steps": len(grid.sigmas) - 1}
-    if asked.body.get("boundary") is None:
+    if one_stage:
         return found | {"high": None, "low": None, "boundary": None, "words": f"{found['steps']} steps", "warnings": []}
-    high_steps = asked.whole("high_steps", BY_BOUNDARY)
-    split = split_steps(grid.sigmas, asked.number("boundary"), high_steps)
-    lora, cfg = bool(asked.body.get("lora")), asked.number("cfg", 1.0)
-    notes = warnings_for(split, forced=high_steps != BY_BOUNDARY, cfg=cfg, distilled=lora and steps <= 8)
+    split = split_steps(grid.sigmas, run.boundary, run.high_steps)
+    cfg = None if asked.body.get("cfg") is None else asked.number("cfg")
+    distilled = is_distilled(steps, cfg, str(asked.body.get("files", "")))
+    notes = warnings_for(split, forced=run.high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled)
     if asked.body.get("shift_low") is not None:
-        sampling = flow_sampling(asked.number("shift_low"))
-        low = run_grid(ShiftedModel(sampling), steps, sampler, scheduler, denoise)
+        low = run_grid(ShiftedModel(asked.number("shift_low")), run)
         try:
             check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
         except FLF2VError as error:

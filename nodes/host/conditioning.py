@@ -7,7 +7,10 @@ import node_helpers
 import torch
 
 from ...flf2v.errors import FLF2VError
-from .types import ClipVisionOutput, Conditioning
+from .memo import Memo, digest
+from .types import ClipVision, ClipVisionOutput, Conditioning, Pictures
+
+_seen: Memo[ClipVisionOutput] = Memo()
 
 
 def with_frames(
@@ -19,6 +22,14 @@ def with_frames(
         values["clip_vision_output"] = vision
     found: Conditioning = node_helpers.conditioning_set_values(prompt, values)
     return found
+
+
+def see_picture(model: ClipVision | None, picture: Pictures | None) -> ClipVisionOutput | None:
+    """A picture as CLIP vision sees it, whole, as ComfyUI's CLIPVisionEncode with crop none."""
+    if model is None or picture is None:
+        return None
+    key = (model.patcher.patches_uuid, digest(picture))
+    return _seen.get(model, key, lambda: model.encode_image(picture, crop=False))
 
 
 def join_clip_vision(start: ClipVisionOutput | None, end: ClipVisionOutput | None) -> ClipVisionOutput | None:

@@ -1,7 +1,82 @@
-"""What a composite node becomes: a graph of smaller nodes that ComfyUI runs, and caches, in its place."""
+"""What a composite node becomes: a graph of smaller nodes that ComfyUI runs, and caches, in its place.
+
+ComfyUI orders nodes by what they wait for, and keeps a result for those that wait for it. What has run and is in no cache
+runs again for a child that asks later. So a composite expands before anything above it runs: all its inputs are lazy (it
+waits for nothing) and raw (it gets links), and it is a coroutine (ComfyUI takes those first).
+"""
 
 from __future__ import annotations
 
-from comfy_execution.graph_utils import GraphBuilder
+import json
+from collections.abc import Container
+from typing import Any
 
-__all__ = ["GraphBuilder"]
+from comfy_api.latest import io
+from comfy_execution.graph_utils import GraphBuilder, is_link
+
+from ...flf2v.errors import FLF2VError
+from .schema import schema
+from .types import Link
+
+__all__ = ["GraphBuilder", "composite_schema", "is_link", "model_files", "past_shift"]
+SHIFT_NODE = "WanFLF2VShift"
+SHIFT_INPUTS = ("model_high", "model_low")  # in the order of its outputs
+
+
+def composite_schema(*, read_early: Container[str] = (), **fields: Any) -> io.Schema:
+    """The schema of a node that expands: each of its inputs is a link or a widget's value, but for those read early."""
+    for each in fields["inputs"]:
+        if each.id not in read_early:
+            each.lazy = True
+            each.extra_dict = {**each.extra_dict, "rawLink": True}
+    return schema(enable_expand=True, **fields)
+
+
+def past_shift(graph: GraphBuilder, prompt: Any, link: Link) -> Link:
+    """The model behind ``link``; where Wan FLF2V Shift is on its way, with a shift of its own in ``graph``.
+
+    Both outputs of that node come together, so both experts would be in memory. What lies between (LoRAs, patches) is put
+    into ``graph`` again, behind the new shift. Raises FLF2VError where the shift has no such model.
+    """
+    if not _carries_model(prompt, link):
+        return link
+    node_id, output = link
+    kind, inputs = (prompt.get_node(node_id)[key] for key in ("class_type", "inputs"))
+    if kind == SHIFT_NODE:
+        name = SHIFT_INPUTS[output]
+        if name not in inputs:
+            raise FLF2VError(
+                "both model_high and model_low must be connected to Wan FLF2V Shift; with one model use ComfyUI's KSampler."
+            )
+        model = past_shift(graph, prompt, inputs[name])
+        copy = graph.node("ModelSamplingSD3", id=f"{node_id}_{name}", model=model, shift=inputs["shift"])
+        output = 0
+    else:
+        moved = {name: past_shift(graph, prompt, given) if is_link(given) else given for name, given in inputs.items()}
+        if moved == inputs:
+            return link
+        copy = graph.node(kind, id=node_id, **moved)
+    copy.set_override_display_id(node_id)
+    found: Link = copy.out(output)
+    return found
+
+
+def model_files(hidden: Any, name: str) -> str:
+    """All that the nodes on the way of the running node's model ``name`` were given, file names among it."""
+    if hidden is None or hidden.dynprompt is None:
+        return ""
+    return _given(hidden.dynprompt, hidden.dynprompt.get_node(hidden.unique_id)["inputs"][name])
+
+
+def _given(prompt: Any, link: Any) -> str:
+    if not is_link(link) or not _carries_model(prompt, link):
+        return ""
+    inputs = prompt.get_node(link[0])["inputs"]
+    return "\n".join([json.dumps(inputs), *(_given(prompt, given) for given in inputs.values())])
+
+
+def _carries_model(prompt: Any, link: Link) -> bool:
+    import nodes  # late: it is ComfyUI's main module, which scripts that import the pack don't need
+
+    kind = nodes.NODE_CLASS_MAPPINGS[prompt.get_node(link[0])["class_type"]]
+    return bool(kind.RETURN_TYPES[link[1]] == "MODEL")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from comfy_extras.nodes_model_advanced import ModelSamplingSD3
-
 from ...flf2v.errors import FLF2VError
 from .types import Model, Vae
 
@@ -62,18 +60,10 @@ def family_of(model: Model) -> Family:
     )
 
 
-def check_families(model_high: Model, model_low: Model) -> None:
-    """Raise FLF2VError unless both experts are Wan models of one family."""
-    if model_high is None or model_low is None:
-        raise FLF2VError("both model_high and model_low must be connected; with one model use ComfyUI's KSampler.")
-    high, low = family_of(model_high), family_of(model_low)
+def check_same_family(high: Family, low: Family) -> None:
+    """Raise FLF2VError unless both experts are of one family."""
     if high != low:
         raise FLF2VError(
             f"the two models are of different families: high is {high.describe()}, low is {low.describe()}. "
             "Load the high- and the low-noise file of the same model."
         )
-
-
-def shifted(model: Model, shift: float) -> Model:
-    """A clone of the model with this flow shift."""
-    return ModelSamplingSD3().patch(model, shift)[0]

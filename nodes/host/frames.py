@@ -14,6 +14,9 @@ from ...flf2v.frames import SPATIAL_STRIDE, build_mask, check_length, fit_frames
 from ...flf2v.sizes import Fit, check_size, render_size
 from .encode import encode_clip
 from .families import check_vae
+from .memo import Memo, digest
+
+ENCODED: Memo[torch.Tensor] = Memo()
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ def encode_frames(
     end = None if end is None else fit_frames(end, width, height, fit)
     render_width, render_height = render_size(width, height)
     mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end)
-    return EncodedFrames(encode_clip(vae, Clip(length, render_width, render_height, start, end)), mask)
+    clip = Clip(length, render_width, render_height, start, end)
+    key = (vae.patcher.patches_uuid, vae.vae_dtype, vae.device, clip.shape, digest(start), digest(end))
+    return EncodedFrames(ENCODED.get(vae.first_stage_model, key, lambda: encode_clip(vae, clip)), mask)
 
 
 def empty_latent(frames: EncodedFrames, batch_size: int) -> dict[str, torch.Tensor]:

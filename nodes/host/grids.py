@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import comfy.model_sampling
@@ -10,8 +11,8 @@ import comfy.samplers
 
 from ...flf2v.errors import FLF2VError
 from ...flf2v.shift import auto_shift
-from ...flf2v.split import Split, check_hand_over, split_steps
-from .families import check_families, family_of
+from ...flf2v.split import BY_BOUNDARY, Run, Split, check_hand_over, split_steps
+from .families import Family, check_same_family, family_of
 from .types import Model
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
@@ -31,38 +32,51 @@ class Grid:
     start: int
 
 
-def run_grid(model: Model, steps: int, sampler_name: str, scheduler: str, denoise: float) -> Grid:
+def run_grid(model: Model, run: Run) -> Grid:
     """The grid that ComfyUI's KSampler runs for this model: after discard-penultimate and denoise."""
-    if not 0 < denoise <= 1:
-        raise FLF2VError(f"denoise must be above 0 and at most 1; got {denoise:g}.")
-    run = comfy.samplers.KSampler(model, steps, "cpu", sampler_name, scheduler, denoise).sigmas
-    total_steps = steps if denoise > 0.9999 else int(steps / denoise)  # as KSampler.set_steps
-    full = comfy.samplers.KSampler(model, total_steps, "cpu", sampler_name, scheduler).sigmas
-    return Grid(tuple(run.tolist()), total_steps, len(full) - len(run))
+    run.check()
+    taken = comfy.samplers.KSampler(model, run.steps, "cpu", run.sampler_name, run.scheduler, run.denoise).sigmas
+    total_steps = run.steps if run.denoise > 0.9999 else int(run.steps / run.denoise)  # as KSampler.set_steps
+    full = comfy.samplers.KSampler(model, total_steps, "cpu", run.sampler_name, run.scheduler).sigmas
+    return Grid(tuple(taken.tolist()), total_steps, len(full) - len(taken))
 
 
-def plan(
-    model_high: Model,
-    model_low: Model | None,
-    steps: int,
-    sampler_name: str,
-    scheduler: str,
-    boundary: float,
-    high_steps: int,
-    denoise: float,
-) -> tuple[Grid, Split]:
-    """The grid that will be run and its split. Raises FLF2VError for models or values that do not go together."""
-    if high_steps > steps:
-        raise FLF2VError(f"high_steps must be at most steps ({steps}), or -1 for the boundary; got {high_steps}.")
-    family_of(model_high)
-    grid = run_grid(model_high, steps, sampler_name, scheduler, denoise)
-    split = split_steps(grid.sigmas, boundary, high_steps)
-    if model_low is not None:
-        check_families(model_high, model_low)
-        low = run_grid(model_low, steps, sampler_name, scheduler, denoise)
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run as the high-noise model will make it: all that the low-noise model must fit to."""
+
+    run: Run
+    grid: Grid
+    split: Split
+    family: Family
+    notes: tuple[str, ...] = ()
+
+    def noting(self, notes: Iterable[str]) -> Plan:
+        """The same plan with these warnings."""
+        return dataclasses.replace(self, notes=tuple(notes))
+
+    @property
+    def switch(self) -> int:
+        """KSamplerAdvanced's first step of the low-noise stage."""
+        return self.grid.start + self.split.high
+
+    @property
+    def forced(self) -> bool:
+        """Whether the split is set by hand."""
+        return self.run.high_steps != BY_BOUNDARY
+
+    def check_low(self, model: Model) -> None:
+        """Raise FLF2VError unless this low-noise model goes on where the high-noise one ends."""
+        check_same_family(self.family, family_of(model))
         # With no step on one side the hand-over is where the other stage begins.
-        check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
-    return grid, split
+        at = min(self.split.high, self.split.steps - 1)
+        check_hand_over(self.grid.sigmas, run_grid(model, self.run).sigmas, at)
+
+
+def plan_run(model_high: Model, run: Run) -> Plan:
+    """The grid that will be run and its split. Raises FLF2VError for a model or values that can't be run."""
+    family, grid = family_of(model_high), run_grid(model_high, run)
+    return Plan(run, grid, split_steps(grid.sigmas, run.boundary, run.high_steps), family)
 
 
 def find_shift(steps: int, high_steps: int, scheduler: str, boundary: float) -> float:
@@ -79,15 +93,8 @@ def find_shift(steps: int, high_steps: int, scheduler: str, boundary: float) -> 
 
 def scheduler_sigmas(scheduler: str, steps: int, shift: float) -> list[float]:
     """The scheduler's grid for a flow model of this shift, as ComfyUI computes it."""
-    sigmas: list[float] = comfy.samplers.calculate_sigmas(flow_sampling(shift), scheduler, steps).tolist()
+    sigmas: list[float] = comfy.samplers.calculate_sigmas(_flow_sampling(shift), scheduler, steps).tolist()
     return sigmas
-
-
-def flow_sampling(shift: float) -> Any:
-    """ComfyUI's own model sampling of a Wan model with this shift."""
-    sampling = comfy.model_sampling.ModelSamplingDiscreteFlow()
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    return sampling
 
 
 def unshifted_times(scheduler: str, steps: int) -> list[float]:
@@ -100,12 +107,18 @@ def unshifted_times(scheduler: str, steps: int) -> list[float]:
     return scheduler_sigmas(scheduler, steps, 1.0)[:-1]
 
 
-@dataclasses.dataclass(frozen=True)
 class ShiftedModel:
-    """As much of a model as ComfyUI's KSampler asks for a grid: its sampling."""
+    """As much of a Wan model with this shift as ComfyUI's KSampler asks for a grid: its sampling."""
 
-    sampling: Any
+    def __init__(self, shift: float) -> None:
+        self._sampling = _flow_sampling(shift)
 
     def get_model_object(self, name: str) -> Any:
         """The model sampling."""
-        return self.sampling
+        return self._sampling
+
+
+def _flow_sampling(shift: float) -> Any:
+    sampling = comfy.model_sampling.ModelSamplingDiscreteFlow()
+    sampling.set_parameters(shift=shift, multiplier=1000)
+    return sampling

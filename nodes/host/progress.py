@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 def prompt_server() -> Any | None:
@@ -21,6 +24,16 @@ def show_on_node(text: str, node_id: str | None) -> None:
     send = getattr(prompt_server(), "send_progress_text", None)
     if send is not None and node_id is not None:
         send(text, node_id)
+
+
+def warn_on_node(hidden: Any, notes: Sequence[str]) -> None:
+    """Tell the user's node (a part's own node is not on the canvas) and the log what is likely wrong."""
+    for note in notes:
+        logger.warning("Wan FLF2V: %s", note)
+    if notes and hidden is not None:
+        show_on_node(
+            "\n".join(f"Warning: {note}" for note in notes), hidden.dynprompt.get_display_node_id(hidden.unique_id)
+        )
 
 
 def reporter(node_id: str | None) -> Callable[[str], None]:

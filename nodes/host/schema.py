@@ -8,7 +8,6 @@ from typing import Any
 from comfy_api.latest import io
 
 CATEGORY = "Wan FLF2V"
-RAW_LINK = {"rawLink": True}
 FRAMES = io.Custom("WAN_FLF2V_FRAMES")
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -19,7 +18,7 @@ def schema(**fields: Any) -> io.Schema:
     return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
 
 
-def raw_links(hidden: Any) -> dict[str, Any]:
-    """The inputs of the running node as the prompt holds them: links stay ``[node id, output]``."""
-    inputs: dict[str, Any] = hidden.dynprompt.get_node(hidden.unique_id)["inputs"]
-    return inputs
+def part_schema(**fields: Any) -> io.Schema:
+    """The schema of a node that composite nodes expand to, and nobody places."""
+    told = {"category": f"{CATEGORY}/Parts", "is_dev_only": True, "description": "Made by the nodes that need it."}
+    return schema(**told, **fields)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.shift import shift_sigma
-from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for
+from wan_flf2v.flf2v.split import check_hand_over, is_distilled, split_steps, warnings_for
 
 
 def grid(steps: int, shift: float) -> list[float]:
@@ -133,3 +133,22 @@ def test_any_guidance_above_1_is_too_much_for_a_distilled_lora(cfg: float | None
 
 def test_a_split_that_was_not_set_by_hand_is_not_compared_with_the_boundary() -> None:
     assert not any("high_steps is set" in text for text in warnings_for(split_steps(grid(4, 5), 0.9, 3), forced=False))
+
+
+@pytest.mark.parametrize(
+    ("steps", "cfg", "files", "distilled"),
+    [
+        (4, 3.5, "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors", True),
+        (8, 2.0, "Wan22-Lightning-HIGH.safetensors", True),
+        (4, 1.0, "", True),
+        (8, 3.5, "my_character_v2.safetensors", False),
+        (8, 3.5, "anime-style-lora.safetensors", False),
+        (20, 3.5, "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors", False),
+        (20, 1.0, "", False),
+        (4, None, "wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors", False),
+    ],
+)
+def test_a_distilled_model_is_told_by_its_name_or_by_few_steps_at_cfg_1(
+    steps: int, cfg: float | None, files: str, distilled: bool
+) -> None:
+    assert is_distilled(steps, cfg, files) is distilled

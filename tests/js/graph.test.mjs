@@ -48,7 +48,7 @@ const twoStage = (extra = {}) => ({
 
 test("the sampler's schedule takes its own widgets and the shift upstream", () => {
   const { body } = scheduleOf(byId(graphOf(twoStage()), 4));
-  assert.deepEqual(body, { ...SAMPLER, shift: 8, lora: false });
+  assert.deepEqual({ ...body, files: "" }, { ...SAMPLER, shift: 8, files: "" });
 });
 
 test("a shift node shows the schedule of the sampler behind it", () => {
@@ -76,16 +76,16 @@ test("two shift nodes of different values are both sent, so that the server can 
   assert.deepEqual([body.shift, body.shift_low], [8, 5]);
 });
 
-test("a LoRA is found on its own side, through reroutes and bypassed nodes", () => {
+test("a LoRA's file is found on its own side, through reroutes and bypassed nodes", () => {
   const nodes = twoStage({
-    7: { type: "LoraLoaderModelOnly", widgets: {}, inputs: { model: [2, 0] }, outputs: MODEL },
+    7: { type: "LoraLoaderModelOnly", widgets: { lora_name: "lightx2v.safetensors" }, inputs: { model: [2, 0] }, outputs: MODEL },
     8: { type: "Reroute", inputs: { "": [7, 0] }, outputs: [["", "*"]] },
-    9: { type: "LoraLoaderModelOnly", mode: 4, inputs: { model: [1, 0] }, outputs: MODEL },
+    9: { type: "LoraLoaderModelOnly", mode: 4, widgets: { lora_name: "other.safetensors" }, inputs: { model: [1, 0] }, outputs: MODEL },
   });
   nodes[3].inputs = { model_high: [9, 0], model_low: [8, 0], shift: null };
   const graph = graphOf(nodes);
-  assert.equal(modelAt(byId(graph, 4), "model_low").lora, true);
-  assert.equal(modelAt(byId(graph, 4), "model_high").lora, false, "a bypassed LoRA does nothing");
+  assert.match(modelAt(byId(graph, 4), "model_low").files, /lightx2v/);
+  assert.doesNotMatch(modelAt(byId(graph, 4), "model_high").files, /other/, "a bypassed LoRA does nothing");
 });
 
 test("a linked shift is followed to Wan FLF2V Auto Shift, and given up elsewhere", () => {

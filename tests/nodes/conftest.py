@@ -7,6 +7,7 @@ what they expand to.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,22 +50,43 @@ def _no_gradients() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pack(comfy: ModuleType) -> dict[str, type]:
-    """The pack's node classes by id, asked for as ComfyUI's loader asks."""
-    import wan_flf2v
+    """The pack's node classes by id, without the parts that others expand to."""
+    from wan_flf2v.nodes import NODES
 
-    async def load() -> list[Any]:
-        extension = await wan_flf2v.comfy_entrypoint()
-        return await extension.get_node_list()
-
-    return {node.GET_SCHEMA().node_id: node for node in asyncio.run(load())}
+    return {node.GET_SCHEMA().node_id: node for node in NODES}
 
 
 @pytest.fixture(scope="session")
-def call(pack: dict[str, type]) -> Callable[..., tuple[Any, ...]]:
-    """Executes one of the pack's nodes by id and returns its outputs."""
+def call(comfy: ModuleType) -> Callable[..., tuple[Any, ...]]:
+    """Executes one of the pack's nodes by id, with what it expands to, and returns its outputs."""
+    import wan_flf2v
+
+    async def load() -> list[Any]:
+        """The nodes, asked for as ComfyUI's loader asks."""
+        extension = await wan_flf2v.comfy_entrypoint()
+        return await extension.get_node_list()
+
+    classes = {node.GET_SCHEMA().node_id: node for node in asyncio.run(load())}
 
     def execute(node: str, **inputs: Any) -> tuple[Any, ...]:
-        return tuple(pack[node].execute(**inputs).result)  # type: ignore[attr-defined]
+        if node == "ModelSamplingSD3":
+            from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+            return ModelSamplingSD3().patch(**inputs)
+        found = classes[node].execute(**inputs)
+        output = asyncio.run(found) if inspect.iscoroutine(found) else found
+        graph, done = output.expand or {}, {}
+
+        def value(given: Any) -> Any:
+            if not (isinstance(given, list) and len(given) == 2 and given[0] in graph):
+                return given
+            child, number = given
+            if child not in done:
+                data = graph[child]
+                done[child] = execute(data["class_type"], **{k: value(v) for k, v in data["inputs"].items()})
+            return done[child][number]
+
+        return tuple(value(each) for each in output.result)
 
     return execute
 

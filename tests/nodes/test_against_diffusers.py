@@ -45,13 +45,13 @@ def continuous(sampler: str, preview_model: Any) -> torch.Tensor:
     """Both experts in one continuous run."""
     from wan_flf2v.nodes.host.continuous import ContinuousRun
 
-    run = ContinuousRun(sampler, SIGMAS.clone(), SWITCH, preview_model)
+    run = ContinuousRun(sampler, SIGMAS.clone(), SWITCH)
     options: dict[str, Any] = {"extra_args": {"seed": 0}, "callback": None, "disable": True}
     try:
         handed_over = run.high.sampler_function(high, noise(), run.sigmas_high, **options)
         return run.low.sampler_function(low, handed_over, run.sigmas_low, **options)
     finally:
-        run.relay.stop()
+        run.sampler.stop()
 
 
 def diffusers_run(scheduler: Any, sigmas: torch.Tensor, *, forget: bool = False) -> torch.Tensor:

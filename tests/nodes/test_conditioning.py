@@ -85,6 +85,54 @@ def test_clip_vision_of_both_pictures_equals_cores(
     assert one[0][1]["clip_vision_output"] is seen[1]
 
 
+def encodes(vae: Any, run: Callable[[], Any]) -> int:
+    """How often the VAE's encoder is begun while this runs."""
+    chunks: list[int] = []
+    hook = vae.first_stage_model.encoder.conv1.register_forward_pre_hook(lambda *_: chunks.append(1))
+    try:
+        run()
+    finally:
+        hook.remove()
+    return len(chunks)
+
+
+def test_only_pictures_size_length_or_vae_make_it_encode_again(call: Call, vae: Any, conditioning: Any) -> None:
+    inputs = {"vae": vae, "width": 48, "height": 32, "length": 5, "fit": "crop", "batch_size": 1}
+    inputs |= {"positive": conditioning, "negative": conditioning, "start_image": frames(1, seed=91)}
+
+    def run(**changes: Any) -> int:
+        return encodes(vae, lambda: call("WanFLF2VConditioning", **{**inputs, **changes}))
+
+    assert run() > 0
+    other_prompt = [[torch.ones_like(conditioning[0][0]), {}]]
+    assert run(positive=other_prompt, batch_size=2) == 0
+    assert run(start_image=frames(1, seed=91)) == 0, "the same picture in another tensor"
+    nearly = frames(1, seed=91)
+    nearly[0, 20, 36, 0] += 0.01
+    for change in ({"start_image": nearly}, {"end_image": frames(1, seed=92)}, {"length": 9}, {"width": 64}):
+        assert run(**change) > 0, change
+    patched = copy.copy(vae)
+    patched.patcher = vae.patcher.clone()
+    patched.patcher.patches_uuid = "another"
+    assert run(vae=patched) > 0
+
+
+def test_what_is_kept_of_a_model_is_bounded_and_goes_with_it(comfy: Any) -> None:
+    from wan_flf2v.nodes.host.memo import KEPT, Memo
+
+    class Model:
+        pass
+
+    kept: Memo[list[int]] = Memo()
+    model, made = Model(), []
+    for key in [*range(KEPT + 1), 0, 0]:
+        kept.get(model, key, lambda key=key: made.append(key) or [key])
+    assert made == [*range(KEPT + 1), 0], "the oldest was dropped, the newest is kept"
+    assert len(kept) == 1
+    del model
+    assert len(kept) == 0
+
+
 def test_inputs_are_not_changed(call: Call, vae: Any, conditioning: Any) -> None:
     first, last = frames(1, seed=1), frames(1, seed=2)
     before = copy.deepcopy((conditioning, first, last))

@@ -185,8 +185,8 @@ def test_an_interrupt_ends_the_run_and_its_thread(
     ("change", "message"),
     [
         ({"sampler": "euler"}, "keep_history works with samplers that remember earlier steps: uni_pc.*got euler"),
-        ({"switch_at_step": 0}, "with a step on each side; got 0 and 0"),
-        ({"switch_at_step": STEPS}, "Use KSampler"),
+        ({"switch_at_step": STEPS + 1}, "must lie between"),
+        ({"start_at_step": 2, "switch_at_step": 1}, "got 2 and 1"),
     ],
 )
 def test_what_cannot_be_continuous_is_refused(

@@ -48,7 +48,7 @@ def test_bad_choices_are_warned_of(preview: Any) -> None:
         ({"high_steps": 0}, "takes no step"),
         ({"high_steps": 4}, "takes no step"),
         ({"high_steps": 3}, "Set high_steps to -1"),
-        ({"lora": True, "cfg": 4.0}, "Set cfg to 1"),
+        ({"files": "wan_4steps_lora.safetensors", "cfg": 4.0}, "Set cfg to 1"),
         ({"shift_low": 8.0}, "different shifts"),
     ]:
         assert words in " ".join(preview.schedule_preview({**base, **change})["warnings"])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from safetensors.torch import load_file
 from torch import Tensor, equal
+
+from wan_flf2v.engine.client import ComfyClient
 
 Graph = dict[str, Any]
 MakeGraph = Callable[..., Graph]
@@ -81,17 +85,19 @@ def test_denoise_below_one_equals_one_ksampler_with_the_same_denoise(comfy_serve
     assert (two - one).abs().max() < 1e-4 * one.abs().max()
 
 
-@pytest.mark.parametrize(("high_steps", "stage"), [(0, "low"), (4, "high")])
-def test_a_stage_without_steps_is_left_out(
-    comfy_server: Any, small_graph: MakeGraph, high_steps: int, stage: str
+@pytest.mark.parametrize("keep_history", [False, True])
+@pytest.mark.parametrize(("high_steps", "side"), [(0, "model_low"), (4, "model_high")])
+def test_with_no_step_for_one_expert_it_is_one_ksampler_of_the_other(
+    comfy_server: Any, small_graph: MakeGraph, high_steps: int, side: str, keep_history: bool
 ) -> None:
     graph = small_graph(**{"57_noise_seed": 100 + high_steps})
-    graph["57"]["inputs"]["high_steps"] = high_steps
-    done = comfy_server.run(saving_latents(graph, a=["57", 0]))
-    latent = saved(comfy_server, done, "a")
-    assert latent.isfinite().all()
-    assert done.ran(stage)
-    assert not done.ran({"low": "high", "high": "low"}[stage])
+    ours = graph["57"]["inputs"]
+    ours |= {"high_steps": high_steps, "sampler_name": "dpmpp_2m", "keep_history": keep_history}
+    names = ("positive", "negative", "latent_image", "steps", "cfg", "sampler_name", "scheduler", "denoise")
+    inputs = {name: ours[name] for name in names} | {"model": ours[side], "seed": ours["noise_seed"]}
+    graph["one"] = {"class_type": "KSampler", "inputs": inputs}
+    done = comfy_server.run(saving_latents(graph, a=["57", 0], b=["one", 0]))
+    assert equal(saved(comfy_server, done, "a"), saved(comfy_server, done, "b"))
 
 
 @pytest.mark.parametrize("sampler", ["euler", "uni_pc", "dpmpp_2m", "res_multistep", "dpm_2"])
@@ -151,19 +157,22 @@ def test_edits_run_only_what_depends_on_them(comfy_server: Any, small_graph: Mak
         assert done.status == "success", done.error
         return done
 
+    def encoded(done: Any) -> bool:
+        return "67" in done.progressed
+
     first = run()
-    assert all(first.ran(child) for child in ("encode", "apply", "high", "low"))
+    assert encoded(first)
+    assert all(first.ran(node) for node in ("67", "high", "low"))
     prompt = run(n6_text="another prompt")
-    assert not prompt.ran("encode")
-    assert all(prompt.ran(child) for child in ("apply", "high", "low"))
+    assert not encoded(prompt)
+    assert all(prompt.ran(node) for node in ("67", "high", "low"))
     low = run(n57_cfg_low=2.5)
-    assert not low.ran("encode")
+    assert not low.ran("67")
     assert not low.ran("high")
     assert low.ran("low")
     seed = run(n57_noise_seed=8)
-    assert not seed.ran("encode")
-    assert not seed.ran("apply")
-    assert all(seed.ran(child) for child in ("high", "low"))
+    assert not seed.ran("67")
+    assert all(seed.ran(node) for node in ("high", "low"))
     rate = run(n73_frame_rate=24)
     assert rate.executed == ["73"]
     again = run()
@@ -190,3 +199,54 @@ def test_what_cannot_work_is_refused_on_the_users_own_node(
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(done.error)
     assert dict(done.record["status"]["messages"])["execution_error"]["node_id"] == "57"
+
+
+async def texts_on_nodes(url: str, graph: Graph) -> dict[str, str]:
+    """The last text that each node shows while the graph runs, from ComfyUI's binary messages of kind 3."""
+    texts: dict[str, str] = {}
+    async with (
+        ComfyClient(url) as client,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{url}/ws", params={"clientId": client.client_id}) as socket,
+    ):
+        await socket.receive()
+        prompt_id = await client.queue(graph)
+        async for message in socket:
+            if message.type == aiohttp.WSMsgType.BINARY and message.data[:4] == (3).to_bytes(4, "big"):
+                size = int.from_bytes(message.data[4:8], "big")
+                texts[message.data[8 : 8 + size].decode()] = message.data[8 + size :].decode()
+            elif message.type == aiohttp.WSMsgType.TEXT:
+                data = message.json()
+                if data["type"] == "executing" and data["data"] == {"node": None, "prompt_id": prompt_id}:
+                    break
+    return texts
+
+
+def with_lora(graph: Graph, side: str) -> Graph:
+    lora = {"lora_name": f"wan2.2_i2v_lightx2v_4steps_lora_v1_{side}_noise.safetensors", "strength_model": 1.0}
+    before = graph["57"]["inputs"][f"model_{side}"]
+    graph["lora"] = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": before, **lora}}
+    graph["57"]["inputs"][f"model_{side}"] = ["lora", 0]
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("changes", "lora", "words"),
+    [
+        ({"high_steps": 0}, None, ["high-noise model takes no step", "high_steps is set to 0"]),
+        ({"cfg": 3.5}, "high", ["cfg is 3.5, but a 4-step LoRA"]),
+        ({"cfg": 3.5, "cfg_low": 2.0}, "low", ["cfg is 2, but a 4-step LoRA"]),
+        ({"cfg": 3.5, "cfg_low": 1.0}, "low", []),
+        ({"cfg": 3.5}, None, []),
+    ],
+)
+def test_warnings_are_shown_on_the_users_node(
+    comfy_server: Any, small_graph: MakeGraph, changes: Graph, lora: str | None, words: list[str]
+) -> None:
+    graph = small_graph(**{"57_noise_seed": 31})
+    graph["57"]["inputs"] |= changes
+    if lora:
+        graph = with_lora(graph, lora)
+    texts = asyncio.run(texts_on_nodes(comfy_server.url, saving_latents(graph, a=["57", 0])))
+    assert set(texts) == ({"57"} if words else set())
+    assert all(each in texts["57"] for each in words)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_flf2v.flf2v.relay import ModelCall, SamplerRelay
+from wan_flf2v.flf2v.pausable import ModelCall, PausableSampler
 
 
 def multistep(
@@ -44,13 +44,13 @@ def test_the_history_goes_on_over_the_change_of_model(steps: int, data: Any) -> 
         return (low if float(sigma) <= boundary else high)(ModelCall(x, sigma))
 
     expected = multistep(switching, x, sigmas, lambda values: None, gain=0.7)
-    relay, seen = SamplerRelay(multistep), []
-    relay.start(x, sigmas, gain=0.7)
-    reached = relay.serve(high, lambda values: seen.append(values["i"]), lambda call: float(call.sigma) <= boundary)
+    sampler, seen = PausableSampler(multistep), []
+    sampler.start(x, sigmas, gain=0.7)
+    reached = sampler.serve(high, lambda values: seen.append(values["i"]), lambda call: float(call.sigma) <= boundary)
     if switch < steps:
         assert isinstance(reached, ModelCall)
         assert seen == list(range(switch))
-        reached = relay.serve(low, lambda values: seen.append(values["i"]))
+        reached = sampler.serve(low, lambda values: seen.append(values["i"]))
     assert isinstance(reached, torch.Tensor)
     assert torch.equal(reached, expected)
     assert seen == list(range(steps))
@@ -65,11 +65,11 @@ def test_an_error_is_raised_where_it_is_served_and_leaves_no_thread(where: str) 
         return multistep(model, x, sigmas, fail)
 
     before = threading.active_count()
-    relay = SamplerRelay(broken if where == "sampler" else multistep)
-    relay.start(torch.rand(1), torch.linspace(1, 0, 3))
+    sampler = PausableSampler(broken if where == "sampler" else multistep)
+    sampler.start(torch.rand(1), torch.linspace(1, 0, 3))
     with pytest.raises(InterruptedError, match=where):
-        relay.serve(fail if where == "model" else high, fail if where == "callback" else lambda values: None)
-    relay.stop()
+        sampler.serve(fail if where == "model" else high, fail if where == "callback" else lambda values: None)
+    sampler.stop()
     assert threading.active_count() == before
 
 
@@ -82,18 +82,19 @@ def test_the_sampler_sees_the_attributes_of_the_model_that_serves() -> None:
         model(x, sigmas[:1])
         return x * first + model.noise_scale
 
-    relay, x = SamplerRelay(reading), torch.ones(2)
-    relay.start(x, torch.ones(1), model=Model())
-    assert isinstance(relay.serve(high, lambda values: None, lambda call: True), ModelCall)
-    Model.noise_scale = 5.0
-    assert torch.equal(relay.serve(high, lambda values: None), x * 3 + 5)  # type: ignore[arg-type]
+    sampler, x = PausableSampler(reading), torch.ones(2)
+    sampler.start(x, torch.ones(1), model=Model())
+    assert isinstance(sampler.serve(high, lambda values: None, lambda call: True), ModelCall)
+    assert sampler.served_by is None, "a paused sampler keeps no model in memory"
+    sampler.served_by, Model.noise_scale = Model(), 5.0
+    assert torch.equal(sampler.serve(high, lambda values: None), x * 3 + 5)  # type: ignore[arg-type]
 
 
 def test_a_sampler_that_is_given_up_ends() -> None:
     before = threading.active_count()
-    relay = SamplerRelay(multistep)
-    relay.start(torch.rand(1), torch.linspace(1, 0, 3))
-    relay.serve(high, lambda values: None, lambda call: True)
-    relay.stop()
-    relay.stop()
+    sampler = PausableSampler(multistep)
+    sampler.start(torch.rand(1), torch.linspace(1, 0, 3))
+    sampler.serve(high, lambda values: None, lambda call: True)
+    sampler.stop()
+    sampler.stop()
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""One call of a sampler function, served by one model after the other.
+"""A sampler function that can be paused, so that one model after the other answers it.
 
 A multistep sampler keeps its history in local variables of one function call, so to change the model below it without
 losing them the function runs in a thread of its own, which does the sampler's arithmetic alone. Each of its calls to the
@@ -46,17 +46,17 @@ class _Stop(BaseException):
 class _Model:
     """What the sampler takes for its model: calls are handed over, attributes are those of the model that serves now."""
 
-    def __init__(self, relay: SamplerRelay) -> None:
-        self._relay = relay
+    def __init__(self, paused: PausableSampler) -> None:
+        self._paused = paused
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> Any:
-        return self._relay.ask(ModelCall(x, sigma))
+        return self._paused.ask(ModelCall(x, sigma))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._relay.served_by, name)
+        return getattr(self._paused.served_by, name)
 
 
-class SamplerRelay:
+class PausableSampler:
     """A running ``sampler(model, x, sigmas, callback=…)``, whose calls are served by ``serve``, one run at a time."""
 
     def __init__(self, sampler: Callable[..., torch.Tensor]) -> None:
@@ -67,17 +67,23 @@ class SamplerRelay:
         self._thread: threading.Thread | None = None
         self.served_by: Any = None
 
+    @property
+    def started(self) -> bool:
+        """Whether ``start`` was called."""
+        return self._thread is not None
+
     def start(self, x: torch.Tensor, sigmas: torch.Tensor, *, model: Any = None, **options: Any) -> None:
         """Begin; ``serve`` answers what it asks. The sampler finds the attributes of ``model`` on its own model."""
         self.served_by = model
         context, inference = contextvars.copy_context(), torch.is_inference_mode_enabled()
-        device = torch.cuda.current_device() if x.is_cuda else None
+        device = getattr(torch, x.device.type) if x.device.type in ("cuda", "xpu") else None
+        index = None if device is None else device.current_device()
 
         def run() -> None:
             result, error = None, None
             try:
                 if device is not None:
-                    torch.cuda.set_device(device)
+                    device.set_device(index)
                 with torch.inference_mode(inference), torch.no_grad():
                     result = self._sampler(_Model(self), x, sigmas, callback=self._callback, **options)
             except BaseException as caught:  # noqa: BLE001 - raised again where the calls are served
@@ -118,6 +124,7 @@ class SamplerRelay:
                 return result
             if isinstance(question, ModelCall) and until(question):
                 self._waiting = question
+                self.served_by = None  # a model that waits for nothing is not kept
                 return question
             try:
                 answer = None
