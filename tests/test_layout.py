@@ -23,7 +23,7 @@ ARROWS = {
 }
 HOST_MODULES = ("comfy", "comfy_api", "comfy_extras", "comfy_execution", "nodes", "server", "folder_paths", "execution")
 HOST_MODULES += ("node_helpers", "latent_preview")
-ON_THEIR_WAY = {"save_video.py", "video_file.py", "continuous.py"}
+ON_THEIR_WAY = {"save_video.py", "video_file.py"}
 
 
 def sources(package: str) -> list[Path]:
