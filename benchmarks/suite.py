@@ -21,7 +21,7 @@ from .rows import Row, markdown
 from .server_rows import server_rows
 
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- benchmark table: python run.py bench --readme -->", "<!-- end of the benchmark table -->"
+BEGIN, END = "<!-- benchmark table: python run.py bench --docs -->", "<!-- end of the benchmark table -->"
 _VERSIONS = "import torch, runpy; print(torch.__version__, runpy.run_path('comfyui_version.py')['__version__'])"
 
 
@@ -79,12 +79,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def write_readme(report: dict[str, Any], readme: Path) -> bool:
-    """Put the table between its two marks in the README; False where the marks are missing."""
-    text = readme.read_text(encoding="utf-8")
+def write_table(report: dict[str, Any], page: Path) -> bool:
+    """Put the table between its two marks in a page; False where the marks are missing."""
+    text = page.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         return False
     head, rest = text.split(BEGIN, 1)
     tail = rest.split(END, 1)[1]
-    readme.write_text(f"{head}{BEGIN}\n{markdown(report)}\n{END}{tail}", encoding="utf-8")
+    page.write_text(f"{head}{BEGIN}\n{markdown(report)}\n{END}{tail}", encoding="utf-8")
     return True

@@ -24,14 +24,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", default="cpu", help="name of the result file (default cpu)")
     parser.add_argument("--comfyui", metavar="PATH", help="the ComfyUI to measure (default: as for demo)")
     parser.add_argument("--from-json", type=Path, metavar="FILE", help="show an earlier result instead of measuring")
-    parser.add_argument("--readme", action="store_true", help="also put the table into README.md")
+    parser.add_argument("--docs", action="store_true", help="also put the table into docs/speed.md")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print. Raises CliError or EngineError."""
     from ..benchmarks.rows import markdown
-    from ..benchmarks.suite import run_suite, write_readme
+    from ..benchmarks.suite import run_suite, write_table
 
     if arguments.rounds < 1:
         raise CliError(f"--rounds must be at least 1; got {arguments.rounds}.")
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         engine = prepare(arguments.comfyui)
         report = run_suite(engine, arguments.rounds, arguments.name, lambda text: print(text, file=sys.stderr))
     print(markdown(report))
-    if arguments.readme and not write_readme(report, ROOT / "README.md"):
+    if arguments.docs and not write_table(report, ROOT / "docs" / "speed.md"):
         raise CliError(
-            "README.md has no place for the table: put its two marks there (benchmarks/suite.py names them)."
+            "docs/speed.md has no place for the table: put its two marks there (benchmarks/suite.py names them)."
         )
