@@ -22,7 +22,7 @@ from .comfy import probe, runnable
 
 _READY_POLL_S = 0.3
 _LOOK_S = 3.0  # from one look whether an idle ComfyUI answers to the next
-_AGAIN_S = 15.0  # from one look for model files to the next, while there are none
+_AGAIN_S = 5.0  # from one look for model files to the next, while there are none
 _FAULTS = 2  # of the machine in a row, and this worker takes itself out
 _PROBE_S = 60.0
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Agent:
     info: dict[str, Any] = field(default_factory=dict)
     restarts: int = 0
     faults: int = 0
+    holds: bool = True  # a job, or not known yet whether an earlier process left one
     _pause_s: float = 0.0
     _state: Status = "starting"
     _turn: int = 0
@@ -111,19 +112,21 @@ class Agent:
     async def _work(self) -> None:
         """Go on with what earlier processes of this worker held, then take one job after another."""
         stored = self.runner.stored
-        for held, executor in await stored(self.queue.held):
-            if executor.rpartition("@")[0] == self.runner.worker:
-                if not await self._ready(resuming=True):
-                    return
-                await self._run(held)
+        held = await stored(self.queue.held)
+        mine = [ticket for ticket, executor in held if executor.rpartition("@")[0] == self.runner.worker]
+        self.holds = bool(mine)
+        for ticket in mine:
+            if not await self._ready(resuming=True):
+                return
+            await self._run(ticket)
         log.info("the worker takes jobs", extra={"worker": self.runner.worker})
         while await self._ready():
             queues = [queue_of(name) for name in self.workflows]
             self._turn += 1
             turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
-            ticket: str | None = await stored(self.queue.take, self.executor, turned)
-            if ticket is not None:
-                await self._run(ticket)
+            taken: str | None = await stored(self.queue.take, self.executor, turned)
+            if taken is not None:
+                await self._run(taken)
             else:
                 await self._sleep(self.runner.settings.engine_poll_s)
 
@@ -143,7 +146,7 @@ class Agent:
             return
 
     async def _run(self, ticket: str) -> None:
-        runner = self.runner
+        runner, self.holds = self.runner, True
         claim = await runner.stored(runner.attempts.claim, ticket, runner.worker)
         if claim is not None:
             log.info("attempt begins", extra={"job": claim.job, "attempt": claim.attempt, "prompt": claim.prompt_id})
@@ -155,9 +158,10 @@ class Agent:
                 await self._doubt(ended.why)
             elif ended.kind in ("succeeded", "failed"):
                 self.faults, self._pause_s = 0, 0.0
-            if ended.kind == "lost" and not await asyncio.to_thread(runner.supervisor.alive):
+            if ended.kind == "lost":  # nothing more is taken before ComfyUI has answered
                 self._up.clear()
         await runner.stored(self.queue.drop, [ticket])
+        self.holds = False
 
     async def _doubt(self, why: str) -> None:
         """After a fault of the machine: look again at what it can run, and let others have the job first."""
@@ -170,6 +174,7 @@ class Agent:
     async def _keep_up(self) -> None:
         """Start ComfyUI, and again whenever it has gone or is in doubt, with growing pauses between the starts."""
         supervisor, looked, silent, answered = self.runner.supervisor, 0.0, 0, time.monotonic()
+        asked = 0.0
         while True:
             now = time.monotonic()
             try:
@@ -186,10 +191,10 @@ class Agent:
                     self._state = "ready"
                     self._up.set()
                     await self._beat()
-                elif now - looked > _LOOK_S and self.runner.claim is None:
+                elif now - asked > _LOOK_S and self.runner.claim is None:
                     async with ComfyClient(supervisor.url, timeout_s=10) as client:
                         await client.queue_state()
-                    looked, silent, answered = now, 0, now
+                    asked, silent, answered = now, 0, now
             except (EngineError, OSError) as error:
                 silent += 1
                 if await self._is_down(error, silent, time.monotonic() - answered):
@@ -206,7 +211,7 @@ class Agent:
             log.error("ComfyUI ended; see its log", extra={"problem": str(error)[:300], "pause": self._pause_s})
             await asyncio.sleep(self._pause_s)
             return True
-        if self._up.is_set() and silent >= 2:
+        if self._state == "ready" and silent >= 2:
             self._up.clear()
             self._state = "unreachable"
             log.error("ComfyUI does not answer", extra={"problem": str(error)[:300]})

@@ -32,6 +32,7 @@ from .safety import SafetyCheckers
 from .supervisor import External, OneAgent, Owned, Supervisor, environment
 
 _CONNECTIONS = 3
+_NOTE_S = 5  # for writing down that the stop is an orderly one
 log = logging.getLogger(__name__)
 _LOCK_S = 30
 
@@ -68,12 +69,13 @@ async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Su
         if await until(stops.first, task):
             log.info("draining: a second signal ends the worker at once", extra={"seconds": settings.drain_timeout_s})
             drain = asyncio.create_task(agent.drain())
+            await asyncio.wait([drain], timeout=_NOTE_S)
             await until(stops.second, task, timeout_s=settings.drain_timeout_s)
             drain.cancel()
     finally:
         # A prompt that still runs goes on in its ComfyUI, and the next process of this worker finds it. Only somebody
         # at a terminal who insists wants the GPU back.
-        leave_it = runner.claim is not None and stops.number != signal.SIGINT
+        leave_it = agent.holds and stops.number != signal.SIGINT
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         if isinstance(supervisor, Owned) and not leave_it:

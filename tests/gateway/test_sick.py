@@ -1,0 +1,278 @@
+"""Workers that live but are sick: no models, a GPU that fell over, a ComfyUI that is gone or hangs. Jobs pass them by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.attempts import AttemptStore
+from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.server import open_assets
+from wan_flf2v.gateway.worker.agent import Agent
+from wan_flf2v.gateway.worker.attempt import Runner
+from wan_flf2v.gateway.worker.collect import Collector
+from wan_flf2v.gateway.worker.faults import outcome_of
+from wan_flf2v.gateway.worker.safety import SafetyCheckers
+from wan_flf2v.gateway.worker.supervisor import External
+from wan_flf2v.gateway.workers import WorkerStore
+
+from .fake_comfyui import FakeComfyUI
+from .local import FAST, Local, local, run, video
+
+GRAPH = {"57": {"class_type": "X", "_meta": {"title": "Sampler"}}}
+
+
+@dataclass
+class Machine:
+    """One more worker with a ComfyUI of its own."""
+
+    comfy: FakeComfyUI
+    agent: Agent
+    port: int
+    site: web.AppRunner | None = None
+
+    @property
+    def name(self) -> str:
+        return self.agent.runner.worker
+
+    async def start_comfy(self) -> None:
+        self.site = web.AppRunner(self.comfy.app(), shutdown_timeout=0.1)
+        await self.site.setup()
+        await web.TCPSite(self.site, "127.0.0.1", self.port).start()
+
+    async def stop_comfy(self) -> None:
+        assert self.site is not None
+        await self.site.cleanup()
+
+    async def until(self, *status: str, timeout_s: float = 30) -> None:
+        for _ in range(int(timeout_s / 0.02)):
+            if self.agent.status in status:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{self.name} is {self.agent.status}, wanted {status}")
+
+
+@asynccontextmanager
+async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> AsyncIterator[Machine]:
+    """A worker beside ``local``'s; ``sick`` are settings of its fake ComfyUI."""
+    database = Database(here.settings.database_url)
+    jobs, assets, port = JobStore(database), open_assets(here.settings, database), free_port()
+    comfy = FakeComfyUI(video(), seconds=seconds)
+    comfy.settings.update(sick)
+    runner = Runner(
+        worker=name,
+        jobs=jobs,
+        attempts=AttemptStore(database, jobs.queue, here.settings.attempts),
+        assets=assets,
+        supervisor=External(f"http://127.0.0.1:{port}"),
+        settings=here.settings,
+        collector=Collector(assets, SafetyCheckers()),
+    )
+    made = Machine(comfy, Agent(runner, WorkerStore(database, here.settings.dead_after_s), jobs.queue), port)
+    await made.start_comfy()
+    task = asyncio.create_task(made.agent.run())
+    try:
+        await made.until("ready", "busy", "quarantined")
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await made.stop_comfy()
+        database.close()
+
+
+def by_worker(here: Local, jobs: list[str]) -> Counter[str]:
+    return Counter(attempt.worker for job in jobs for attempt in here.jobs.attempts(job))
+
+
+def test_a_worker_without_models_takes_nothing_until_it_has_some(tmp_path: Path) -> None:
+    """Regression: it failed 9 of 10 jobs."""
+
+    async def main() -> None:
+        async with local(tmp_path, seconds=0.2) as here, machine(here, "poor", models=False) as poor:
+            jobs = [await here.submit() for _ in range(10)]
+            assert {(await here.until(job))["state"] for job in jobs} == {"succeeded"}
+            assert by_worker(here, jobs) == {"w1": 10}
+            poor.comfy.settings["models"] = True
+            while not poor.agent.workflows:
+                await asyncio.sleep(0.05)
+            jobs = [await here.submit() for _ in range(10)]
+            for job in jobs:
+                assert (await here.until(job))["state"] == "succeeded"
+            assert by_worker(here, jobs)["poor"] > 0
+
+    run(main)
+
+
+def test_a_worker_whose_gpu_fell_over_takes_itself_out_after_two_jobs_and_comes_back_healed(tmp_path: Path) -> None:
+    """Regression: it failed 28 of 30 jobs, each for good."""
+
+    async def main() -> None:
+        async with local(tmp_path, seconds=0.1) as here, machine(here, "sick", cuda=True) as sick:
+            jobs = [await here.submit() for _ in range(30)]
+            assert {(await here.until(job, timeout_s=40))["state"] for job in jobs} == {"succeeded"}
+            assert by_worker(here, jobs)["sick"] <= 2
+            await sick.until("quarantined")
+            assert 3 <= len(sick.comfy.prompts) <= 12  # two jobs, and probes after growing pauses
+            sick.comfy.settings["cuda"] = False
+            await sick.until("ready")
+            more = [await here.submit() for _ in range(12)]
+            for job in more:
+                assert (await here.until(job))["state"] == "succeeded"
+            assert by_worker(here, more)["sick"] > 0
+
+    run(main, 120)
+
+
+def test_a_model_that_goes_missing_while_it_runs_is_the_machines_fault_and_no_job_fails(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=0.2) as here, machine(here, "w2") as other:
+            other.comfy.settings["models"] = False
+            jobs = [await here.submit() for _ in range(10)]
+            assert {(await here.until(job))["state"] for job in jobs} == {"succeeded"}
+            assert by_worker(here, jobs)["w2"] <= 1
+            assert other.agent.workflows == []
+
+    run(main)
+
+
+def test_a_comfyui_of_somebody_elses_that_is_gone_gets_nothing_and_gives_back_what_it_held(tmp_path: Path) -> None:
+    """Regression: it stayed ready and failed job after job."""
+
+    async def main() -> None:
+        async with local(tmp_path, seconds=0.2) as here, machine(here, "far", seconds=30) as far:
+            jobs = [await here.submit() for _ in range(2)]
+            await far.until("busy")
+            await far.stop_comfy()
+            assert {(await here.until(job))["state"] for job in jobs} == {"succeeded"}
+            await far.until("unreachable")
+            jobs = [await here.submit() for _ in range(5)]
+            for job in jobs:
+                await here.until(job, "succeeded")
+            assert by_worker(here, jobs) == {"w1": 5}
+            far.comfy.settings["seconds"] = 0.1
+            await far.start_comfy()
+            await far.until("ready")
+            await far.stop_comfy()
+            await far.start_comfy()
+
+    run(main)
+
+
+def test_a_gpu_that_hangs_behind_a_living_server_costs_a_job_its_time_limit_and_another_worker_does_it(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        timing = FAST.model_copy(update={"job_timeout": "600,wan22_flf2v=1", "cancel_grace_s": 0.3})
+        async with local(tmp_path, seconds=0.3, timing=timing, worker=False) as here:
+            async with machine(here, "hangs", hang=True, deaf=True) as hangs:
+                job = await here.submit()
+                await hangs.until("busy")
+                async with machine(here, "w2", seconds=0.3):
+                    row = await here.until(job)
+                    assert (row["state"], row["attempt"], row["worker"]) == ("succeeded", 2, "w2")
+            async with machine(here, "slow", hang=True):
+                row = await here.until(await here.submit())
+                assert row["state"] == "failed"
+                assert row["attempt"] == 2
+                assert "--job-timeout" in row["error"]
+
+    run(main)
+
+
+def test_a_finished_render_is_fetched_again_and_not_rendered_again(tmp_path: Path) -> None:
+    """Regression: one reset connection at /view was another render."""
+
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            here.comfy.settings["view_fails"] = 2
+            row = await here.until(await here.submit())
+            assert (row["state"], row["attempt"], len(here.comfy.prompts)) == ("succeeded", 1, 1)
+            here.comfy.settings["view_fails"] = 1000
+            row = await here.until(await here.submit())
+            assert (row["state"], row["attempt"], len(here.comfy.prompts)) == ("failed", 1, 2)
+            assert "rendered, but it could not be stored" in row["error"]
+
+    run(main)
+
+
+def test_a_safety_checker_that_raises_costs_no_second_render(tmp_path: Path) -> None:
+    async def main() -> None:
+        def broken(_: bytes) -> bool:
+            raise RuntimeError("no licence")
+
+        async with local(tmp_path, safety=SafetyCheckers([broken])) as here:
+            answer = await here.call(
+                "POST", "/api/v3/wavespeed-ai/wan-flf2v",
+                {"first_image": "Runcomfy_Example_1259_2.png", "last_image": "Runcomfy_Example_1259_1.png"},
+            )  # fmt: skip
+            row = await here.until(answer.json["data"]["id"])
+            assert (row["state"], row["attempt"], len(here.comfy.prompts)) == ("failed", 1, 1)
+            assert "no licence" in row["error"]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "state"),
+    [
+        ("torch.AcceleratorError", "CUDA error: an illegal memory access was encountered", "machine"),
+        ("RuntimeError", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", "machine"),
+        ("RuntimeError", "HIP error: unspecified launch failure", "machine"),
+        ("FileNotFoundError", "[Errno 2] No such file or directory: 'models/vae/x.safetensors'", "machine"),
+        ("safetensors_rust.SafetensorError", "Error while deserializing header: HeaderTooLarge", "machine"),
+        ("OSError", "[Errno 28] No space left on device", "machine"),
+        ("torch.OutOfMemoryError", "CUDA out of memory. Tried to allocate 20 GiB", "out of memory"),
+        ("ValueError", "length must be 4n + 1", "failed"),
+        ("RuntimeError", "The size of tensor a (3) must match the size of tensor b (4)", "failed"),
+    ],
+)
+def test_whose_fault_an_error_is(kind: str, text: str, state: str) -> None:
+    error = {"exception_type": kind, "exception_message": text, "node_id": "57"}
+    record = {"status": {"status_str": "error", "messages": [["execution_error", error]]}}
+    assert outcome_of(record, GRAPH).state == state
+
+
+@pytest.mark.slow
+def test_three_sick_workers_of_ten_cost_no_job_and_come_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        sick: dict[str, dict[str, Any]] = {"poor": {"models": False}, "cuda": {"cuda": True}, "gone": {}}
+        async with local(tmp_path, seconds=0.3) as here, AsyncExitStack() as stack:
+            machines = {
+                name: await stack.enter_async_context(machine(here, name, 0.3, **sick.get(name, {})))
+                for name in (*sick, *(f"w{number}" for number in range(2, 8)))
+            }
+            await machines["gone"].stop_comfy()
+            jobs = [await here.submit() for _ in range(150)]
+            states = Counter([(await here.until(job, timeout_s=120))["state"] for job in jobs])
+            taken = by_worker(here, jobs)
+            print(f"\n150 jobs: {dict(states)}, attempts by worker {dict(taken)}")
+            assert states["succeeded"] >= 149
+            assert all(taken[name] <= 3 for name in sick)
+            await machines["cuda"].until("quarantined")
+            await machines["gone"].until("unreachable")
+            machines["poor"].comfy.settings["models"] = True
+            machines["cuda"].comfy.settings["cuda"] = False
+            await machines["gone"].start_comfy()
+            for name in sick:
+                await machines[name].until("ready")
+            while not machines["poor"].agent.workflows:
+                await asyncio.sleep(0.1)
+            jobs = [await here.submit() for _ in range(60)]
+            for job in jobs:
+                await here.until(job, "succeeded", timeout_s=60)
+            taken = by_worker(here, jobs)
+            print(f"healed: attempts by worker {dict(taken)}")
+            assert all(taken[name] > 0 for name in sick)
+
+    run(main, 300)
