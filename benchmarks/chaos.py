@@ -1,4 +1,6 @@
-"""kill -9 of gateway, worker agent and ComfyUI at random while jobs run; then every accepted job is accounted for.
+"""kill -9 of gateway, worker agent and ComfyUI at random while jobs run, with orderly restarts (SIGTERM, and a second one a
+moment later) in between, and on Postgres a database that is read-only for eight seconds; then every accepted job is
+accounted for.
 
 ``python -m wan_flf2v.benchmarks.chaos --kills 200`` uses a fake ComfyUI over real HTTP; ``--real`` the real one with the
 tiny models. Prints a line for every kill and a summary; the exit status is 1 when a job was lost or has two results.
@@ -7,9 +9,9 @@ tiny models. Prints a line for every kill and a summary; the exit status is 1 wh
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
 import threading
@@ -19,10 +21,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from wan_flf2v.tests.gateway.local import BODY, FLF2V
+from wan_flf2v.tests.gateway.postgres import postgres
 from wan_flf2v.tests.gateway.processes import Serve, fake_command
 
-VICTIMS = ("gateway", "agent", "comfyui", "all")
+VICTIMS = ("gateway", "agent", "comfyui", "all", "restart", "read-only")
+ORDERLY = ("restart", "read-only")
+_READ_ONLY_S = 8
 
 
 @dataclass
@@ -68,51 +75,82 @@ class Report:
     attempts: Counter[int]
     recovery_s: list[float]
     faults: list[str]
+    outcomes: Counter[str] = field(default_factory=Counter)
 
 
-def chaos(data: Path, *, kills: int, seed: int, options: list[str], pause_s: float, gap: tuple[float, float]) -> Report:
-    """Kill at random, then wait for every job and check each."""
+def chaos(
+    data: Path,
+    *,
+    kills: int,
+    seed: int,
+    options: list[str],
+    pause_s: float,
+    gap: tuple[float, float],
+    database: str = "",
+    orderly: bool = False,
+) -> Report:
+    """Kill at random, then wait for every job and check each. ``orderly``: only what must never cost an attempt."""
     chance = random.Random(seed)
+    options = [*options, *(["--database", database] if database else [])]
     serve = Serve(data, ["--no-auth", "--max-queue", "5000", "--rate", "0", "--log-level", "WARNING", *options])
     serve.start(wait_s=180)
+    tables = _Tables(database or f"sqlite:///{data}/jobs.sqlite")
     clients = Clients(serve, pause_s)
     threads = [threading.Thread(target=clients.run, daemon=True) for _ in range(2)]
     for thread in threads:
         thread.start()
     done: Counter[str] = Counter()
     recovery: list[float] = []
+    weights = (0, 0, 0, 0, 3, 1) if orderly else (3, 3, 3, 1, 3, 1)
     while done.total() < kills:
         time.sleep(chance.uniform(*gap))
-        victim = chance.choices(VICTIMS, (3, 3, 3, 1))[0]
+        victim = chance.choices(VICTIMS, weights if database else (*weights[:-1], 0))[0]
         began = time.monotonic()
-        if not _kill(serve, victim):
+        if victim == "read-only":
+            tables.read_only(_READ_ONLY_S)
+        elif not _kill(serve, victim, chance.uniform(0, 2)):
             continue
         done[victim] += 1
-        if victim in ("gateway", "all"):
+        if victim in ("gateway", "all", "restart"):
             serve.start(wait_s=0)
             while serve.call("GET", "/playground.json")[0] != 200:
                 time.sleep(0.02)
-            recovery.append(time.monotonic() - began)
-        over = sum(_states(data).values()) - _states(data)["queued"] - _states(data)["running"]
-        print(f"kill {done.total():3}  {victim:8} accepted {len(clients.accepted):4}  ended {over:4}", flush=True)
+            if victim != "restart":
+                recovery.append(time.monotonic() - began)
+        states = tables.states()
+        over = states.total() - states["queued"] - states["running"]
+        print(f"kill {done.total():3}  {victim:9} accepted {len(clients.accepted):4}  ended {over:4}", flush=True)
     clients.stop.set()
     for thread in threads:
         thread.join(60)
     deadline = time.monotonic() + 600
-    while (open_ := _states(data)) and open_["queued"] + open_["running"] and time.monotonic() < deadline:
+    while (open_ := tables.states()) and open_["queued"] + open_["running"] and time.monotonic() < deadline:
         time.sleep(0.5)
-    faults = _faults(serve, clients)
+    faults = _faults(serve, clients, tables)
+    if orderly and (lost := [row for row in tables.rows("SELECT job FROM flf2v_attempts WHERE outcome LIKE 'lost%'")]):
+        faults.append(f"{len(lost)} attempts lost by orderly stops")
     serve.stop()
-    rows = _query(data, "SELECT attempt, count(*) FROM flf2v_jobs GROUP BY attempt")
+    rows = tables.rows("SELECT attempt, count(*) FROM flf2v_jobs GROUP BY attempt")
     attempts: Counter[int] = Counter({int(str(attempt)): int(str(number)) for attempt, number in rows})
-    return Report(done, len(clients.accepted), _states(data), attempts, recovery, faults)
+    ended = tables.rows("SELECT outcome, count(*) FROM flf2v_attempts GROUP BY outcome")
+    outcomes: Counter[str] = Counter({str(outcome): int(str(number)) for outcome, number in ended})
+    return Report(done, len(clients.accepted), tables.states(), attempts, recovery, faults, outcomes)
 
 
-def _kill(serve: Serve, victim: str) -> bool:
+def _kill(serve: Serve, victim: str, moment_s: float) -> bool:
     if victim == "agent":
         return serve.kill_agent()
     if victim == "comfyui":
         return serve.kill_comfy()
+    if victim == "restart":
+        if serve.process is None:
+            raise SystemExit("there is no gateway to restart")
+        serve.process.terminate()
+        time.sleep(moment_s)
+        if serve.process.poll() is None:
+            serve.process.terminate()
+        serve.process.wait(60)
+        return True
     if victim == "all":
         serve.kill_agent()
         serve.kill_comfy()
@@ -120,23 +158,39 @@ def _kill(serve: Serve, victim: str) -> bool:
     return True
 
 
-def _query(data: Path, text: str) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(data / "jobs.sqlite", timeout=30)
-    try:
-        return list(connection.execute(text))
-    finally:
-        connection.close()
+class _Tables:
+    """The gateway's tables, from outside."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_pre_ping=True)
+
+    def rows(self, text: str) -> list[tuple[object, ...]]:
+        """A query's rows."""
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(text))]
+
+    def states(self) -> Counter[str]:
+        """How many jobs there are in each state."""
+        rows = self.rows("SELECT state, count(*) FROM flf2v_jobs GROUP BY state")
+        return Counter({str(state): int(str(number)) for state, number in rows})
+
+    def read_only(self, seconds: float) -> None:
+        """Take no writes for a while, as a primary that became a standby: every session is cut off."""
+        for state in ("on", "off"):
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(sa.text("SET default_transaction_read_only = off"))
+                name = connection.execute(sa.text("SELECT current_database()")).scalar_one()
+                connection.execute(sa.text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {state}'))
+                others = "datname = current_database() AND pid <> pg_backend_pid()"
+                connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+            if state == "on":
+                time.sleep(seconds)
 
 
-def _states(data: Path) -> Counter[str]:
-    rows = _query(data, "SELECT state, count(*) FROM flf2v_jobs GROUP BY state")
-    return Counter({str(state): int(str(number)) for state, number in rows})
-
-
-def _faults(serve: Serve, clients: Clients) -> list[str]:
+def _faults(serve: Serve, clients: Clients, tables: _Tables) -> list[str]:
     """Everything that breaks a promise."""
     faults = []
-    known = {str(row[0]) for row in _query(serve.data, "SELECT id FROM flf2v_jobs")}
+    known = {str(row[0]) for row in tables.rows("SELECT id FROM flf2v_jobs")}
     for key, job in clients.accepted.items():
         if job not in known:
             faults.append(f"lost: {job} (key {key})")
@@ -144,9 +198,8 @@ def _faults(serve: Serve, clients: Clients) -> list[str]:
     unanswered = clients.asked - set(clients.accepted)
     if len(extra) > len(unanswered):
         faults.append(f"{len(extra)} jobs that nobody asked for")
-    for doubled, assets in _query(
-        serve.data, "SELECT job, count(*) FROM flf2v_assets WHERE job != '' GROUP BY job HAVING count(*) > 1"
-    ):
+    results = "SELECT job, count(*) FROM flf2v_assets WHERE kind = 'output' AND job != '' GROUP BY job"
+    for doubled, assets in tables.rows(f"{results} HAVING count(*) > 1"):
         faults.append(f"two results: {doubled} has {assets}")
     for job in clients.accepted.values():
         status, body = serve.call("GET", f"/v1/requests/{job}/result")
@@ -164,6 +217,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="a Postgres server of its own instead of SQLite")
+    parser.add_argument("--orderly", action="store_true", help="only restarts and a read-only database")
     parser.add_argument("--real", action="store_true", help="the real ComfyUI with tiny models")
     arguments = parser.parse_args()
     data = Path(tempfile.mkdtemp(prefix="flf2v-chaos-"))
@@ -172,9 +227,21 @@ def main() -> int:
     else:
         options, pause_s, gap = ["--comfyui-command", fake_command(0.3), "--poll", "0.1"], 1.2, (0.3, 4.0)
     began = time.monotonic()
-    report = chaos(data, kills=arguments.kills, seed=arguments.seed, options=options, pause_s=pause_s, gap=gap)
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(postgres()) if arguments.postgres else ""
+        report = chaos(
+            data,
+            kills=arguments.kills,
+            seed=arguments.seed,
+            options=options,
+            pause_s=pause_s,
+            gap=gap,
+            database=url,
+            orderly=arguments.orderly,
+        )
     print(f"\n{report.kills.total()} kills in {time.monotonic() - began:.0f} s: {dict(report.kills)}")
     print(f"accepted {report.accepted}, states {dict(report.states)}, attempts {dict(sorted(report.attempts.items()))}")
+    print(f"attempts ended: {dict(report.outcomes)}")
     if report.recovery_s:
         print(f"gateway answers again after: median {sorted(report.recovery_s)[len(report.recovery_s) // 2]:.2f} s, "
               f"worst {max(report.recovery_s):.2f} s")  # fmt: skip

@@ -30,7 +30,9 @@ def submit(serve: Serve) -> str:
 
 def until_running(store: JobStore, job: str, attempt: int = 1) -> None:
     deadline = time.monotonic() + 30
-    while (row := store.get(job)) is None or (row.state, row.attempt) != ("running", attempt) or row.stage == "Starting":
+    while (
+        (row := store.get(job)) is None or (row.state, row.attempt) != ("running", attempt) or row.stage == "Starting"
+    ):
         assert time.monotonic() < deadline, row
         time.sleep(0.05)
     time.sleep(0.5)
