@@ -1,4 +1,4 @@
-"""Draws the pictures of the help pages, the thumbnails and the icon: ``python -m wan_flf2v.tests.frontend.draw_pictures``.
+"""Draws the pictures of the help pages, the thumbnails, the icon and the banner: ``python -m wan_flf2v.tests.frontend.draw_pictures``.
 
 Each help picture shows the node in a small graph, in the real frontend.
 """
@@ -190,9 +190,25 @@ def icon() -> Image.Image:
     return picture.resize((400, 400), Image.Resampling.LANCZOS)
 
 
+def banner() -> Image.Image:
+    """The registry's banner: both frames and the schedule between them, 1260 x 540."""
+    picture = Image.new("RGB", (1260, 540), "#15171c")
+    draw = ImageDraw.Draw(picture)
+    for x, side in ((60, "first"), (880, "last")):
+        with Image.open(PICTURES / f"{side}.png") as image:
+            picture.paste(image.convert("RGB").resize((320, 320)), (x, 60))
+        draw.text((x, 396), f"{side} frame", fill="#b8bcc6", font=ImageFont.load_default(size=26))
+    curve(draw, (430, 150, 830, 330), width=8)
+    draw.text((430, 60), "Wan FLF2V", fill="#ffffff", font=ImageFont.load_default(size=64))
+    draw.text((430, 360), "Wan 2.1 and 2.2 in ComfyUI", fill="#ffb066", font=ImageFont.load_default(size=26))
+    draw.text((60, 460), "A video from two pictures and a prompt", fill="#ffffff", font=ImageFont.load_default(size=40))
+    return picture
+
+
 def main() -> None:
     """Draw every picture."""
     icon().save(ROOT / "icon.png", optimize=True)
+    banner().save(ROOT / "banner.jpg", quality=88)
     for name, (title, words) in THUMBNAILS.items():
         thumbnail(title, words).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
     MEDIA.mkdir(parents=True, exist_ok=True)
