@@ -1,4 +1,4 @@
-"""Draws the pictures of the help pages, the thumbnails, the icon and the banner: ``python -m wan_flf2v.tests.frontend.draw_pictures``.
+"""Draws help pictures, thumbnails, icon and banner: ``python -m wan_flf2v.tests.frontend.draw_pictures``.
 
 Each help picture shows the node in a small graph, in the real frontend.
 """
