@@ -99,8 +99,7 @@ def _in_use(bindings: Bindings, field: Field, graph: Mapping[str, Any]) -> bool:
 
 
 def _value(field: Field, graph: Mapping[str, Any]) -> Any:
-    target = next((target for target in field.bind if target.transform != "constant"), None)
-    value = None if target is None else _input(graph, target)
+    value = _input(graph, next(target for target in field.bind if target.transform != "constant"))
     if isinstance(value, float) and field.type == "integer" and value.is_integer():
         return int(value)
     return None if isinstance(value, list) else value

@@ -155,3 +155,30 @@ def test_a_node_that_was_taken_away_or_has_no_inputs_is_told() -> None:
 def test_a_shipped_graph_with_a_node_more_is_still_that_workflow(name: str) -> None:
     graph = graph_of(name) | {"900": {"class_type": "PreviewImage", "inputs": {}}}
     assert api_call({"graph": graph})["workflow"] == name
+
+
+def test_a_node_without_its_inputs_is_no_crash() -> None:
+    graph = graph_of("wan22_flf2v")
+    del graph["57"]["inputs"]
+    del graph["7"]  # a field's node as well, though no public one's
+    answer = api_call({"graph": graph})
+    assert "57_steps" not in answer["payload"]
+    notes = "\n".join(answer["notes"])
+    assert "node 7 (CLIPTextEncode) is not in this graph; the API runs it." in notes
+    assert "sampler_name of node 57 is None here" in notes
+
+
+def test_a_size_beside_a_preset_is_nothing_to_tell() -> None:
+    graph = graph_of("wan22_flf2v")
+    assert graph["71"]["inputs"]["preset"] != "custom"
+    graph["71"]["inputs"] |= {"width": 90, "height": 64}
+    answer = api_call({"graph": graph})
+    assert answer["notes"] == []
+    assert "71_width" not in answer["payload"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_has_one_input_that_holds_its_value(name: str) -> None:
+    bindings = Bindings.load(name)
+    for field in {**bindings.fields, **bindings.extra}.values():
+        assert len({target.transform for target in field.bind} - {"constant"}) == 1
