@@ -259,3 +259,38 @@ def test_half_a_change_is_no_change(tmp_path: Path) -> None:
             journal.claim("key", **PLACE, inputs={("no", "json"): 1})
         assert journal.newest() == []
         assert claim(journal).kind == "new"  # and no transaction is left open
+
+
+EVERY_CALL: dict[str, tuple[str, Any]] = {
+    "claim": ("written", lambda journal: claim(journal)),
+    "submitting": ("written", lambda journal: journal.submitting(1)),
+    "not_sent": ("written", lambda journal: journal.not_sent(1)),
+    "submitted": ("written", lambda journal: journal.submitted(1, Ticket("a", "m"))),
+    "seen": ("written", lambda journal: journal.seen(1, "running", None)),
+    "uncertain": ("written", lambda journal: journal.uncertain(1, "lost")),
+    "finish": ("written", lambda journal: journal.finish(1, "failed")),
+    "adopt": ("read", lambda journal: journal.adopt(Ticket("a", "m"), profile="a", base_url="b", service="c")),
+    "get": ("read", lambda journal: journal.get(1)),
+    "find": ("read", lambda journal: journal.find("a")),
+    "newest": ("read", lambda journal: journal.newest()),
+    "known_ids": ("read", lambda journal: journal.known_ids()),
+    "open_questions": ("read", lambda journal: journal.open_questions("a", "m")),
+    "prune": ("written", lambda journal: journal.prune()),
+}
+
+
+def test_no_call_of_the_journal_fails_without_saying_so(tmp_path: Path) -> None:
+    public = {name for name, value in vars(Journal).items() if callable(value) and not name.startswith("_")}
+    assert set(EVERY_CALL) == public
+    with Journal(tmp_path) as journal:
+        claim(journal)
+        with sqlite3.connect(tmp_path / FILE_NAME) as db:
+            db.execute("DROP TABLE jobs")
+        for name, (what, call) in EVERY_CALL.items():
+            with pytest.raises(
+                JournalError, match=rf"jobs\.sqlite3 cannot be {what} \(.*nothing is submitted"
+            ) as caught:
+                call(journal)
+            assert caught.value.__cause__ is None, name
+    with pytest.raises(RuntimeError, match="context manager"):
+        Journal(tmp_path).get(1)
