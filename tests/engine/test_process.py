@@ -157,6 +157,14 @@ def test_one_that_will_not_end_is_killed_after_the_grace(server, monkeypatch) ->
     server.stop()  # and once more is no error
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_one_that_ends_when_asked_is_not_killed(server: ComfyServer) -> None:
+    with server:
+        pass
+    assert server.process is not None
+    assert server.process.returncode == -signal.SIGTERM
+
+
 @pytest.mark.skipif(os.name == "nt", reason="a group of processes there is another thing")
 def test_a_ctrl_c_at_the_terminal_is_for_the_caller(server: ComfyServer) -> None:
     with server:
