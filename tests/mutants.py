@@ -31,13 +31,24 @@ TESTS = {
 }
 # Sentences are for people: their wording is nothing to test. Logging is neither.
 NOT_MUTATED = [r"""f?["'][^"'{]*[a-z,] [a-z][^"']*["']""", r"\b_?log\.\w+\("]
+# The editor's part has a tool of its own.
+STRYKER: dict[str, object] = {
+    "testRunner": "tap",
+    "tap": {"testFiles": ["tests/js/*.test.mjs"]},
+    "plugins": ["@stryker-mutator/tap-runner"],
+    "coverageAnalysis": "perTest",
+    "incremental": True,
+    "reporters": ["clear-text"],
+    "clearTextReporter": {"logTests": False},
+    "allowEmpty": True,
+}
 NOTICED = ("killed", "timeout", "segfault", "caught by type check")
 
 
 def main(arguments: list[str]) -> int:
     """Run mutmut on the chosen packages and print a table; 1 when a score is below ``--at-least``."""
     parser = argparse.ArgumentParser(prog="run.py mutants", description=__doc__)
-    parser.add_argument("packages", nargs="+", choices=sorted(TESTS))
+    parser.add_argument("packages", nargs="+", choices=[*TESTS, "js"])
     parser.add_argument("--modules", default="", help="only these modules of the package, such as split,shift")
     parser.add_argument("--processes", type=int, default=1, help="how many mutants at a time")
     parser.add_argument("--table", action="store_true", help="run nothing, print what is known")
@@ -46,6 +57,9 @@ def main(arguments: list[str]) -> int:
     lowest = 100.0
     for package in options.packages:
         folder = PLACE / package
+        if package == "js":
+            run_stryker(folder, options.modules, options.processes, options.at_least)
+            continue
         if not options.table:
             run(package, folder, options.modules, options.processes)
         lowest = min(lowest, show(package, folder))
@@ -62,6 +76,23 @@ def run(package: str, folder: Path, modules: str, processes: int) -> None:
     again = set(survivors) & set(statuses(folder))
     if again and not modules:
         mutmut(folder, processes, sorted(again))
+
+
+def run_stryker(folder: Path, modules: str, processes: int, at_least: float) -> None:
+    """Run Stryker on js/lib; it prints the survivors and a table, and knows what it found earlier."""
+    scripts = ROOT / "tests" / "js"
+    if not (scripts / "node_modules" / ".bin" / "stryker").exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=scripts, check=True)
+    for name in ("js", "tests/js"):
+        copied = shutil.ignore_patterns("node_modules", "*.webp", "*.png")
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True, ignore=copied)
+    if not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(scripts / "node_modules", target_is_directory=True)
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    mutated = [f"js/lib/{name}.mjs" for name in modules.split(",")] if modules else ["js/lib/*.mjs"]
+    chosen = {"mutate": mutated, "concurrency": processes, "thresholds": {"break": at_least or None}}
+    (folder / "stryker.config.json").write_text(json.dumps(STRYKER | chosen))
+    subprocess.run(["node_modules/.bin/stryker", "run"], cwd=folder, check=True)
 
 
 def copy_project(folder: Path) -> None:
