@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import test from "node:test";
-import { TABLES, said, t, useTable } from "../../js/lib/words.mjs";
+import { TABLES, said, speak, t, useTable } from "../../js/lib/words.mjs";
 
 const folder = new URL("../../js/", import.meta.url);
 const read = (name) => JSON.parse(readFileSync(new URL(`words/${name}.json`, folder), "utf8"));
@@ -54,5 +54,53 @@ test("every language has every text of the panels, with all its values", () => {
     for (const [english, text] of [...Object.entries(table.own), ...Object.entries(table.server)]) {
       assert.deepEqual(places(text), places(english), `${language}: ${english}`);
     }
+  }
+});
+
+test("only what stands for a sentence of the server's is looked up again, and values of several lines are whole", () => {
+  const server = { "it broke: {s}": "坏了：{s}", "node {} is {n} steps behind": "节点 {} 落后 {n} 步", "no (more) steps": "没有步数" };
+  useTable({ server });
+  assert.equal(said("it broke: no (more) steps"), "坏了：没有步数");
+  assert.equal(said("it broke: one\ntwo"), "坏了：one\ntwo");
+  assert.equal(said("node no (more) steps is 3 steps behind"), "节点 no (more) steps 落后 3 步", "a user's title");
+  assert.equal(said("node a is -0.5 steps behind"), "节点 a 落后 -0.5 步");
+  assert.equal(said("node a is three steps behind"), "node a is three steps behind", "{n} is a number");
+  assert.equal(said("no more steps"), "no more steps", "brackets are brackets");
+  assert.equal(said("no (more) steps left"), "no (more) steps left");
+  useTable({});
+});
+
+test("a language is asked for once, and an unknown one is English", async () => {
+  const asked = [];
+  const before = globalThis.fetch;
+  globalThis.fetch = async (url) => (asked.push(String(url)), { json: async () => zh });
+  try {
+    assert.equal(await speak("en"), false, "English is spoken from the start");
+    assert.equal(await speak("zh"), true);
+    assert.equal(t("{} high", 12), "高噪声 12 步");
+    assert.equal(await speak("zh"), false);
+    assert.equal(await speak("fr"), true);
+    assert.equal(t("{} high", 12), "12 high");
+    assert.equal(await speak("xx"), false);
+    assert.deepEqual(asked, [new URL("words/zh.json", folder).href]);
+  } finally {
+    globalThis.fetch = before;
+  }
+});
+
+test("a table that arrives after another language was chosen is not used", async () => {
+  const before = globalThis.fetch;
+  let arrive = () => {};
+  globalThis.fetch = async () => ({ json: () => new Promise((go) => (arrive = () => go(zh))) });
+  try {
+    const chinese = speak("zh");
+    await new Promise((go) => setImmediate(go));
+    await speak("en");
+    arrive();
+    await chinese;
+    assert.equal(t("{} high", 12), "12 high");
+  } finally {
+    globalThis.fetch = before;
+    useTable({});
   }
 });
