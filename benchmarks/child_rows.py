@@ -102,7 +102,15 @@ def _memory(engine: Engine, channels: int, size: Sequence[int], say: Callable[[s
             facts={"encoder_megabytes": encoder},
         ),
         Row("first conditioning: peak memory, the encoder's own included", "core", "MB", [ours], [core], note=label),
-        Row("memory kept after the first encode", "core", "MB", [kept["ours"]], [kept["core"]], 0.0, note=label),
+        Row(
+            "memory kept after the first encode, beyond the latent",
+            "core",
+            "MB",
+            [kept["ours"]],
+            [kept["core"]],
+            0.0,
+            note=label,
+        ),
     ]
 
 

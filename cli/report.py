@@ -27,6 +27,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--first", type=Path, help="the picture that it should start with")
     parser.add_argument("--last", type=Path, help="the picture that it should end with")
     parser.add_argument("--fit", choices=("crop", "stretch", "pad"), default="crop", help="how pictures were fitted")
+    parser.add_argument(
+        "--resize", choices=("bilinear", "area", "lanczos"), default="bilinear", help="how pictures were scaled"
+    )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="save the plot over the frames")
     parser.add_argument("--filmstrip", type=Path, metavar="PNG", help="save nine frames side by side")
@@ -40,8 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     frames = read_video(arguments.video)
     try:
-        first = _picture(arguments.first, "--first", frames, arguments.fit)
-        last = _picture(arguments.last, "--last", frames, arguments.fit)
+        first = _picture(arguments.first, "--first", frames, arguments)
+        last = _picture(arguments.last, "--last", frames, arguments)
         report = measure(frames, first, last)
     except FLF2VError as error:
         raise CliError(str(error)) from None
@@ -79,7 +82,9 @@ def read_video(path: Path) -> torch.Tensor:
     return torch.from_numpy(np.stack(frames)).float() / 255
 
 
-def _picture(path: Path | None, option: str, frames: torch.Tensor, fit: Any) -> torch.Tensor | None:
+def _picture(
+    path: Path | None, option: str, frames: torch.Tensor, arguments: argparse.Namespace
+) -> torch.Tensor | None:
     if path is None:
         return None
     import numpy as np
@@ -92,4 +97,4 @@ def _picture(path: Path | None, option: str, frames: torch.Tensor, fit: Any) -> 
     with Image.open(path) as image:
         pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).float() / 255
     height, width = frames.shape[1:3]
-    return fit_frames(pixels[None], width, height, fit)[0, :height, :width]
+    return fit_frames(pixels[None], width, height, arguments.fit, arguments.resize)[0, :height, :width]

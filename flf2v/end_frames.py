@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from .errors import FLF2VError
-from .report import check_frames
+from .report import check_frame
 
 
 def trim_end(frames: torch.Tensor, count: int) -> torch.Tensor:
@@ -17,21 +19,27 @@ def trim_end(frames: torch.Tensor, count: int) -> torch.Tensor:
     return frames[: len(frames) - count]
 
 
-def match_end_colour(frames: torch.Tensor, last: torch.Tensor, count: int) -> torch.Tensor:
+def match_end_colour(
+    frames: torch.Tensor, last: torch.Tensor, count: int, each: Callable[[int], None] = lambda number: None
+) -> torch.Tensor:
     """The frames with the colours of the last ``count`` moved towards those of the picture ``last``.
 
     Each channel's mean and deviation are matched (Reinhard et al. 2001, in RGB), by 1/count in the first of these frames
-    and wholly in the last, so that no new step appears. Raises FLF2VError when ``count`` exceeds the number of frames.
+    and wholly in the last, so that no new step appears. ``each`` is told the number of every frame that is matched;
+    beside the result no more than a few frames are held. Raises FLF2VError when ``count`` exceeds the number of frames.
     """
     if not 0 <= count <= len(frames):
         raise FLF2VError(f"match_colour must be between 0 and the number of frames, {len(frames)}; got {count}.")
     if count == 0:
         return frames
-    check_frames(frames, [last])
-    tail = frames[-count:]
-    part = (torch.arange(count, dtype=frames.dtype) + 1) / count
+    check_frame(frames[0], [last])
+    last = last.to(frames.device, frames.dtype)
     # the last frame's own correction for all: measured per frame it would undo real changes of light on the way
-    mean, deviation = tail[-1].mean((0, 1)), tail[-1].std((0, 1)).clamp(min=1e-4)
-    matched = (tail - mean) * (last.std((0, 1)) / deviation).clamp(0.5, 2) + last.mean((0, 1))
-    blended = tail + (matched - tail) * part[:, None, None, None]
-    return torch.cat([frames[:-count], blended.clamp(0, 1)])
+    mean, deviation = frames[-1].mean((0, 1)), frames[-1].std((0, 1)).clamp(min=1e-4)
+    scale, goal = (last.std((0, 1)) / deviation).clamp(0.5, 2), last.mean((0, 1))
+    matched = frames.clone()
+    for number, frame in enumerate(matched[-count:]):
+        each(number)
+        frame += ((frame - mean) * scale + goal - frame) * ((number + 1) / count)
+        frame.clamp_(0, 1)
+    return matched

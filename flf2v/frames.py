@@ -7,11 +7,13 @@ Layout: Wan 2.1 ``first_last_frame2video.py``; ComfyUI stores 1 - mask and inver
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import interpolate, pad
 
 from .errors import FLF2VError
-from .sizes import Fit, check_picture_size, place, render_size
+from .sizes import RESIZES, Fit, Resize, check_picture_size, place, render_size
 from .video_model import WAN
 
 TEMPORAL_STRIDE, MIN_LENGTH = WAN.stride, WAN.min_length
@@ -25,11 +27,12 @@ def latent_length(length: int) -> int:
     return (length - 1) // TEMPORAL_STRIDE + 1
 
 
-def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit) -> torch.Tensor:
+def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit, resize: Resize = "bilinear") -> torch.Tensor:
     """``[F, H, W, C]`` pictures as RGB in the render size of ``width`` x ``height``: ``[F, render H, render W, 3]``.
 
-    Scaled bilinearly into the asked size; ``pad`` leaves black bars. Where the asked size is no multiple of 16, the
-    last row and column are repeated to the right and below; the saved video is cropped back to the top left.
+    Scaled into the asked size; ``bilinear`` is ComfyUI's, without antialiasing. ``pad`` leaves black bars. Where the asked
+    size is no multiple of 16, the last row and column are repeated to the right and below; the saved video is cropped
+    back to the top left.
     """
     if frames.ndim != 4 or frames.shape[-1] < 3:
         raise FLF2VError(f"a picture must be [frames, height, width, 3 or more channels]; got {list(frames.shape)}.")
@@ -38,13 +41,26 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit) -> torch
     x, y, source_width, source_height = placement.source
     left, top, inner_width, inner_height = placement.target
     pixels = frames[:, y : y + source_height, x : x + source_width, :3].movedim(-1, 1)
-    pixels = interpolate(pixels, size=(inner_height, inner_width), mode="bilinear")
+    pixels = _scaled(pixels, inner_width, inner_height, resize)
     if (inner_width, inner_height) != (width, height):
         pixels = pad(pixels, (left, width - left - inner_width, top, height - top - inner_height))
     render_width, render_height = render_size(width, height)
     if (render_width, render_height) != (width, height):
         pixels = pad(pixels, (0, render_width - width, 0, render_height - height), mode="replicate")
     return pixels.movedim(1, -1)
+
+
+def _scaled(pixels: torch.Tensor, width: int, height: int, resize: Resize) -> torch.Tensor:
+    """``[F, C, H, W]`` pictures in another size."""
+    if resize not in RESIZES:
+        raise FLF2VError(f"resize must be one of {', '.join(RESIZES)}; got {resize!r}.")
+    if resize != "lanczos":
+        return interpolate(pixels, size=(height, width), mode=resize)
+    scaled = pixels.new_empty((*pixels.shape[:2], height, width))
+    for plane, target in zip(pixels.flatten(0, 1), scaled.flatten(0, 1), strict=True):
+        picture = Image.fromarray(plane.float().cpu().numpy())  # 32-bit values: nothing is rounded
+        target.copy_(torch.from_numpy(np.array(picture.resize((width, height), Image.Resampling.LANCZOS))))
+    return scaled.clamp_(0, 1)  # Lanczos overshoots at edges
 
 
 def build_mask(

@@ -7,7 +7,7 @@ brightness and colour are on the 0..1 scale, levels in dB.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -96,55 +96,98 @@ class Report:
 
 
 def measure(
-    frames: torch.Tensor,
+    frames: Iterable[torch.Tensor],
     first: torch.Tensor | None = None,
     last: torch.Tensor | None = None,
     ceilings: tuple[float | None, float | None] = (None, None),
+    each: Callable[[int], None] = lambda number: None,
 ) -> Report:
-    """Measure a video against its prepared pictures. Raises FLF2VError for shapes that do not go together."""
-    check_frames(frames, [picture for picture in (first, last) if picture is not None])
-    frames = frames.float()
-    luma = frames @ frames.new_tensor(LUMA)
-    means, colours = luma.mean((1, 2)), frames.mean((1, 2))
-    change = (frames[1:] - frames[:-1]).abs().mean((1, 2, 3))
-    usual = max(float(change.median()), SMALLEST_CHANGE)
-    steps = (means[1:] - means[:-1]).abs()
-    quarter = max(1, len(change) // 4)
-    at_ends = float(torch.cat([change[:quarter], change[-quarter:]]).median())
-    luma_drift = colour_drift = motion = None
-    if first is not None and last is not None:
-        first, last = first.float(), last.float()
-        along = torch.linspace(0, 1, len(frames))[:, None]
-        straight = first.mean((0, 1)) * (1 - along) + last.mean((0, 1)) * along
-        off = colours - straight
-        colour_drift = float(off.norm(dim=1).max())
-        luma_drift = float((off @ frames.new_tensor(LUMA)).abs().max())
-        motion = distance_from_cross_fade(frames, first, last)
-    return Report(
-        frames=len(frames),
-        first=None if first is None else _endpoint(frames[0], first, ceilings[0]),
-        last=None if last is None else _endpoint(frames[-1], last, ceilings[1]),
-        luma_drift=luma_drift,
-        colour_drift=colour_drift,
-        end_flash=float(steps[-LAST_FRAMES:].max()) / max(float(steps.median()), SMALLEST_CHANGE),
-        frozen=float((change < max(STILL * at_ends, SMALLEST_CHANGE)).float().mean()),
-        pace_variation=float(change.std(correction=0) / max(float(change.mean()), SMALLEST_CHANGE)),
-        motion=motion,
-        loop_seam=float((frames[-1] - frames[0]).abs().mean()) / usual,
-        luma=means.tolist(),
-        change=change.tolist(),
-        sharpness=_laplacian(luma).tolist(),
-    )
+    """Measure a video against its prepared pictures, frame by frame; ``each`` is told the number of every frame.
+
+    Frames and pictures may lie on any device. Raises FLF2VError for shapes that do not go together.
+    """
+    series = _Series(first, last)
+    for number, frame in enumerate(frames):
+        each(number)
+        series.add(frame)
+    return series.report(ceilings)
 
 
-def check_frames(frames: torch.Tensor, pictures: Sequence[torch.Tensor] = ()) -> None:
-    """Raise FLF2VError unless there are at least 3 RGB frames, and pictures of just their size."""
-    if frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 3:
-        raise FLF2VError(f"a video must be [3 or more frames, height, width, 3]; got {list(frames.shape)}.")
+class _Series:
+    """What is measured of each frame, on the CPU; of the frames only the first and the last one are held."""
+
+    def __init__(self, first: torch.Tensor | None, last: torch.Tensor | None) -> None:
+        self._first, self._last = (None if picture is None else picture.cpu().float() for picture in (first, last))
+        self._opening: torch.Tensor | None = None
+        self._latest: torch.Tensor | None = None
+        self._colours: list[torch.Tensor] = []
+        self._change: list[float] = []
+        self._sharpness: list[float] = []
+        self._off_fade: list[float] = []
+        self._fade: tuple[torch.Tensor, torch.Tensor] | None = None
+        if self._first is not None and self._last is not None:
+            check_frame(self._first, [self._last])
+            way = self._last - self._first
+            if float(way.square().mean()) >= SMALLEST_CHANGE**2:  # equal pictures have no cross-fade
+                self._fade = self._first, way
+
+    def add(self, frame: torch.Tensor) -> None:
+        """Measure the next frame."""
+        frame = frame.cpu().float()
+        if self._opening is None:
+            check_frame(frame, [picture for picture in (self._first, self._last) if picture is not None])
+            self._opening = frame
+        elif self._latest is not None:
+            self._change.append(float((frame - self._latest).abs().mean()))
+        self._colours.append(frame.mean((0, 1)))
+        self._sharpness.append(_sharpness(frame))
+        if self._fade is not None:
+            self._off_fade.append(distance_from_cross_fade(frame, *self._fade))
+        self._latest = frame
+
+    def report(self, ceilings: tuple[float | None, float | None]) -> Report:
+        """All figures. Raises FLF2VError for fewer than 3 frames."""
+        count = len(self._colours)
+        if count < 3 or self._opening is None or self._latest is None:
+            raise FLF2VError(f"a video must have 3 frames or more; got {count}.")
+        colours, change = torch.stack(self._colours), torch.tensor(self._change)
+        luma = colours @ torch.tensor(LUMA)
+        steps = luma.diff().abs()
+        usual = max(float(change.median()), SMALLEST_CHANGE)
+        quarter = max(1, len(change) // 4)
+        at_ends = float(torch.cat([change[:quarter], change[-quarter:]]).median())
+        luma_drift = colour_drift = None
+        if self._first is not None and self._last is not None:
+            along = torch.linspace(0, 1, count)[:, None]
+            off = colours - (self._first.mean((0, 1)) * (1 - along) + self._last.mean((0, 1)) * along)
+            colour_drift = float(off.norm(dim=1).max())
+            luma_drift = float((off @ torch.tensor(LUMA)).abs().max())
+        middle = self._off_fade[count // 3 : count - count // 3]
+        return Report(
+            frames=count,
+            first=None if self._first is None else _endpoint(self._opening, self._first, ceilings[0]),
+            last=None if self._last is None else _endpoint(self._latest, self._last, ceilings[1]),
+            luma_drift=luma_drift,
+            colour_drift=colour_drift,
+            end_flash=float(steps[-LAST_FRAMES:].max()) / max(float(steps.median()), SMALLEST_CHANGE),
+            frozen=float((change < max(STILL * at_ends, SMALLEST_CHANGE)).float().mean()),
+            pace_variation=float(change.std(correction=0) / max(float(change.mean()), SMALLEST_CHANGE)),
+            motion=float(torch.tensor(middle).median()) if middle else None,
+            loop_seam=float((self._latest - self._opening).abs().mean()) / usual,
+            luma=luma.tolist(),
+            change=self._change,
+            sharpness=self._sharpness,
+        )
+
+
+def check_frame(frame: torch.Tensor, pictures: Sequence[torch.Tensor] = ()) -> None:
+    """Raise FLF2VError unless this is an RGB frame, and the pictures have just its size."""
+    if frame.ndim != 3 or frame.shape[-1] != 3:
+        raise FLF2VError(f"a video's frame must be [height, width, 3]; got {list(frame.shape)}.")
     for picture in pictures:
-        if picture.shape != frames.shape[1:]:
+        if picture.shape != frame.shape:
             raise FLF2VError(
-                f"the pictures must have the frames' size {frames.shape[2]} x {frames.shape[1]}; "
+                f"the pictures must have the frames' size {frame.shape[1]} x {frame.shape[0]}; "
                 f"got {picture.shape[1]} x {picture.shape[0]}."
             )
 
@@ -170,20 +213,11 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((top / ((mean_x.square() + mean_y.square() + 0.01**2) * (var_x + var_y + 0.03**2))).mean())
 
 
-def distance_from_cross_fade(frames: torch.Tensor, first: torch.Tensor, last: torch.Tensor) -> float | None:
-    """Median over the middle third of a frame's RMS distance from its best cross-fade, over half that of the pictures.
-
-    None where the pictures are equal.
-    """
-    way = (last - first).flatten()
-    length = float(way.square().sum())
-    if length / way.numel() < SMALLEST_CHANGE**2:
-        return None
-    third = len(frames) // 3
-    offset = (frames[third : len(frames) - third] - first).flatten(1)
-    part = (offset @ way / length).clamp(0, 1)
-    rest = (offset - part[:, None] * way).square().mean(1).sqrt()
-    return float(rest.median() / (0.5 * math.sqrt(length / way.numel())))
+def distance_from_cross_fade(frame: torch.Tensor, first: torch.Tensor, way: torch.Tensor) -> float:
+    """A frame's RMS distance from the best cross-fade ``first + part * way``, over half the RMS of the whole way."""
+    offset, line = (frame - first).flatten(), way.flatten()
+    part = (offset @ line / line.square().sum()).clamp(0, 1)
+    return float((offset - part * line).square().mean().sqrt() / (0.5 * line.square().mean().sqrt()))
 
 
 def _endpoint(frame: torch.Tensor, picture: torch.Tensor, ceiling: float | None) -> Endpoint:
@@ -191,10 +225,11 @@ def _endpoint(frame: torch.Tensor, picture: torch.Tensor, ceiling: float | None)
     return Endpoint(psnr(frame, picture), ssim(frame, picture), mae, ceiling)
 
 
-def _laplacian(luma: torch.Tensor) -> torch.Tensor:
-    """Variance of each frame's Laplacian: larger is sharper."""
+def _sharpness(frame: torch.Tensor) -> float:
+    """Variance of the luma's Laplacian: larger is sharper."""
+    luma = frame @ frame.new_tensor(LUMA)
     kernel = luma.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
-    return conv2d(luma[:, None], kernel).var((1, 2, 3))
+    return float(conv2d(luma[None, None], kernel).var())
 
 
 def _level(value: float) -> str:

@@ -9,6 +9,8 @@ from .errors import FLF2VError
 
 Fit = Literal["crop", "stretch", "pad"]
 FITS: tuple[Fit, ...] = get_args(Fit)
+Resize = Literal["bilinear", "area", "lanczos"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
 CUSTOM = "custom"
 # RunComfy's ten strings, in RunComfy's order.
 PRESETS = (

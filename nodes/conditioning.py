@@ -6,12 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..flf2v.sizes import Fit
+from ..flf2v.sizes import Fit, Resize
 from .host.conditioning import join_clip_vision, see_picture, with_frames
 from .host.frames import EncodedFrames, empty_latent, encode_frames
 from .host.schema import FRAMES, schema
 from .host.types import ClipVision, ClipVisionOutput, Conditioning, Pictures, Vae
-from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, size_inputs
+from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, resize_input, size_inputs
 
 
 class WanFLF2VConditioning(io.ComfyNode):
@@ -39,6 +39,7 @@ class WanFLF2VConditioning(io.ComfyNode):
                     optional=True,
                     tooltip="CLIP vision for Wan 2.1 FLF2V, applied to each picture. Wan 2.2 needs none.",
                 ),
+                resize_input(),
             ],
             outputs=_conditioning_outputs(),
         )
@@ -61,8 +62,9 @@ class WanFLF2VConditioning(io.ComfyNode):
         start_image: Pictures | None = None,
         end_image: Pictures | None = None,
         clip_vision: ClipVision | None = None,
+        resize: Resize = "bilinear",
     ) -> io.NodeOutput:
-        frames = encode_frames(vae, width, height, length, fit, start_image, end_image)
+        frames = encode_frames(vae, width, height, length, fit, start_image, end_image, resize)
         first = see_picture(clip_vision, None if start_image is None else start_image[:1])
         last = see_picture(clip_vision, None if end_image is None else end_image[-1:])
         return _applied(positive, negative, frames, batch_size, first, last)
@@ -85,6 +87,7 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
                 fit_input(),
                 io.Image.Input("start_image", optional=True, tooltip=START_TOOLTIP),
                 io.Image.Input("end_image", optional=True, tooltip=END_TOOLTIP),
+                resize_input(),
             ],
             outputs=[FRAMES.Output("frames", display_name="frames", tooltip="For Wan FLF2V Apply Frames.")],
         )
@@ -103,8 +106,9 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
         fit: Fit,
         start_image: Pictures | None = None,
         end_image: Pictures | None = None,
+        resize: Resize = "bilinear",
     ) -> io.NodeOutput:
-        return io.NodeOutput(encode_frames(vae, width, height, length, fit, start_image, end_image))
+        return io.NodeOutput(encode_frames(vae, width, height, length, fit, start_image, end_image, resize))
 
 
 class WanFLF2VApplyFrames(io.ComfyNode):

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import MIN_LENGTH, check_length
-from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, check_size
+from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, RESIZES, check_size
 from ..flf2v.split import BY_BOUNDARY
 from .host.grids import SAMPLERS, SCHEDULERS
 
@@ -70,6 +70,18 @@ def fit_input() -> Any:
         default="crop",
         tooltip="How a picture of another aspect is brought to the size: crop cuts the middle out, stretch distorts it, "
         "pad adds black bars. The same for both pictures.",
+    )
+
+
+def resize_input() -> Any:
+    """resize, as every node shows it that fits pictures."""
+    return io.Combo.Input(
+        "resize",
+        options=list(RESIZES),
+        default="bilinear",
+        optional=True,
+        tooltip="How a picture is scaled: bilinear as ComfyUI's own node does it; lanczos, sharp, or area, softer, for "
+        "pictures much larger than the video, whose fine patterns would shimmer.",
     )
 
 

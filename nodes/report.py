@@ -15,9 +15,10 @@ from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import fit_frames
 from ..flf2v.report import measure, psnr
 from ..flf2v.report_picture import draw_filmstrip, draw_report
-from ..flf2v.sizes import MAX_SIZE, Fit
+from ..flf2v.sizes import MAX_SIZE, Fit, Resize
+from .host.progress import progress_bar
 from .host.schema import schema
-from .inputs import fit_input
+from .inputs import fit_input, resize_input
 
 
 class WanFLF2VReport(io.ComfyNode):
@@ -39,6 +40,7 @@ class WanFLF2VReport(io.ComfyNode):
                 io.Image.Input("start_image", optional=True, tooltip="The picture that the video should start with."),
                 io.Image.Input("end_image", optional=True, tooltip="The picture that the video should end with."),
                 io.Vae.Input("vae", optional=True, tooltip="The VAE, to know the best that the ends could be."),
+                resize_input(),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="The figures in words, with warnings."),
@@ -60,12 +62,13 @@ class WanFLF2VReport(io.ComfyNode):
         start_image: torch.Tensor | None = None,
         end_image: torch.Tensor | None = None,
         vae: Any = None,
+        resize: Resize = "bilinear",
     ) -> io.NodeOutput:
         frames = images[..., :3]
-        first = None if start_image is None else _prepared(start_image[:1], frames, fit)
-        last = None if end_image is None else _prepared(end_image[-1:], frames, fit)
+        first = None if start_image is None else _prepared(start_image[:1], frames, fit, resize)
+        last = None if end_image is None else _prepared(end_image[-1:], frames, fit, resize)
         ceilings = tuple(_ceiling(vae, picture) for picture in (first, last))
-        report = measure(frames, first, last, (ceilings[0], ceilings[1]))
+        report = measure(frames, first, last, (ceilings[0], ceilings[1]), progress_bar(len(frames)))
         text = report.text()
         return io.NodeOutput(
             text,
@@ -101,13 +104,20 @@ class WanFLF2VEndFrames(io.ComfyNode):
                 ),
                 fit_input(),
                 io.Image.Input("end_image", optional=True, tooltip="The given last frame; match_colour needs it."),
+                resize_input(),
             ],
             outputs=[io.Image.Output("out_images", display_name="images", tooltip="The repaired frames.")],
         )
 
     @classmethod
     def execute(
-        cls, images: torch.Tensor, trim: int, match_colour: int, fit: Fit, end_image: torch.Tensor | None = None
+        cls,
+        images: torch.Tensor,
+        trim: int,
+        match_colour: int,
+        fit: Fit,
+        end_image: torch.Tensor | None = None,
+        resize: Resize = "bilinear",
     ) -> io.NodeOutput:
         frames = images[..., :3]
         if match_colour:
@@ -115,14 +125,15 @@ class WanFLF2VEndFrames(io.ComfyNode):
                 raise FLF2VError(
                     "match_colour needs the given last frame. Connect end_image, or set match_colour to 0."
                 )
-            frames = match_end_colour(frames, _prepared(end_image[-1:], frames, fit), match_colour)
+            picture = _prepared(end_image[-1:], frames, fit, resize)
+            frames = match_end_colour(frames, picture, match_colour, progress_bar(match_colour))
         return io.NodeOutput(trim_end(frames, trim))
 
 
-def _prepared(picture: torch.Tensor, frames: torch.Tensor, fit: Fit) -> torch.Tensor:
+def _prepared(picture: torch.Tensor, frames: torch.Tensor, fit: Fit, resize: Resize) -> torch.Tensor:
     """A picture in the size of the frames, as the conditioning prepares it: [H, W, 3]."""
     height, width = frames.shape[1:3]
-    return fit_frames(picture, width, height, fit)[0, :height, :width]
+    return fit_frames(picture, width, height, fit, resize)[0, :height, :width]
 
 
 def _ceiling(vae: Any, picture: torch.Tensor | None) -> float | None:
@@ -132,7 +143,7 @@ def _ceiling(vae: Any, picture: torch.Tensor | None) -> float | None:
     height, width = (side // 16 * 16 for side in picture.shape[:2])
     part = picture[None, :height, :width]
     back = vae.decode(vae.encode(part))
-    return psnr(back.reshape(-1, height, width, back.shape[-1])[0].cpu(), part[0])
+    return psnr(back.reshape(-1, height, width, back.shape[-1])[0].cpu(), part[0].cpu())
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:

@@ -16,10 +16,10 @@ import torch
 
 from ...flf2v.clip import Clip
 from ...flf2v.skippable import SkippableBlock
+from .progress import progress_bar
 from .streaming import (
     CannotStreamError,
     check_once,
-    chunk_progress,
     layout_of,
     same,
     tiny_vae,
@@ -62,7 +62,7 @@ class _StreamedModel:
         code = (wan.WanVAE.encode, *(kind.forward for kind in KINDS))  # checked again when another pack replaces one
         if not encodes_in_chunks(code, layout_of(model), self._vae.device):
             raise CannotStreamError
-        show = chunk_progress(length)
+        show = progress_bar(length)
         latent = encode_in_chunks(model, self._clip, self._prepare, show)
         show(length)
         return latent

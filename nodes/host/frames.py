@@ -11,7 +11,7 @@ import torch
 from ...flf2v.clip import Clip
 from ...flf2v.errors import FLF2VError
 from ...flf2v.frames import SPATIAL_STRIDE, build_mask, check_length, fit_frames
-from ...flf2v.sizes import Fit, check_size, render_size
+from ...flf2v.sizes import Fit, Resize, check_size, render_size
 from .encode import encode_clip
 from .families import check_vae
 from .memo import Memo, digest
@@ -35,6 +35,7 @@ def encode_frames(
     fit: Fit,
     start: torch.Tensor | None,
     end: torch.Tensor | None,
+    resize: Resize = "bilinear",
 ) -> EncodedFrames:
     """Encode the given frames with grey between them. Raises FLF2VError for values that cannot work."""
     check_size(width, height)
@@ -42,8 +43,8 @@ def encode_frames(
     check_vae(vae)
     if start is None and end is None:
         raise FLF2VError("no picture is connected. Connect start_image, end_image or both.")
-    start = None if start is None else fit_frames(start, width, height, fit)
-    end = None if end is None else fit_frames(end, width, height, fit)
+    start = None if start is None else fit_frames(start, width, height, fit, resize)
+    end = None if end is None else fit_frames(end, width, height, fit, resize)
     render_width, render_height = render_size(width, height)
     mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end)
     clip = Clip(length, render_width, render_height, start, end)

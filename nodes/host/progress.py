@@ -1,4 +1,4 @@
-"""Text on a node while it runs."""
+"""A node's bar and text while it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import comfy.model_management
+import comfy.utils
+
 logger = logging.getLogger(__name__)
+
+
+def progress_bar(total: int) -> Callable[[int], None]:
+    """Shows on the node how much is done. Raises ComfyUI's InterruptProcessingException once the user has cancelled."""
+    bar = comfy.utils.ProgressBar(total)
+
+    def show(done: int) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+
+    return show
 
 
 def prompt_server() -> Any | None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import comfy.ldm.wan.vae as wan
 import comfy.model_management
-import comfy.utils
 import torch
 
 from .types import Vae
@@ -39,17 +38,6 @@ def with_model(vae: Vae, model: Any) -> Any:
     changed = copy.copy(vae)
     changed.first_stage_model = model
     return changed
-
-
-def chunk_progress(total: int) -> Callable[[int], None]:
-    """Shows how much is done; raises ComfyUI's InterruptProcessingException when the user has cancelled."""
-    bar = comfy.utils.ProgressBar(total)
-
-    def show(done: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return show
 
 
 def layout_of(model: Any) -> Layout:

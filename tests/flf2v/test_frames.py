@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.frames import build_mask, check_length, count_given, fit_frames, latent_length
+from wan_flf2v.flf2v.sizes import FITS, RESIZES, Fit, Resize
 
 LENGTHS = st.integers(1, 40).map(lambda n: 4 * n + 1)
 
@@ -130,3 +131,41 @@ def test_pad_puts_an_odd_rest_to_the_right_and_below() -> None:
     assert wide[0, :, 0, 0].tolist() == pytest.approx([0.0] * 2 + [1.0] * 43 + [0.0] * 3)
     tall = fit_frames(torch.ones(1, 100, 90, 3), 64, 48, "pad")  # 43.2: 43 columns, 10 before and 11 after
     assert tall[0, 0, :, 0].tolist() == pytest.approx([0.0] * 10 + [1.0] * 43 + [0.0] * 11)
+
+
+def stripes(period: int) -> torch.Tensor:
+    """A picture of 12 megapixels with upright stripes: half of each period white."""
+    line = (torch.arange(4000) % period < period / 2).float()
+    return line[None, None, :, None].expand(1, 3000, 4000, 3)
+
+
+@pytest.mark.parametrize(
+    ("resize", "least", "most"), [("bilinear", 0.3, 0.5), ("area", 0, 0.06), ("lanczos", 0, 0.004)]
+)
+@pytest.mark.parametrize("period", [2, 4])
+def test_stripes_too_fine_to_be_shown_stay_as_a_pattern_without_antialiasing_alone(
+    resize: Resize, least: float, most: float, period: int
+) -> None:
+    fitted = fit_frames(stripes(period), 480, 360, "crop", resize)
+    assert fitted.mean() == pytest.approx(0.5, abs=0.03)
+    assert least <= float(fitted.std()) <= most
+
+
+@pytest.mark.parametrize("resize", ["area", "lanczos"])
+def test_several_frames_are_scaled_like_single_ones(resize: Resize) -> None:
+    pictures = torch.rand(3, 90, 120, 4)
+    fitted = fit_frames(pictures, 64, 48, "crop", resize)
+    assert torch.equal(fitted, torch.cat([fit_frames(one[None], 64, 48, "crop", resize) for one in pictures]))
+    assert 0 <= float(fitted.min()) <= float(fitted.max()) <= 1
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("resize", RESIZES)
+def test_a_picture_of_the_videos_size_stays_as_it_is(fit: Fit, resize: Resize) -> None:
+    picture = torch.rand(1, 48, 64, 3)
+    assert torch.allclose(fit_frames(picture, 64, 48, fit, resize), picture, atol=1e-6)
+
+
+def test_an_unknown_resize_is_refused() -> None:
+    with pytest.raises(FLF2VError, match="bilinear, area, lanczos; got 'nearest'"):
+        fit_frames(torch.rand(1, 48, 64, 3), 32, 32, "crop", "nearest")  # type: ignore[arg-type]

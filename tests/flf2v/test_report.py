@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
+from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from wan_flf2v.flf2v.end_frames import match_end_colour, trim_end
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.report import Report, measure, psnr, ssim
 from wan_flf2v.flf2v.report_picture import draw_filmstrip, draw_report
+from wan_flf2v.tests.doubles.elsewhere import elsewhere, two_devices
 
 COUNT, SIDE = 17, 48
 
@@ -141,3 +147,89 @@ def test_colour_match_brings_the_last_frame_to_the_picture_and_leaves_the_others
 def test_trimming_everything_is_refused(count: int) -> None:
     with pytest.raises(FLF2VError, match="trim must be between 0 and 16"):
         trim_end(moving_square(), count)
+
+
+class PeakOfTensors(TorchDispatchMode):
+    """The most memory that the results of operations have taken at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._made: list[weakref.ref[torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {item.untyped_storage().data_ptr() for item in tree_leaves(args) if isinstance(item, torch.Tensor)}
+        made = [item for item in tree_leaves(result) if isinstance(item, torch.Tensor)]
+        self._made = [ref for ref in self._made if ref() is not None]
+        self._made += [weakref.ref(item) for item in made if item.untyped_storage().data_ptr() not in given]
+        storages = [item.untyped_storage() for ref in self._made if (item := ref()) is not None]
+        self.peak = max(self.peak, sum({one.data_ptr(): one.nbytes() for one in storages}.values()))
+        return result
+
+
+def test_a_video_is_measured_in_the_memory_of_a_few_frames() -> None:
+    frames = torch.rand(81, SIDE, SIDE, 3)
+    with PeakOfTensors() as memory:
+        measure(frames, frames[0], frames[-1])
+    assert memory.peak < 0.4 * frames.nbytes
+
+
+def test_colours_are_matched_in_the_memory_of_the_result_and_a_few_frames() -> None:
+    frames = torch.rand(81, SIDE, SIDE, 3)
+    with PeakOfTensors() as memory:
+        match_end_colour(frames, frames[0], 40)
+    assert frames.nbytes <= memory.peak < 1.1 * frames.nbytes
+
+
+def test_the_figures_are_those_of_the_whole_video_at_once() -> None:
+    frames = torch.rand(COUNT, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(3)).cumsum(0) / COUNT
+    first, last = frames[0] * 0.9, frames[-1] * 0.9
+    report = measure(iter(frames), first, last)
+    luma = frames @ torch.tensor([0.2126, 0.7152, 0.0722])
+    change = frames.diff(dim=0).abs().mean((1, 2, 3))
+    kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
+    assert report.luma == pytest.approx(luma.mean((1, 2)).tolist(), rel=1e-5)
+    assert report.change == pytest.approx(change.tolist(), rel=1e-5)
+    assert report.sharpness == pytest.approx(conv2d(luma[:, None], kernel).var((1, 2, 3)).tolist(), rel=1e-4)
+    way = (last - first).flatten()
+    offset = (frames[COUNT // 3 : COUNT - COUNT // 3] - first).flatten(1)
+    part = (offset @ way / way.square().sum()).clamp(0, 1)[:, None]
+    off = (offset - part * way).square().mean(1).sqrt().median() / (0.5 * way.square().mean().sqrt())
+    assert report.motion == pytest.approx(float(off), rel=1e-4)
+    assert report.loop_seam == pytest.approx(float((frames[-1] - frames[0]).abs().mean() / change.median()), rel=1e-5)
+
+
+def test_progress_is_told_of_every_frame_and_can_stop_it() -> None:
+    seen: list[int] = []
+    measure(moving_square(), each=seen.append)
+    assert seen == list(range(COUNT))
+
+    def stop(number: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        measure(moving_square(), each=stop)
+    with pytest.raises(InterruptedError):
+        match_end_colour(moving_square(), moving_square()[0], 4, stop)
+
+
+@pytest.mark.parametrize("video_elsewhere", [True, False])
+def test_video_and_pictures_on_different_devices_give_the_same(video_elsewhere: bool) -> None:
+    frames, wrong = moving_square(), moving_square() * 0.8
+    expected, repaired = report_of(frames), match_end_colour(wrong, frames[-1], 4)
+    place, place_picture = (elsewhere, torch.clone) if video_elsewhere else (torch.clone, elsewhere)
+    with two_devices():
+        with pytest.raises(RuntimeError, match="same device"):
+            elsewhere(frames) + frames
+        report = measure(place(frames), place_picture(frames[0]), place_picture(frames[-1]))
+        given = match_end_colour(place(wrong), place_picture(frames[-1]), 4).cpu()
+        strip = draw_filmstrip(place(frames))
+    assert report == expected
+    assert torch.equal(given, repaired)
+    assert strip.tobytes() == draw_filmstrip(frames).tobytes()
+
+
+def test_two_frames_are_no_video() -> None:
+    with pytest.raises(FLF2VError, match="3 frames or more; got 2"):
+        measure(moving_square()[:2])

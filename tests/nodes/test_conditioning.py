@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from wan_flf2v.flf2v.frames import fit_frames
+
 Call = Callable[..., tuple[Any, ...]]
 
 
@@ -141,6 +143,19 @@ def test_inputs_are_not_changed(call: Call, vae: Any, conditioning: Any) -> None
     assert torch.equal(before[2], last)
     assert torch.equal(before[0][0][0], conditioning[0][0])
     assert before[0][0][1] == conditioning[0][1]
+
+
+def test_bilinear_is_the_default_and_others_are_scaled_as_their_names_say(call: Call, vae: Any) -> None:
+    inputs = {"width": 48, "height": 32, "length": 5, "fit": "stretch", "end_image": frames(2, 300, 500)}
+
+    def latent(**more: Any) -> torch.Tensor:
+        (encoded,) = call("WanFLF2VEncodeFrames", vae=vae, **{**inputs, **more})
+        return encoded.latent  # type: ignore[no-any-return]
+
+    assert torch.equal(latent(), latent(resize="bilinear"))
+    scaled = fit_frames(inputs["end_image"], 48, 32, "stretch", "lanczos")  # type: ignore[arg-type]
+    assert torch.equal(latent(resize="lanczos"), latent(end_image=scaled))
+    assert not torch.equal(latent(resize="lanczos"), latent(resize="area"))
 
 
 @pytest.mark.parametrize(

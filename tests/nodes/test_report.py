@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.tests.doubles.elsewhere import elsewhere, two_devices
 
 Call = Callable[..., tuple[Any, ...]]
 
@@ -51,3 +52,29 @@ def test_end_frames_are_left_alone_by_default_and_repaired_when_asked(call: Call
 def test_colour_match_without_a_picture_says_what_to_connect(call: Call, frames: torch.Tensor) -> None:
     with pytest.raises(FLF2VError, match="Connect end_image"):
         call("WanFLF2VEndFrames", images=frames, trim=0, match_colour=2, fit="crop")
+
+
+def test_pictures_and_video_may_lie_on_different_devices(call: Call, frames: torch.Tensor) -> None:
+    picture = torch.rand(1, 64, 96, 3)
+    report = {"fit": "crop", "start_image": picture, "end_image": picture, "resize": "lanczos"}
+    repair = {"trim": 1, "match_colour": 2, "fit": "pad", "end_image": picture}
+    expected = call("WanFLF2VReport", images=frames, **report)
+    (repaired,) = call("WanFLF2VEndFrames", images=frames, **repair)
+    with two_devices():
+        found = call("WanFLF2VReport", images=elsewhere(frames), **report)
+        (given,) = call("WanFLF2VEndFrames", images=elsewhere(frames), **repair)
+        assert torch.equal(given.cpu(), repaired)
+    assert found[:2] == expected[:2]
+
+
+def test_a_cancel_stops_the_report_and_the_repair(call: Call, frames: torch.Tensor) -> None:
+    import comfy.model_management as management
+
+    runs = [
+        ("WanFLF2VReport", {"fit": "crop"}),
+        ("WanFLF2VEndFrames", {"trim": 0, "match_colour": 2, "fit": "crop", "end_image": frames[-1:]}),
+    ]
+    for node, inputs in runs:
+        management.interrupt_current_processing()
+        with pytest.raises(management.InterruptProcessingException):
+            call(node, images=frames, **inputs)
