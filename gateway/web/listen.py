@@ -21,7 +21,7 @@ async def listening(
     app: web.Application, host: str, port: int, *, header_s: float, stop_s: float
 ) -> AsyncIterator[None]:
     """Serve while the block runs; then requests may end for ``stop_s``. Raises OSError."""
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_IDLE_S, shutdown_timeout=stop_s)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_IDLE_S, shutdown_timeout=stop_s, lingering_time=2)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, backlog=1024).start()

@@ -20,10 +20,11 @@ CHECKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    limits = Limits(queued_jobs=100_000, submits_per_second=0, fetch_s=1)
-    with Background(tmp_path_factory.mktemp("openapi"), limits=limits, seconds=0.01) as found:
+@pytest.fixture(params=["sqlite", "postgres"])
+def here(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Local]:
+    limits = Limits(queued_jobs=100_000, submits_per_second=0, calls_per_second=0, fetch_s=1)
+    database = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    with Background(tmp_path / "data", limits=limits, seconds=0.01, database=database) as found:
         yield found
 
 
