@@ -261,8 +261,10 @@ def test_half_a_change_is_no_change(tmp_path: Path) -> None:
         assert claim(journal).kind == "new"  # and no transaction is left open
 
 
+ROWS: list[Any] = []
 EVERY_CALL: dict[str, tuple[str, Any]] = {
     "claim": ("written", lambda journal: claim(journal)),
+    "uploaded": ("written", lambda journal: journal.uploaded(ROWS[0], {"a": "https://a.example/a.png"})),
     "submitting": ("written", lambda journal: journal.submitting(1)),
     "not_sent": ("written", lambda journal: journal.not_sent(1)),
     "submitted": ("written", lambda journal: journal.submitted(1, Ticket("a", "m"))),
@@ -283,7 +285,7 @@ def test_no_call_of_the_journal_fails_without_saying_so(tmp_path: Path) -> None:
     public = {name for name, value in vars(Journal).items() if callable(value) and not name.startswith("_")}
     assert set(EVERY_CALL) == public
     with Journal(tmp_path) as journal:
-        claim(journal)
+        ROWS[:] = [claim(journal).row]
         with sqlite3.connect(tmp_path / FILE_NAME) as db:
             db.execute("DROP TABLE jobs")
         for name, (what, call) in EVERY_CALL.items():
