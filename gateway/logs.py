@@ -6,8 +6,10 @@ import json
 import logging
 import re
 import sys
+from contextvars import ContextVar
 from datetime import datetime, timezone
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 _PLAIN = frozenset(vars(logging.makeLogRecord({})))
 _SECRETS = re.compile(
     r"(?i)(bearer\s+)\S+|wf2v_[\w-]+|(data:image/[\w+]+;base64,)\S+|(signature=)[0-9a-f]+|://[^/\s@]*@"
@@ -29,6 +31,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name.removeprefix("wan_flf2v."),
             "message": record.getMessage(),
+            **({"request_id": REQUEST_ID.get()} if REQUEST_ID.get() else {}),
             **{name: value for name, value in vars(record).items() if name not in _PLAIN and name != "taskName"},
         }
         if record.exc_info:

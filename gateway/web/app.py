@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from ...providers.addresses import is_loopback, is_public
+from ..database import new_id
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized
 from ..facades import runcomfy, serverless, uploads, wavespeed
 from ..facades.operation import Call, Operation
 from ..keys import NOBODY, Key, KeyStore
+from ..logs import REQUEST_ID
 from ..metrics import Metrics
 from ..rates import Rate, SharedCounters
 from ..service import JobService
@@ -25,14 +28,16 @@ from ..shares import Shares
 from . import files, openapi, pages
 from .listen import SPOKE
 
-_PATH = web.RequestKey("path", str)
+_PATH, _KEY = web.RequestKey("path", str), web.RequestKey("key", str)
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
 _SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,100}")
 log = logging.getLogger(__name__)
+access = logging.getLogger("wan_flf2v.access")
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -146,6 +151,7 @@ def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
     async def endpoint(request: web.Request) -> web.StreamResponse:
         request[_PATH] = operation.path
         key = await gate.key(request, operation)
+        request[_KEY] = key.id
         length, largest = request.content_length, gate.settings.limits.body_bytes
         if length is not None and length > largest:
             raise TooLarge(f"The body must have at most {largest // 2**20} MiB.")
@@ -167,6 +173,9 @@ def _answer_errors(metrics: Metrics) -> Any:
     @web.middleware
     async def middleware(request: web.Request, handler: Next) -> web.StreamResponse:
         began = time.perf_counter()
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
+        REQUEST_ID.set(request_id)  # in every line that is logged for this request
         request.app[SPOKE].add(request.protocol)
         try:
             response = await handler(request)
@@ -179,9 +188,13 @@ def _answer_errors(metrics: Metrics) -> Any:
         except Exception:
             log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
             response = error_response(request.path, ApiError("This is a fault of the gateway; its log has more."))
-        path = request.get(_PATH, "other")
+        path, seconds = request.get(_PATH, "other"), time.perf_counter() - began
         metrics.requests.labels(path, response.status).inc()
-        metrics.seconds.labels(path).observe(time.perf_counter() - began)
+        metrics.seconds.labels(path).observe(seconds)
+        said = {"method": request.method, "path": path, "status": response.status, "ms": round(1000 * seconds, 1)}
+        access.info("request", extra={**said, "key": request.get(_KEY, "")})
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
         return response
 
     return middleware
