@@ -223,8 +223,8 @@ class Runner:
         """Leave nothing of a job in a ComfyUI that is ours: its pictures, its video, its graph with the prompt."""
         try:
             if await asyncio.to_thread(self.supervisor.clean, claim.job, self.staged):
-                await client.forget(claim.prompt_id)
-        except (EngineError, OSError) as error:
+                await _quietly(client.forget(claim.prompt_id))  # its history ends with its process
+        except OSError as error:
             log.warning("a job's files were not all deleted", extra={"job": claim.job, "problem": str(error)[:300]})
 
     async def stored(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import sqlalchemy.exc
+from filelock import FileLock, Timeout
 
 from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
@@ -29,7 +30,7 @@ from .agent import Agent
 from .attempt import Runner
 from .collect import Collector
 from .safety import SafetyCheckers
-from .supervisor import External, OneAgent, Owned, Supervisor, environment
+from .supervisor import External, Owned, Supervisor, environment
 
 _CONNECTIONS = 3
 _NOTE_S = 5  # for writing down that the stop is an orderly one
@@ -40,9 +41,13 @@ _LOCK_S = 30
 def run_worker(arguments: argparse.Namespace, settings: Settings) -> None:
     """Run a worker until the process is told to end. Raises EngineError."""
     home = settings.data / "workers" / arguments.name
-    lock = OneAgent(home)
-    if not lock.acquire(_LOCK_S):
-        raise GatewayError(f"Another worker named {arguments.name} runs on {home}. Give this one another --name.")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(home / "agent.lock")  # dies with the process
+    try:
+        lock.acquire(timeout=_LOCK_S, poll_interval=0.2)
+    except Timeout:
+        text = f"Another worker named {arguments.name} runs on {home}. Give this one another --name."
+        raise GatewayError(text) from None
     if arguments.follow_parent:
         _end_with_parent()
     supervisor = _supervisor(arguments, home)

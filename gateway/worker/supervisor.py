@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -189,34 +188,3 @@ class Owned:
 def environment() -> dict[str, str]:
     """What ComfyUI, and so every custom node in it, gets of our environment: no password, key or token."""
     return {name: value for name, value in os.environ.items() if _PASSED.match(name) and not _SECRET.search(name)}
-
-
-class OneAgent:
-    """Keeps two agents of one name from looking after the same ComfyUI: a lock that dies with the process."""
-
-    def __init__(self, home: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = (home / "agent.lock").open("a+b")
-
-    def acquire(self, timeout_s: float) -> bool:
-        """Whether the lock was got in this time."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                self._try()
-                return True
-            except OSError:
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.2)
-
-    def _try(self) -> None:
-        if os.name == "posix":
-            import fcntl
-
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
-            self._file.seek(0)
-            msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]

@@ -121,10 +121,14 @@ class Serve:
         except (OSError, ValueError):
             return None
 
+    def comfy_url(self) -> str:
+        """Where that ComfyUI answers."""
+        port = json.loads((self.data / "workers" / self.name / "comfyui.json").read_text())["port"]
+        return f"http://127.0.0.1:{port}"
+
     def set_fake(self, **settings: Any) -> None:
         """Change how the worker's fake ComfyUI behaves from now on."""
-        port = json.loads((self.data / "workers" / self.name / "comfyui.json").read_text())["port"]
-        assert self.call("POST", f"http://127.0.0.1:{port}/fake", settings)[0] == 200
+        assert self.call("POST", f"{self.comfy_url()}/fake", settings)[0] == 200
 
     def kill_comfy(self) -> bool:
         """kill -9 of ComfyUI."""

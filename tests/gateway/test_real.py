@@ -85,6 +85,30 @@ def test_the_official_wavespeed_sdk_uploads_runs_and_gets_a_playable_video(
     assert distance(video[-1], end) < 0.6 * distance(video[-1], begin)
 
 
+def test_a_finished_job_leaves_its_prompt_neither_in_its_video_nor_in_comfyui(
+    demo: Serve, pictures: tuple[Path, Path]
+) -> None:
+    """Regression: every MP4 carried the whole graph, and pictures, videos and prompts stayed in ComfyUI for ever."""
+    prompt = "a private prompt, to be found nowhere"
+    first, last = (f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in pictures)
+    body = {"first_image": first, "last_image": last, "prompt": prompt}
+    job = demo.call("POST", "/api/v3/wavespeed-ai/wan-flf2v", body)[1]["data"]["id"]
+    deadline = time.monotonic() + 240
+    while (data := demo.call("GET", f"/api/v3/predictions/{job}/result")[1]["data"])["status"] != "completed":
+        assert data["status"] != "failed", data
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    video = fetch(data["outputs"][0])
+    assert prompt.encode() not in video
+    with av.open(io.BytesIO(video)) as container:
+        assert "prompt" not in container.metadata
+    time.sleep(1)
+    home = demo.data / "workers" / demo.name / "comfyui"
+    assert not list((home / "output").glob(f"gateway/{job}*"))
+    assert not list((home / "input").glob("flf2v_*"))
+    assert prompt not in json.dumps(json.loads(fetch(f"{demo.comfy_url()}/history")))
+
+
 def test_runcomfys_own_curl_lines_with_the_host_changed(demo: Serve) -> None:
     def curl(*arguments: str) -> Any:
         done = subprocess.run(["curl", "--silent", *arguments], capture_output=True, check=True, timeout=60)

@@ -1,0 +1,61 @@
+"""A ComfyUI that the worker owns: what it inherits, and what is deleted there after a job."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from wan_flf2v.engine.locate import Engine
+from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.gateway.worker.supervisor import Owned
+
+SECRETS = {
+    "WAN_FLF2V_DATABASE": "postgresql://gateway:hunter2@db/gateway",
+    "RUNCOMFY_API_TOKEN": "hunter2",
+    "WAVESPEED_API_KEY": "hunter2",
+    "HF_TOKEN": "hunter2",
+    "COMFY_API_KEY": "hunter2",
+    "PGPASSWORD": "hunter2",
+    "AWS_SECRET_ACCESS_KEY": "hunter2",
+    "HTTPS_PROXY": "http://user:hunter2@proxy:3128",
+}
+
+
+def test_comfyui_inherits_what_it_needs_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: every custom node could read the database's password and the providers' keys."""
+    for name, value in {
+        **SECRETS,
+        "CUDA_VISIBLE_DEVICES": "3",
+        "PYTORCH_CUDA_ALLOC_CONF": "x",
+        "HF_HOME": "/hf",
+    }.items():
+        monkeypatch.setenv(name, value)
+    code = f"import json, os; open({str(tmp_path / 'out')!r}, 'w').write(json.dumps(dict(os.environ)))"
+    owned = Owned(tmp_path, command=[sys.executable, "-c", code])
+    assert owned.ensure()
+    for _ in range(100):
+        if (tmp_path / "out").exists() and (text := (tmp_path / "out").read_text()):
+            break
+        time.sleep(0.1)
+    owned.stop()
+    got = json.loads(text)
+    assert "hunter2" not in text
+    assert not set(SECRETS) & set(got)
+    assert got["CUDA_VISIBLE_DEVICES"] == "3"
+    assert {"PATH", "HOME", "PYTORCH_CUDA_ALLOC_CONF", "HF_HOME"} <= set(got)
+
+
+def test_of_a_jobs_files_none_is_left_and_of_other_jobs_all(tmp_path: Path) -> None:
+    home = tmp_path / "comfyui"
+    gone = ["input/flf2v_a.png", "output/gateway/job-1_1_00001_.mp4", "output/gateway/job-1_2_00001_.mp4", "temp/x.png"]
+    kept = ["input/flf2v_b.png", "input/mine.png", "output/gateway/job-2_1_00001_.mp4", "output/mine.mp4"]
+    for name in gone + kept:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(b"x")
+    owned = Owned(tmp_path, server=ComfyServer(Engine(tmp_path, tmp_path, False), home))
+    assert owned.clean("job-1", ["flf2v_a.png", "gone already.png"])
+    assert [name for name in gone + kept if (home / name).exists()] == kept
