@@ -16,6 +16,7 @@ from typing import Any
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
 from ..engine.setup import tiny_models
+from .cache_modes import cache_mode_rows
 from .child_rows import child_rows, diffusers_rows
 from .rows import Row, markdown
 from .server_rows import server_rows
@@ -49,6 +50,7 @@ def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]
 def _parts(engine: Engine, models: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
     with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
         yield asyncio.run(server_rows(server, rounds, say))
+    yield from cache_mode_rows(engine, models, say)
     yield diffusers_rows(engine, models, say)
     yield from child_rows(engine, rounds, say)
 
