@@ -18,8 +18,8 @@ from .rows import Row
 
 PICTURES = Path(__file__).parents[1] / "cli" / "pictures"
 SIZE = {"width": 64, "height": 48, "length": 9}
-COUNTED = ("UNETLoader", "CLIPLoader", "VAELoader", "CLIPTextEncode", "LoadImage", "WanFirstLastFrameToVideo")
-COUNTED += ("WanFLF2VConditioning",)
+ENCODES = ("WanFirstLastFrameToVideo", "WanFLF2VConditioning")
+COUNTED = (*ENCODES, "UNETLoader", "CLIPLoader", "VAELoader", "CLIPTextEncode", "LoadImage")
 BLOCKS = 400  # of an expert: 630 MB, which nothing else in the job comes near
 NO_CACHE = ("--cache-none",)
 NO_ROOM = ("--cache-ram", "100000")  # gigabytes of RAM to leave free
