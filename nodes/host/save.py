@@ -1,0 +1,203 @@
+"""From a latent, or from frames, to video files in ComfyUI's output folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+
+from ...flf2v.errors import FLF2VError
+from ...flf2v.names import expand_name
+from ...flf2v.sizes import check_size
+from . import unfinished
+from .decode import CannotStream, decode_streamed, decode_whole
+from .families import check_vae
+from .progress import show_on_node
+from .types import Latent, Pictures, Vae
+from .video_files import Names, VideoFiles
+from .writer import PICTURE, Contents, Encoding, Writer, open_writer
+
+STRIDE = 8  # pixels of a frame to one of the latent, each way
+CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be saved: ``width``, ``height`` 0 as decoded; ``frames_per_video`` 0 for all; the node's ``hidden``."""
+
+    filename_prefix: str
+    encoding: Encoding
+    frame_rate: float
+    width: int
+    height: int
+    frames_per_video: int
+    playback: str
+    audio: Any
+    hidden: Any
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The whole files (or folders of pictures), and the last frame of each, ``[n, H, W, 3]``."""
+
+    paths: list[Path]
+    subfolder: str
+    last_frames: torch.Tensor
+
+    @property
+    def playable(self) -> list[str]:
+        """What PyAV can open as a video."""
+        return [str(path / PICTURE) if path.is_dir() else str(path) for path in self.paths]
+
+    @property
+    def shown(self) -> list[tuple[str, str]]:
+        """The files as (name, folder below the output folder)."""
+        found = []
+        for path in self.paths:
+            inside = sorted(path.iterdir()) if path.is_dir() else []
+            found += [(file.name, os.path.join(self.subfolder, path.name)) for file in inside]
+            found += [] if path.is_dir() else [(path.name, self.subfolder)]
+        return found
+
+
+def save_images(images: Pictures, request: Request) -> Saved:
+    """Save frames as one video, or one for each ``frames_per_video``. Raises FLF2VError for what cannot be saved."""
+    count, height, width = images.shape[:3]
+    target = _Target(request, width, height, count)
+    with _clear_errors(target.names.folder), target.files(count) as files:
+        for frames in torch.split(images, CHUNK):
+            files.write(0, frames)
+    return target.saved(files)
+
+
+def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
+    """Decode and save each video of a latent, which stays on the disk until they are whole."""
+    check_vae(vae)
+    samples = latent["samples"]
+    if samples.ndim != 5 or samples.shape[1] != 16:
+        raise FLF2VError(
+            f"the latent has the shape {list(samples.shape)} and is no Wan video, which has [batch, 16, length, height, "
+            "width]. Connect the latent of Wan FLF2V Two-Stage Sampler."
+        )
+    videos, _, length, height, width = samples.shape
+    count = 4 * length - 3
+    target = _Target(request, width * STRIDE, height * STRIDE, count)
+    kept = target.keep(samples)
+    with _clear_errors(target.names.folder, kept):
+        try:
+            with target.files(videos * count) as files:
+                decode_streamed(vae, samples, files.write)
+        except CannotStream as reason:
+            show_on_node(f"Decoding: {reason}", request.hidden.unique_id)
+            with target.files(videos * count) as files:
+                for number, frames in enumerate(decode_whole(vae, samples, reason)):
+                    for some in torch.split(frames, CHUNK):
+                        files.write(number, some)
+        kept.unlink(missing_ok=True)
+    return target.saved(files)
+
+
+class _Target:
+    """Where a request's files go and how they are written. Raises FLF2VError for what does not fit the frames."""
+
+    def __init__(self, request: Request, width: int, height: int, count: int) -> None:
+        self._request = request
+        self._width, self._height = cropped_size(width, height, request)
+        self._frames_per_file = request.frames_per_video or count
+        if count % self._frames_per_file:
+            raise FLF2VError(
+                f"{count} frames cannot be split into videos of {self._frames_per_file} frames. "
+                "Set frames_per_video to the length of the conditioning node, or 0 for one video."
+            )
+        prefix = expand_name(request.filename_prefix, request.hidden.prompt or {}, datetime.now())
+        folder, name, number, self.subfolder, self._prefix = folder_paths.get_save_image_path(
+            prefix, folder_paths.get_output_directory(), self._width, self._height
+        )
+        suffix = "" if request.encoding.codec is None else f".{request.encoding.format}"
+        self.names = Names(Path(folder), name, number, suffix)
+
+    def keep(self, samples: torch.Tensor) -> Path:
+        """Write the latent beside the video to be."""
+        hidden = self._request.hidden
+        graph = unfinished.finish_graph(hidden.dynprompt, hidden.unique_id, {"filename_prefix": self._prefix})
+        with _clear_errors(self.names.folder):
+            return unfinished.keep(self.names.folder, self.names.name, samples, graph, _metadata(hidden))
+
+    def files(self, count: int) -> VideoFiles:
+        """The files of a new attempt; progress and interrupts at each chunk of the ``count`` frames."""
+        bar = ProgressBar(count)
+
+        def progress(frames: int) -> None:
+            throw_exception_if_processing_interrupted()
+            bar.update(frames)
+
+        codec = self._request.encoding.codec
+        return VideoFiles(
+            self.names,
+            self._open,
+            size=(self._width, self._height),
+            frames_per_file=self._frames_per_file,
+            bits=16 if codec is not None and codec.source == "rgb48le" else 8,
+            playback=self._request.playback,
+            progress=progress,
+        )
+
+    def saved(self, files: VideoFiles) -> Saved:
+        """What the attempt left."""
+        return Saved(files.saved, self.subfolder, files.last_frames)
+
+    def _open(self, path: Path) -> Writer:
+        rate = Fraction(self._request.frame_rate).limit_denominator(1001)
+        metadata = _metadata(self._request.hidden)
+        contents = Contents(rate, self._width, self._height, self._request.audio, metadata)
+        return open_writer(path, self._request.encoding, contents)
+
+
+def cropped_size(width: int, height: int, request: Request) -> tuple[int, int]:
+    """The (width, height) to crop frames of this size to. Raises FLF2VError when they are smaller, or no video's size."""
+    wanted = request.width or width, request.height or height
+    check_size(*wanted)
+    if wanted[0] > width or wanted[1] > height:
+        raise FLF2VError(
+            f"the frames are {width} x {height} pixels, too small for the asked {wanted[0]} x {wanted[1]}. "
+            "Give the save node and the conditioning node the same width and height, or 0 here."
+        )
+    return wanted
+
+
+@contextmanager
+def _clear_errors(folder: Path, kept: Path | None = None) -> Iterator[None]:
+    """Turn what the disk refuses into one message."""
+    try:
+        yield
+    except OSError as error:
+        still = (
+            "ComfyUI still has the latent: queue again."
+            if kept is None
+            else f"`wan-flf2v finish {kept}` does the rest."
+        )
+        raise FLF2VError(
+            f"nothing can be written to {folder} ({error.strerror or error}). Make room there. {still}"
+        ) from error
+
+
+def _metadata(hidden: Any) -> dict[str, Any]:
+    """Prompt and workflow for the file; nothing where ComfyUI runs with --disable-metadata.
+
+    A finished video carries those of the job that it was begun by.
+    """
+    if args.disable_metadata:
+        return {}
+    prompt = {} if hidden.prompt is None else {"prompt": hidden.prompt}
+    return prompt | dict(hidden.extra_pnginfo or {})

@@ -1,0 +1,173 @@
+"""Frames as they come, some at a time, into the files of one or several videos; a file gets its name when it is whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .writer import Pixels, Writer
+
+PLAYBACKS = ("once", "loop", "ping-pong")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Where the files go: ``<folder>/<name>_<number>_<suffix>``, counted from ``number``."""
+
+    folder: Path
+    name: str
+    number: int
+    suffix: str
+
+    def preliminary(self, index: int) -> Path:
+        """The path of a file that is not whole yet: hidden, and no video by its ending."""
+        return self.folder / f".{self.name}_{self.number:05}_{index}.partial"
+
+    def give(self, path: Path) -> Path:
+        """Give a whole file the next name that is free; returns it."""
+        number = self.number
+        while (final := self.folder / f"{self.name}_{number:05}_{self.suffix}").exists():
+            number += 1
+        os.replace(path, final)
+        return final
+
+
+class Playback:
+    """Passes frames to a writer in the order in which they are to be seen.
+
+    "loop" leaves the last frame out, for a video that ends on its first. "ping-pong" also goes back, the two ends once
+    each, by a nameless file of raw frames.
+    """
+
+    def __init__(self, writer: Writer, playback: str) -> None:
+        self._writer = writer
+        self._loops = playback == "loop"
+        raw = playback == "ping-pong"
+        self._raw = tempfile.TemporaryFile(dir=writer.path.parent) if raw else None  # noqa: SIM115 - closed at the end
+        self._last: Pixels | None = None
+        self._count = 0
+
+    def encode(self, pixels: Pixels) -> None:
+        """Write some frames."""
+        if self._raw is not None:
+            self._raw.write(pixels.tobytes())
+        if self._loops:
+            if self._last is not None:
+                self._writer.encode(self._last)
+            self._writer.encode(pixels[:-1])
+        else:
+            self._writer.encode(pixels)
+        self._last = pixels[-1:]
+        self._count += len(pixels)
+
+    def finish(self) -> Path:
+        """Write what comes after the last frame and make the file whole."""
+        if self._last is not None and self._loops and self._count == 1:
+            self._writer.encode(self._last)
+        if self._last is not None and self._raw is not None:
+            for number in range(self._count - 2, 0, -1):
+                self._raw.seek(number * self._last.nbytes)
+                raw = np.frombuffer(self._raw.read(self._last.nbytes), self._last.dtype)
+                self._writer.encode(raw.reshape(self._last.shape))
+            self._raw.close()
+        self._writer.finish()
+        return self._writer.path
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._raw is not None:
+            self._raw.close()
+        self._writer.discard()
+
+
+class VideoFiles:
+    """A context manager that takes frames and leaves ``saved`` files; none when it is left by an exception.
+
+    Frames of ``[n, H, W, 3]`` in [0, 1] become 8 or 16 bits a colour, and are encoded on a thread of their own while the
+    next ones are made.
+    """
+
+    def __init__(
+        self,
+        names: Names,
+        open_writer: Callable[[Path], Writer],
+        *,
+        size: tuple[int, int],
+        frames_per_file: int,
+        bits: int,
+        playback: str,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.saved: list[Path] = []
+        self._names = names
+        self._open_writer = open_writer
+        self._width, self._height = size
+        self._frames_per_file = frames_per_file
+        self._bits = bits
+        self._playback = playback
+        self._progress = progress
+        self._written: dict[int, int] = defaultdict(int)
+        self._files: dict[tuple[int, int], Playback] = {}  # by the video and the part of it
+        self._last_frames: dict[tuple[int, int], torch.Tensor] = {}
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> VideoFiles:
+        return self
+
+    def write(self, video: int, frames: torch.Tensor) -> None:
+        """Add the next frames of a video; of larger ones the top left."""
+        self._progress(len(frames))
+        frames = frames[:, : self._height, : self._width, :3]
+        pixels = to_pixels(frames, self._bits)
+        while len(pixels):
+            part, used = divmod(self._written[video], self._frames_per_file)
+            now = pixels[: self._frames_per_file - used]
+            pixels, frames_now, frames = pixels[len(now) :], frames[: len(now)], frames[len(now) :]
+            self._last_frames[video, part] = frames_now[-1:].float().cpu().clone()
+            self._written[video] += len(now)
+            if self._pending is not None:
+                self._pending.result()
+            self._pending = self._thread.submit(self._encode, (video, part), now)
+
+    def _encode(self, key: tuple[int, int], pixels: Pixels) -> None:
+        if key not in self._files:
+            writer = self._open_writer(self._names.preliminary(len(self._files)))
+            self._files[key] = Playback(writer, self._playback)
+        self._files[key].encode(pixels)
+
+    @property
+    def last_frames(self) -> torch.Tensor:
+        """The last frame of each file, ``[n, H, W, 3]``."""
+        return torch.cat([self._last_frames[key] for key in sorted(self._last_frames)])
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        whole = False
+        try:
+            if kind is None:
+                if self._pending is not None:
+                    self._pending.result()
+                paths = [self._files[key].finish() for key in sorted(self._files)]
+                self.saved = [self._names.give(path) for path in paths]
+                whole = True
+        finally:
+            if not whole:
+                for file in self._files.values():
+                    file.discard()
+
+
+def to_pixels(frames: torch.Tensor, bits: int) -> Pixels:
+    """Frames in [0, 1] as 8 or 16 bits a colour, rounded to the nearest."""
+    top = 2**bits - 1
+    whole = (frames.float() * top).round().clamp(0, top)
+    pixels: Pixels = whole.to(torch.uint8 if bits == 8 else torch.int32).cpu().numpy()
+    return pixels if bits == 8 else pixels.astype(np.uint16)
