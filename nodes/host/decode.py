@@ -7,7 +7,6 @@ its place. So it serves every way in which ComfyUI cuts a latent into chunks.
 
 from __future__ import annotations
 
-import copy
 import functools
 import logging
 from collections.abc import Callable
@@ -16,14 +15,16 @@ from typing import Any
 import comfy.ldm.wan.vae as wan
 import comfy.sd
 import torch
-from comfy.model_management import OOM_EXCEPTION, InterruptProcessingException
+
+from .streaming import check_once, layout_of, same, tiny_vae, with_model, with_parts
+from .types import Vae
 
 logger = logging.getLogger(__name__)
 Write = Callable[[int, torch.Tensor], None]
 TILE, OVERLAP = 32, 8  # in latent pixels, as VAE.decode chooses them when it runs out of memory
 
 
-class CannotStream(Exception):
+class DecodeWholeError(Exception):
     """The video has to be decoded with ``decode_whole``; what was handed on so far is no part of it."""
 
     def __init__(self, reason: str, *, no_memory: bool = False) -> None:
@@ -31,27 +32,25 @@ class CannotStream(Exception):
         self.no_memory = no_memory
 
 
-def decode_streamed(vae: Any, latent: torch.Tensor, write: Write) -> None:
+def decode_streamed(vae: Vae, latent: torch.Tensor, write: Write) -> None:
     """Hand the frames of ``[B, 16, T, h, w]`` to ``write``, some at a time: the video's number and ``[n, H, W, 3]``.
 
-    The frames lie where the VAE works; several videos may come side by side. Raises CannotStream when this VAE cannot
+    The frames lie where the VAE works; several videos may come side by side. Raises DecodeWholeError when this VAE cannot
     be decoded so, or memory runs out.
     """
     model = vae.first_stage_model
     if type(vae).decode is not comfy.sd.VAE.decode or type(model) is not wan.WanVAE or "decode" in vars(model):
-        raise CannotStream("the VAE is none of ComfyUI's Wan VAEs, or another pack has replaced its decode")
+        raise DecodeWholeError("the VAE is none of ComfyUI's Wan VAEs, or another pack has replaced its decode")
     kind = getattr(vae, "vae_output_dtype", lambda: torch.float32)()  # later versions can keep half precision
 
     def hand_on(first_video: int, chunk: torch.Tensor) -> None:
         for number, frames in enumerate(vae.process_output(chunk.to(kind)), first_video):
             write(number, frames.movedim(0, -1))
 
-    streamed = copy.copy(vae)
-    streamed.first_stage_model = _StreamedModel(model, vae.device, latent.shape, hand_on)
-    streamed.decode(latent)
+    with_model(vae, _StreamedModel(model, vae.device, latent.shape, hand_on)).decode(latent)
 
 
-def decode_whole(vae: Any, latent: torch.Tensor, reason: CannotStream) -> torch.Tensor:
+def decode_whole(vae: Vae, latent: torch.Tensor, reason: DecodeWholeError) -> torch.Tensor:
     """All frames ``[B, F, H, W, 3]`` at once; in tiles when memory had run out."""
     logger.warning("The video is not decoded chunk by chunk: %s.", reason)
     tiles = {"tile_x": TILE, "tile_y": TILE, "overlap": OVERLAP}
@@ -73,9 +72,10 @@ class _StreamedModel:
         """No frames, as they were handed on."""
         first_video, self._asked = self._asked, self._asked + latent.shape[0]
         if self._asked > self._shape[0] or latent.shape[1:] != self._shape[1:]:
-            raise CannotStream("the memory ran out, so it is decoded in tiles", no_memory=True)
-        if not _proved((wan.WanVAE.decode, wan.Decoder3d.forward), self._device):
-            raise CannotStream("this ComfyUI's Wan VAE does not give its frames chunk by chunk")
+            raise DecodeWholeError("the memory ran out, so it is decoded in tiles", no_memory=True)
+        code = wan.WanVAE.decode, wan.Decoder3d.forward  # checked again when another pack replaces one
+        if not _decodes_in_chunks(code, layout_of(self._model), self._device):
+            raise DecodeWholeError("this ComfyUI's Wan VAE does not give its frames chunk by chunk")
         try:
             tapped = _tapped(self._model, functools.partial(self._hand_on, first_video))
             rest: torch.Tensor = tapped.decode(latent, **options)
@@ -104,32 +104,16 @@ class _Tap(torch.nn.Module):
 
 
 def _tapped(model: Any, hand_on: Callable[[torch.Tensor], None]) -> Any:
-    tapped = copy.copy(model)
-    tapped._modules = {**model._modules, "decoder": _Tap(model.decoder, hand_on)}
-    return tapped
+    return with_parts(model, decoder=_Tap(model.decoder, hand_on))
 
 
-@functools.lru_cache(maxsize=8)
-def _proved(code: tuple[Any, ...], device: torch.device) -> bool:
-    """Whether a tiny VAE, run by this code, hands on what its own ``decode`` gives and nothing remains.
-
-    Bit for bit on the CPU; elsewhere as close as kernels that are chosen anew for each call can be.
-    """
-    try:
-        model = wan.WanVAE(8, 4, temperal_downsample=[False, True, True])
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.copy_(torch.randn(weight.shape, generator=generator) / max(weight[0].numel(), 1) ** 0.5)
-            model.to(device)
-            latent = torch.randn((1, 4, 4, 2, 2), generator=generator).to(device)
-            chunks: list[torch.Tensor] = []
-            rest = _tapped(model, chunks.append).decode(latent)
-            expected, given = model.decode(latent), torch.cat(chunks, 2)
-        tolerance = 0.0 if device.type == "cpu" else 0.01 * float(expected.abs().max())
-        return len(chunks) > 1 and rest.shape[2] == 0 and torch.allclose(given, expected, rtol=0.0, atol=tolerance)
-    except (InterruptProcessingException, OOM_EXCEPTION):
-        raise
-    except Exception:
-        logger.exception("This ComfyUI's Wan VAE cannot be decoded chunk by chunk; it is decoded whole.")
-        return False
+@check_once
+def _decodes_in_chunks(_code: Any, layout: Any, device: torch.device) -> bool:
+    """Whether a tiny VAE hands on what its own ``decode`` gives, in chunks, and nothing remains."""
+    generator = torch.Generator().manual_seed(0)
+    model = tiny_vae(layout, device, generator)
+    latent = torch.randn((1, 4, 4, 2, 2), generator=generator).to(device)
+    chunks: list[torch.Tensor] = []
+    with torch.no_grad():
+        rest = _tapped(model, chunks.append).decode(latent)
+        return len(chunks) > 1 and rest.shape[2] == 0 and same(torch.cat(chunks, 2), model.decode(latent))

@@ -21,7 +21,7 @@ from ...flf2v.errors import FLF2VError
 from ...flf2v.names import expand_name
 from ...flf2v.sizes import check_size
 from . import unfinished
-from .decode import CannotStream, decode_streamed, decode_whole
+from .decode import DecodeWholeError, decode_streamed, decode_whole
 from .families import check_vae
 from .progress import show_on_node
 from .types import Latent, Pictures, Vae
@@ -98,7 +98,7 @@ def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
         try:
             with target.files(videos * count) as files:
                 decode_streamed(vae, samples, files.write)
-        except CannotStream as reason:
+        except DecodeWholeError as reason:
             show_on_node(f"Decoding: {reason}", request.hidden.unique_id)
             with target.files(videos * count) as files:
                 for number, frames in enumerate(decode_whole(vae, samples, reason)):

@@ -101,7 +101,7 @@ def test_a_chunk_that_was_handed_on_is_not_held(vae: Any) -> None:
 def test_without_memory_it_is_decoded_in_tiles_and_says_so(vae: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import comfy.model_management as management
 
-    from wan_flf2v.nodes.host.decode import CannotStream, decode_streamed, decode_whole
+    from wan_flf2v.nodes.host.decode import DecodeWholeError, decode_streamed, decode_whole
 
     samples = latent(1, 3, 4, 4)
     real = vae.first_stage_model.decoder.forward
@@ -114,7 +114,7 @@ def test_without_memory_it_is_decoded_in_tiles_and_says_so(vae: Any, monkeypatch
         return real(x, *args, **options)
 
     monkeypatch.setattr(vae.first_stage_model.decoder, "forward", forward)
-    with pytest.raises(CannotStream, match="memory ran out") as raised:
+    with pytest.raises(DecodeWholeError, match="memory ran out") as raised:
         decode_streamed(vae, samples, lambda *_: None)
     assert raised.value.no_memory
     assert len(calls) == 2, "it was tried again whole"
@@ -128,7 +128,7 @@ def test_a_cancel_passes_and_the_next_decode_is_streamed(vae: Any) -> None:
 
     from wan_flf2v.nodes.host import decode
 
-    decode._proved.cache_clear()
+    decode._decodes_in_chunks.cache_clear()
     management.interrupt_current_processing(True)
     with pytest.raises(management.InterruptProcessingException):
         decode.decode_streamed(
@@ -143,7 +143,7 @@ def test_what_another_pack_replaced_is_decoded_whole(vae: Any, monkeypatch: pyte
     import comfy.ldm.wan.vae as wan
     import comfy.sd
 
-    from wan_flf2v.nodes.host.decode import CannotStream, decode_streamed, decode_whole
+    from wan_flf2v.nodes.host.decode import DecodeWholeError, decode_streamed, decode_whole
 
     samples = latent(1, 2, 3, 3)
     expected = vae.decode(samples)
@@ -157,7 +157,7 @@ def test_what_another_pack_replaced_is_decoded_whole(vae: Any, monkeypatch: pyte
         monkeypatch.setattr(wan.WanVAE, "decode", lambda self, z: real(self, z).mul(0.5))
         expected = vae.decode(samples)
     written: list[torch.Tensor] = []
-    with pytest.raises(CannotStream) as raised:
+    with pytest.raises(DecodeWholeError) as raised:
         decode_streamed(vae, samples, lambda _, frames: written.append(frames))
     assert not written
     assert torch.equal(decode_whole(vae, samples, raised.value), expected)
