@@ -131,7 +131,8 @@ def samplings(
 
     def ours() -> Any:
         first, last = nodes["WanFLF2VContinuousHigh"], nodes["WanFLF2VContinuousLow"]
-        run = first.execute(high, prompt, prompt, latent, 1, STEPS, 0, SWITCH, 1.0, "dpmpp_2m", "simple").result[0]
+        names = {"steps": STEPS, "start_at_step": 0, "switch_at_step": SWITCH, "scheduler": "simple"}
+        run = first.execute(high, prompt, prompt, latent, 1, 1.0, sampler_name="dpmpp_2m", **names).result[0]
         return last.execute(low, prompt, prompt, 1.0, run)
 
     figures: dict[str, Any] = {"core": [], "ours": []}

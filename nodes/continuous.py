@@ -67,24 +67,11 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
         **of_high: Any,
     ) -> io.NodeOutput:
         graph = GraphBuilder()
-        high = graph.node(
-            "WanFLF2VContinuousHigh",
-            id="part_high",
-            model=model_high,
-            positive=positive,
-            negative=negative,
-            cfg=cfg,
-            **of_high,
-        )
-        low = graph.node(
-            "WanFLF2VContinuousLow",
-            id="part_low",
-            model=model_low,
-            positive=positive_low or positive,
-            negative=negative_low or negative,
-            cfg=cfg_low,
-            paused=high.out(0),  # last: what the last input needs runs first
-        )
+        of_high |= {"model": model_high, "positive": positive, "negative": negative, "cfg": cfg}
+        high = graph.node("WanFLF2VContinuousHigh", id="part_high", **of_high)
+        of_low = {"model": model_low, "positive": positive_low or positive, "negative": negative_low or negative}
+        # paused last: what the last input needs runs first
+        low = graph.node("WanFLF2VContinuousLow", id="part_low", **of_low, cfg=cfg_low, paused=high.out(0))
         return io.NodeOutput(low.out(0), high.out(1), expand=graph.finalize())
 
 
@@ -123,15 +110,11 @@ class WanFLF2VContinuousHigh(io.ComfyNode):
         negative: Conditioning,
         latent_image: Latent,
         noise_seed: int,
-        steps: int,
-        start_at_step: int,
-        switch_at_step: int,
         cfg: float,
-        sampler_name: str,
-        scheduler: str,
+        **steps: Any,
     ) -> io.NodeOutput:
-        run = begin(model, steps, start_at_step, switch_at_step, sampler_name, scheduler)
-        paused = sample_high(model, (positive, negative), cfg, latent_image, noise_seed, run)
+        """``steps`` is what ``begin`` takes."""
+        paused = sample_high(model, (positive, negative), cfg, latent_image, noise_seed, begin(model, **steps))
         return io.NodeOutput(paused, paused.latent)
 
 

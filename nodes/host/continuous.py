@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import comfy.sample
 import comfy.samplers
@@ -23,6 +23,7 @@ from .families import Family, check_same_family, family_of
 from .grids import SAMPLERS
 from .types import Conditioning, Latent, Model
 
+Prompts: TypeAlias = tuple[Conditioning, Conditioning]
 # Samplers that remember earlier steps, draw no noise, and ask the model for nothing but x and sigma.
 MULTISTEP = (
     "uni_pc",
@@ -137,11 +138,13 @@ class PausedRun:
     latent: Latent
 
 
-def begin(model: Model, steps: int, start: int, switch: int, sampler_name: str, scheduler: str) -> ContinuousRun:
-    """The run of ``steps`` from ``start`` on. Raises FLF2VError for a sampler without history or steps out of order."""
+def begin(
+    model: Model, steps: int, start_at_step: int, switch_at_step: int, sampler_name: str, scheduler: str
+) -> ContinuousRun:
+    """The run from a step on. Raises FLF2VError for a sampler without history or steps out of order."""
     check_sampler(sampler_name)
     sigmas = comfy.samplers.KSampler(model, steps, "cpu", sampler_name, scheduler).sigmas
-    last = len(sigmas) - 1
+    start, switch, last = start_at_step, switch_at_step, len(sigmas) - 1
     if not start <= switch <= last or start == last:
         raise FLF2VError(
             f"switch_at_step must lie between start_at_step and the last step ({last}); got {start} and {switch}."
@@ -150,50 +153,36 @@ def begin(model: Model, steps: int, start: int, switch: int, sampler_name: str, 
 
 
 def sample_high(
-    model: Model,
-    prompts: tuple[Conditioning, Conditioning],
-    cfg: float,
-    latent_image: Latent,
-    seed: int,
-    run: ContinuousRun,
+    model: Model, prompts: Prompts, cfg: float, latent_image: Latent, seed: int, run: ContinuousRun
 ) -> PausedRun:
     """The high-noise model's part of the run, with its latent as ``KSamplerAdvanced`` gives it."""
-    family = family_of(model)
-    if run.switch:
-        latent_image = _sample(model, prompts, cfg, latent_image, seed, run, noise=True, first=True)
-    return PausedRun(run, family, seed, latent_image)
+    paused = PausedRun(run, family_of(model), seed, latent_image)
+    if not run.switch:
+        return paused
+    return replace(paused, latent=_sample(model, prompts, cfg, paused, first=True))
 
 
-def sample_low(model: Model, prompts: tuple[Conditioning, Conditioning], cfg: float, paused: PausedRun) -> Latent:
+def sample_low(model: Model, prompts: Prompts, cfg: float, paused: PausedRun) -> Latent:
     """The finished latent: the low-noise model's part of a run. Raises FLF2VError for a model of another family."""
     check_same_family(paused.family, family_of(model))
-    run = paused.run
-    if run.switch == run.steps:
+    if paused.run.switch == paused.run.steps:
         return paused.latent
-    return _sample(model, prompts, cfg, paused.latent, paused.seed, run, noise=not run.switch, first=False)
+    return _sample(model, prompts, cfg, paused, first=False)
 
 
-def _sample(
-    model: Model,
-    prompts: tuple[Conditioning, Conditioning],
-    cfg: float,
-    latent_image: Latent,
-    seed: int,
-    run: ContinuousRun,
-    *,
-    noise: bool,
-    first: bool,
-) -> Latent:
-    latent = comfy.sample.fix_empty_latent_channels(model, latent_image["samples"])
-    noises = comfy.sample.prepare_noise(latent, seed, latent_image.get("batch_index"))
+def _sample(model: Model, prompts: Prompts, cfg: float, paused: PausedRun, *, first: bool) -> Latent:
+    run, given = paused.run, paused.latent
+    latent = comfy.sample.fix_empty_latent_channels(model, given["samples"])
+    noise = comfy.sample.prepare_noise(latent, paused.seed, given.get("batch_index"))
+    if not first and run.switch:
+        noise = torch.zeros_like(noise)  # the high-noise part has added it
     part, sigmas = (run.high, run.sigmas_high) if first else (run.low, run.sigmas_low)
     try:
         samples = comfy.sample.sample_custom(
-            model, noises if noise else torch.zeros_like(noises), cfg, part, sigmas, *prompts, latent,
-            noise_mask=latent_image.get("noise_mask"), callback=run.report(model, 0 if first else run.switch),
-            disable_pbar=True, seed=seed,
+            model, noise, cfg, part, sigmas, *prompts, latent, noise_mask=given.get("noise_mask"), disable_pbar=True,
+            callback=run.report(model, 0 if first else run.switch), seed=paused.seed,
         )  # fmt: skip
     except BaseException:
         run.sampler.stop()
         raise
-    return {**latent_image, "samples": samples}
+    return {**given, "samples": samples}
