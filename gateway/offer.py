@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..providers.models import model
 from ..workflows import Bindings, FieldError, available_bindings
 from ..workflows.bindings import Value
 from .errors import Invalid, NotFound, Unavailable
@@ -14,10 +15,10 @@ from .settings import Limits
 from .workers import Worker
 
 WAVESPEED_MODEL = "wavespeed-ai/wan-flf2v"
+WAVESPEED_FIELDS = model("wavespeed", WAVESPEED_MODEL).fields
 WAVESPEED_FRAME_RATE = 16
 _STANDARD = ("wan21_flf2v", "wan22_flf2v")  # WaveSpeed's model is Wan 2.1
 _FAST = "wan22_flf2v_4step"
-SIZES = ("832*480", "480*832", "1280*720", "720*1280")
 # What the micro models were trained on: the longer side, and the rest of a job's values.
 DEMO_SIDE = 64
 DEMO_VALUES: dict[str, Value] = {"67_length": 17, "57_steps": 20, "57_cfg": 1, "54_shift": 8}
@@ -111,32 +112,47 @@ class Checker:
 
     def wavespeed(self, offer: Offer, fields: Mapping[str, Any]) -> tuple[Bindings, dict[str, Value]]:
         """The workflow and its values for WaveSpeed's fields. Raises Invalid or Unavailable."""
-        given = WaveSpeedFields(fields)
-        fast = given.boolean("enable_fast_mode", False)
+        given = self._listed(fields)
+        fast = bool(given["enable_fast_mode"])
         bindings = offer.wavespeed(fast)
-        width, height = (int(side) for side in given.choice("size", "832*480", SIZES).split("*"))
-        seed = given.integer("seed", -1, -1, 9_999_999_999)
+        width, height = (int(side) for side in str(given["size"]).split("*"))
+        seed = int(given["seed"])
         values: dict[str, object] = {
-            "6_text": given.text("prompt", "glass flower blossom"),
-            bindings.first_image: given.text("first_image", None),
-            bindings.last_image: given.text("last_image", None),
+            "6_text": given["prompt"],
+            bindings.first_image: given["first_image"],
+            bindings.last_image: given["last_image"],
             "71_width": width,
             "71_height": height,
-            "67_length": WAVESPEED_FRAME_RATE * given.integer("duration", 5, 5, 10) + 1,
+            "67_length": WAVESPEED_FRAME_RATE * int(given["duration"]) + 1,
             "73_frame_rate": WAVESPEED_FRAME_RATE,
             "57_noise_seed": secrets.randbelow(2**31) if seed == -1 else seed,
         }
-        steps, scale = (
-            given.integer("num_inference_steps", 30, 1, 40),
-            given.number("guidance_scale", 5.0, 1.01, 10.0),
-        )
         if not fast:  # the distilled LoRA has its own steps and works without guidance alone
-            values |= {"57_steps": steps, "57_cfg": scale}
-        if "negative_prompt" in fields:
-            values["7_text"] = given.text("negative_prompt", "")
-        checked = given.boolean("enable_safety_checker", True)
-        given.no_others()
-        return bindings, {**self._check(bindings, values, free=True), **({"safety_checker": True} if checked else {})}
+            values |= {"57_steps": given["num_inference_steps"], "57_cfg": given["guidance_scale"]}
+        if fields.get("negative_prompt") is not None:
+            values["7_text"] = given["negative_prompt"]
+        checked = self._check(bindings, values, free=True)
+        return bindings, {**checked, **({"safety_checker": True} if given["enable_safety_checker"] else {})}
+
+    def _listed(self, fields: Mapping[str, Any]) -> dict[str, Value]:
+        """Every field of WaveSpeed's model: the given ones checked, null as not given; the defaults for the rest."""
+        for name in fields:
+            if name not in WAVESPEED_FIELDS:
+                known = ", ".join(WAVESPEED_FIELDS)
+                raise Invalid(f"{str(name)[:60]} is not a field of this model. Fields: {known}.", field=str(name)[:60])
+        values: dict[str, Value] = {}
+        for name, listed in WAVESPEED_FIELDS.items():
+            value = fields.get(name)
+            try:
+                if value is not None:
+                    values[name] = listed.check(value)
+                elif listed.default is not None:
+                    values[name] = listed.default
+            except FieldError as error:
+                raise Invalid(str(error), field=name) from None
+            if listed.required and not values.get(name):
+                raise Invalid(f"{name} is required.", field=name)
+        return values
 
     def _check(self, bindings: Bindings, fields: Mapping[str, object], *, free: bool) -> dict[str, Value]:
         try:
@@ -182,61 +198,3 @@ def _small(values: dict[str, Value]) -> dict[str, Value]:
         "71_height": max(32, round(height * scale / 2) * 2),
         **DEMO_VALUES,
     }
-
-
-@dataclass
-class WaveSpeedFields:
-    """Reads WaveSpeed's named fields, one by one. All methods raise Invalid."""
-
-    fields: Mapping[str, Any]
-    seen: set[str] = field(default_factory=set)
-
-    def _get(self, name: str, default: object) -> Any:
-        self.seen.add(name)
-        if self.fields.get(name) is not None:
-            return self.fields[name]
-        if default is None:
-            raise Invalid(f"{name} is required.", field=name)
-        return default
-
-    def text(self, name: str, default: str | None) -> str:
-        """A text; required when the default is None."""
-        value = self._get(name, default)
-        if not isinstance(value, str) or (default is None and not value):
-            raise Invalid(f"{name} must be a text.", field=name)
-        return value
-
-    def choice(self, name: str, default: str, options: tuple[str, ...]) -> str:
-        """One of a few texts."""
-        value = self.text(name, default)
-        if value not in options:
-            raise Invalid(f"{name} must be one of {', '.join(options)}; got {value[:40]!r}.", field=name)
-        return value
-
-    def boolean(self, name: str, default: bool) -> bool:
-        """True or false."""
-        value = self._get(name, default)
-        if not isinstance(value, bool):
-            raise Invalid(f"{name} must be true or false.", field=name)
-        return value
-
-    def number(self, name: str, default: float, low: float, high: float) -> float:
-        """A number in a range."""
-        value = self._get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise Invalid(f"{name} must be a number between {low:g} and {high:g}.", field=name)
-        return float(value)
-
-    def integer(self, name: str, default: int, low: int, high: int) -> int:
-        """A whole number in a range."""
-        value = self.number(name, default, low, high)
-        if not value.is_integer():
-            raise Invalid(f"{name} must be a whole number between {low} and {high}.", field=name)
-        return int(value)
-
-    def no_others(self) -> None:
-        """Refuse fields that were not read."""
-        for name in self.fields:
-            if name not in self.seen:
-                fields = ", ".join(sorted(self.seen))
-                raise Invalid(f"{str(name)[:60]} is not a field of this model. Fields: {fields}.", field=str(name)[:60])

@@ -18,6 +18,7 @@ from .operation import (
     Operation,
     Schema,
     array,
+    fields_schema,
     obj,
 )
 from .requests import RESULT_STATES, Requests
@@ -47,14 +48,9 @@ MODEL = obj(
 
 
 def json_schema(bindings: Bindings) -> Schema:
-    """A workflow's input schema in words that JSON Schema knows: RunComfy writes ``float`` for a number."""
-    schema: dict[str, Any] = {**bindings.input_schema(), "additionalProperties": False}
-    schema["properties"] = {
-        name: {**field, "type": "number" if field["type"] == "float" else field["type"]}
-        for name, field in schema["properties"].items()
-    }
-    schema["example"] = {name: schema["properties"][name]["default"] for name in schema["required"]}
-    return schema
+    """The fields that a workflow takes, with an example."""
+    example = {name: field.default for name, field in bindings.fields.items() if field.required}
+    return fields_schema(bindings.fields, title="Input schema", example=example)
 
 
 def operations() -> list[Operation]:

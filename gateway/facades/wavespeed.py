@@ -10,7 +10,7 @@ from aiohttp import web
 
 from ..errors import Invalid
 from ..examples import EXAMPLES
-from ..offer import SIZES, WAVESPEED_MODEL, Checker
+from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Checker
 from ..records import Job
 from .operation import (
     BOOLEAN,
@@ -24,6 +24,7 @@ from .operation import (
     Operation,
     Schema,
     array,
+    fields_schema,
     iso,
     obj,
     one_of,
@@ -46,27 +47,10 @@ PREDICTION = obj(
     timings=obj(("inference",), inference=INTEGER),
     input={"type": "object"},
 )
-FIELDS: Schema = {
-    "type": "object",
-    "example": {"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
-    "required": ["first_image", "last_image"],
-    "additionalProperties": False,
-    "properties": {
-        "first_image": {"type": "string", "minLength": 1, "description": "URL, data URI or upload of the first frame."},
-        "last_image": {"type": "string", "minLength": 1, "description": "URL, data URI or upload of the last frame."},
-        "prompt": {"type": "string", "default": "glass flower blossom"},
-        "negative_prompt": {"type": "string"},
-        "duration": {"type": "integer", "minimum": 5, "maximum": 10, "default": 5},
-        "size": {"type": "string", "enum": list(SIZES), "default": SIZES[0]},
-        "num_inference_steps": {"type": "integer", "minimum": 1, "maximum": 40, "default": 30},
-        "guidance_scale": {"type": "number", "minimum": 1.01, "maximum": 10, "default": 5},
-        "seed": {"type": "integer", "minimum": -1, "maximum": 9999999999, "default": -1},
-        "enable_fast_mode": {"type": "boolean", "default": False},
-        "enable_safety_checker": {"type": "boolean", "default": True},
-    },
-}
-
-
+FIELDS = fields_schema(
+    WAVESPEED_FIELDS,
+    example={"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
+)
 LIST_BODY: Schema = {
     "type": "object",
     "properties": {
