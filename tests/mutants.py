@@ -50,6 +50,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="run.py mutants", description=__doc__)
     parser.add_argument("packages", nargs="+", choices=[*TESTS, "js"])
     parser.add_argument("--modules", default="", help="only these modules of the package, such as split,shift")
+    parser.add_argument("--tests", default="", help="only these test files: faster, and a lower bound of the score")
     parser.add_argument("--processes", type=int, default=1, help="how many mutants at a time")
     parser.add_argument("--table", action="store_true", help="run nothing, print what is known")
     parser.add_argument("--at-least", type=float, default=0, metavar="PERCENT", help="exit with 1 below this score")
@@ -61,15 +62,16 @@ def main(arguments: list[str]) -> int:
             run_stryker(folder, options.modules, options.processes, options.at_least)
             continue
         if not options.table:
-            run(package, folder, options.modules, options.processes)
+            tests = options.tests.split(",") if options.tests else TESTS[package]
+            run(package, folder, tests, options.modules, options.processes)
         lowest = min(lowest, show(package, folder))
     return 1 if lowest < options.at_least else 0
 
 
-def run(package: str, folder: Path, modules: str, processes: int) -> None:
+def run(package: str, folder: Path, tests: list[str], modules: str, processes: int) -> None:
     """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier."""
     copy_project(folder)
-    (folder / "pyproject.toml").write_text(configuration(package))
+    (folder / "pyproject.toml").write_text(configuration(package, tests))
     (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # tests may call other functions than before
     survivors = [name for name, status in statuses(folder).items() if status not in NOTICED]
     mutmut(folder, processes, [f"wan_flf2v.{package}.{module}.*" for module in modules.split(",") if module])
@@ -118,7 +120,7 @@ def copy_project(folder: Path) -> None:
         (mutated / ".engine").symlink_to(ROOT / ".engine", target_is_directory=True)
 
 
-def configuration(package: str) -> str:
+def configuration(package: str, tests: list[str]) -> str:
     """mutmut's settings for one package."""
     settings = {
         "source_paths": ["wan_flf2v"],
@@ -127,7 +129,7 @@ def configuration(package: str) -> str:
         "do_not_mutate_patterns": NOT_MUTATED,
         "mutate_only_covered_lines": True,
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "wan_flf2v.tests.mutants", "-m", "not slow"],
-        "pytest_add_cli_args_test_selection": [word.replace("tests/", "wan_flf2v/tests/") for word in TESTS[package]],
+        "pytest_add_cli_args_test_selection": [word.replace("tests/", "wan_flf2v/tests/") for word in tests],
         "timeout_multiplier": 8,  # of 15, which holds up a fault that never ends for half a minute
         "process_isolation": "forkserver",  # torch and event loops of earlier tests must not be in a mutant's process
         "use_git_change_detection": False,

@@ -154,3 +154,92 @@ test("the summary tells size, frames, seconds and latent frames", () => {
   const frames = { width: 720, height: 720, length: 81, seconds: 5.0625, frame_rate: 16, latent_frames: 21 };
   assert.equal(summary(frames), "720 × 720 · 81 frames = 5.06 s at 16 fps · 21 latent frames");
 });
+
+test("what is muted feeds nothing, and what is bypassed passes on the input of the output's own type", () => {
+  const loaders = { 1: { type: "CLIPLoader", outputs: [["CLIP", "CLIP"]] }, 2: { type: "UNETLoader", outputs: MODEL } };
+  const both = { inputs: { clip: [1, 0], model: [2, 0] }, types: { clip: "CLIP", model: "MODEL" }, outputs: MODEL };
+  const at = (extra) => {
+    const graph = graphOf({ ...loaders, 3: { type: "Lora", ...both, ...extra }, 4: { type: "End", inputs: { model: [3, 0] } } });
+    return source(byId(graph, 4), "model");
+  };
+  assert.equal(at({}).node.id, 3);
+  assert.equal(at({ mode: 4 }).node.id, 2);
+  assert.equal(at({ mode: 4, inputs: { clip: [1, 0] } }), undefined, "no input of that type");
+  assert.equal(at({ mode: 2 }), undefined);
+});
+
+test("the source inside a subgraph is found from outside, through as many borders as there are", () => {
+  const wrapped = (inner, id) => ({ type: `subgraph ${id}`, outputs: MODEL, subgraph: { ...inner, outputs: [{ name: "MODEL", linkIds: [99] }] } });
+  const innermost = graphOf({ 1: { type: "CLIPLoader", outputs: [["CLIP", "CLIP"]] }, 2: { type: "UNETLoader", outputs: [["a", "INT"], ["b", "MODEL"]] } });
+  innermost.links.set(99, { id: 99, origin_id: 2, origin_slot: 1, target_id: -20, target_slot: 0 });
+  const middle = graphOf({ 5: wrapped(innermost, "innermost") });
+  middle.links.set(99, { id: 99, origin_id: 5, origin_slot: 0, target_id: -20, target_slot: 0 });
+  const graph = graphOf({ 7: wrapped(middle, "middle"), 8: { type: "End", inputs: { model: [7, 0] } } });
+  const found = source(byId(graph, 8), "model");
+  assert.deepEqual([found.node.type, found.slot], ["UNETLoader", 1]);
+  byId(graph, 7).subgraph.outputs = [];
+  assert.equal(source(byId(graph, 8), "model"), undefined);
+});
+
+test("a subgraph's node is found among others and at any depth, and its widget by name", () => {
+  const widgets = { other: 1, steps: 9 };
+  const root = graphOf({ 1: { type: "plain" }, 2: { type: "a" }, 3: { type: "b" } });
+  const [inner, unrelated, deep] = [0, 1, 2].map(() => graphOf({ 4: { type: "Sampler", inputs: { steps: [-10, 0] } } }, { rootGraph: root }));
+  byId(root, 2).subgraph = unrelated;
+  byId(root, 3).subgraph = inner;
+  inner._nodes.push({ id: 9, type: "c", graph: inner, subgraph: deep, inputs: [{ name: "shown", widget: { name: "steps" }, link: null }],
+    widgets: Object.entries(widgets).map(([name, value]) => ({ name, value })) });
+  assert.equal(containerOf(root, inner).id, 3);
+  assert.equal(containerOf(root, deep).id, 9);
+  assert.equal(containerOf(root, root), undefined);
+  assert.equal(valueOf(byId(deep, 4), "steps"), 9);
+  assert.equal(valueOf(byId(unrelated, 4), "steps"), undefined, "its node has no such input");
+});
+
+test("newer editors answer by methods of their own, older ones by links, as a map or an object", () => {
+  const link = { id: 5, origin_id: 1, origin_slot: 0, target_id: 2, target_slot: 0 };
+  const make = (links) => {
+    const graph = { _nodes: [{ id: 1, type: "From", outputs: [{ name: "x", links: [5] }] }, { id: 2, type: "To", inputs: [{ name: "x", link: 5 }] }], links };
+    for (const node of graph._nodes) node.graph = graph;
+    return graph;
+  };
+  for (const links of [new Map([[5, link]]), { 5: link }]) {
+    const graph = make(links);
+    assert.equal(source(byId(graph, 2), "x").node.id, 1);
+    assert.deepEqual(downstream(byId(graph, 1), 0).map((node) => node.id), [2]);
+  }
+  const newer = make(undefined);
+  byId(newer, 2).getInputLink = (slot) => (slot === 0 ? link : null);
+  byId(newer, 1).getOutputNodes = (slot) => (slot === 0 ? [byId(newer, 2)] : null);
+  newer.getNodeById = (id) => byId(newer, Number(id)) ?? null;
+  assert.equal(source(byId(newer, 2), "x").node.id, 1);
+  assert.deepEqual(downstream(byId(newer, 1), 0).map((node) => node.id), [2]);
+  byId(newer, 2).getInputLink = () => null;
+  byId(newer, 1).getOutputNodes = () => null;
+  assert.equal(source(byId(newer, 2), "x"), undefined);
+  assert.deepEqual(downstream(byId(newer, 1), 0), []);
+  assert.equal(source({ id: 3, type: "bare" }, "x"), undefined);
+});
+
+test("constants are read by name or as the only widget, and other nodes' values are not guessed", () => {
+  const value = (node) => valueOf(byId(graphOf({ 1: { outputs: [["INT", "INT"]], ...node }, 2: { type: "To", widgets: { n: 3 }, inputs: { n: [1, 0] } } }), 2), "n");
+  assert.equal(value({ type: "PrimitiveInt", widgets: { other: 1, value: 7 } }), 7);
+  assert.equal(value({ type: "PrimitiveNode", widgets: { n: 8 } }), 8);
+  assert.equal(value({ type: "INTConstant", widgets: { value: 0 } }), 0);
+  assert.equal(value({ type: "Calculator", widgets: { value: 9 } }), undefined);
+  assert.equal(value({ type: "PrimitiveInt", widgets: {} }), undefined);
+  assert.equal(valueOf(byId(graphOf({ 2: { type: "To", widgets: { n: 3 }, inputs: { n: null } } }), 2), "n"), 3);
+});
+
+test("downstream is what one output feeds, nearest first and once, the inside of a subgraph too", () => {
+  const graph = graphOf({
+    1: { type: "Loader", outputs: [["a", "MODEL"], ["b", "MODEL"]] },
+    2: { type: "First", inputs: { x: [1, 0] }, outputs: MODEL },
+    3: { type: "Second", inputs: { x: [2, 0], y: [1, 0] }, outputs: MODEL },
+    4: { type: "Other", inputs: { x: [1, 1] }, outputs: MODEL },
+    5: { type: "a-subgraph", inputs: { x: [3, 0] }, outputs: MODEL },
+  });
+  byId(graph, 5).subgraph = graphOf({ 6: { type: "Inside" } });
+  assert.deepEqual(downstream(byId(graph, 1), 0).map((node) => node.id), [2, 3, 5, 6]);
+  assert.deepEqual(downstream(byId(graph, 1), 1).map((node) => node.id), [4]);
+});

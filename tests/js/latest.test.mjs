@@ -6,7 +6,7 @@ import { Poller } from "../../js/lib/poller.mjs";
 import { Watcher } from "../../js/lib/watch.mjs";
 import { scale, ticks } from "../../js/lib/plot.mjs";
 import { age, elapsed, isLive, standing } from "../../js/lib/remote.mjs";
-import { remarks, textOf } from "../../js/lib/api_call.mjs";
+import { FORMS, remarks, textOf } from "../../js/lib/api_call.mjs";
 
 const turn = () => new Promise((go) => setImmediate(go));
 
@@ -177,4 +177,13 @@ test("every form of the API call has its text, and the notes come along", () => 
   assert.deepEqual(JSON.parse(textOf(call, "payload")), { a: 1 });
   assert.deepEqual(["curl", "python", "cli"].map((form) => textOf(call, form)), ["curl …", "import os", "wan-flf2v …"]);
   assert.match(remarks(call), /careful/);
+});
+
+test("every form that is offered copies a text of its own, and the remarks stand line by line", () => {
+  const call = { payload: { a: 1 }, curl: "1", python: "2", cli: "3", notes: ["one.", "two."] };
+  const texts = FORMS.map(({ id }) => textOf(call, id));
+  assert.deepEqual(texts, ['{\n  "a": 1\n}\n', "1", "2", "3"]);
+  assert.deepEqual(FORMS.map(({ label }) => label), ["Payload (JSON)", "curl", "Python", "Command line"]);
+  assert.deepEqual(remarks(call).split("\n").slice(0, 2), ["one.", "two."]);
+  assert.match(remarks(call).split("\n")[2], /^Pictures are names in ComfyUI's input folder/);
 });

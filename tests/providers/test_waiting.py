@@ -137,7 +137,7 @@ def test_the_info_tells_what_is_known_and_nothing_else(tmp_path: Path) -> None:
         "notes": ["one"],
         "response": {"said": "雨"},
     }
-    assert "雨" in whole.info()
+    assert '\n    "said": "雨"' in whole.info()
     assert json.loads(Outcome(row, "X", status, video=tmp_path).info())["state"] == "completed"
     written = dataclasses.replace(row, response={"said": "earlier"})
     assert json.loads(Outcome(written, "X").info())["response"] == {"said": "earlier"}
