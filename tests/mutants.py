@@ -87,14 +87,16 @@ def run_stryker(folder: Path, modules: str, processes: int, at_least: float) -> 
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=scripts, check=True)
     for name in ("js", "tests/js"):
         copied = shutil.ignore_patterns("node_modules", "*.webp", "*.png")
-        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True, ignore=copied)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        shutil.copytree(ROOT / name, folder / name, ignore=copied)
     if not (folder / "node_modules").exists():
         (folder / "node_modules").symlink_to(scripts / "node_modules", target_is_directory=True)
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     mutated = [f"js/lib/{name}.mjs" for name in modules.split(",")] if modules else ["js/lib/*.mjs"]
     chosen = {"mutate": mutated, "concurrency": processes, "thresholds": {"break": at_least or None}}
     (folder / "stryker.config.json").write_text(json.dumps(STRYKER | chosen))
-    subprocess.run(["node_modules/.bin/stryker", "run"], cwd=folder, check=True)
+    if subprocess.run(["node_modules/.bin/stryker", "run"], cwd=folder, check=False).returncode:
+        raise SystemExit(1)  # Stryker has said why
 
 
 def copy_project(folder: Path) -> None:

@@ -42,7 +42,8 @@ test("what the table does not know stays English", () => {
   useTable({});
 });
 
-test("every language has every text of the panels, with all its values", () => {
+const instrumented = "__stryker__" in globalThis && "what is read here is rewritten while mutants are tried";
+test("every language has every text of the panels, with all its values", { skip: instrumented }, () => {
   const sources = ["wan_flf2v.js", ...readdirSync(new URL("lib/", folder)).map((name) => `lib/${name}`)];
   const used = sources.flatMap((name) => [...readFileSync(new URL(name, folder), "utf8").matchAll(/\bt\(\s*"((?:[^"\\]|\\.)*)"/g)].map((found) => found[1]));
   assert.ok(used.length > 30);

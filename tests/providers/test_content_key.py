@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
 
 from wan_flf2v.providers import model
 from wan_flf2v.providers.calls import Picture
+from wan_flf2v.providers.errors import BadInput
 from wan_flf2v.providers.models import SERVICES, Job, Model, Service, _entries
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, generate, rows
 from wan_flf2v.workflows import Field
@@ -70,6 +72,44 @@ def test_jobs_that_differ_in_any_field_or_picture_have_different_keys(chosen: Mo
     assert {field.name for field in dataclasses.fields(Job)} == {"model", "values", "first", "last"}
     keys = {name: job.content_key("me", "https://api.example") for name, job in jobs.items()}
     assert len(set(keys.values())) == len(keys), keys
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_model_is_of_the_service_and_the_name_it_was_asked_for(service: Service) -> None:
+    for chosen in models_of(service):
+        again = model(service, chosen.id)
+        assert (again.service, again.id) == (service, chosen.id)
+        assert again.free is (service == "runcomfy-deployment")
+    if service != "runcomfy-deployment":
+        assert model(service).id == next(iter(_entries()[service]))
+
+
+@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+@pytest.mark.parametrize("side", ["first", "last"])
+def test_a_picture_of_just_the_shipped_limit_passes_and_a_byte_more_does_not(chosen: Model, side: str) -> None:
+    assert chosen.max_picture_bytes == (20 if chosen.service == "wavespeed" else 6) * 2**20
+    values = complete(chosen)
+    for size, passes in ((chosen.max_picture_bytes, True), (chosen.max_picture_bytes + 1, False)):
+        pictures = {"first": FIRST, "last": LAST, side: Picture(data=bytes(size))}
+        if passes:
+            Job.build(chosen, values, **pictures)
+        else:
+            with pytest.raises(BadInput, match=rf"The {side} frame must be at most \d+ MiB for .*; it has \d+\.0 MiB"):
+                Job.build(chosen, values, **pictures)
+
+
+@pytest.mark.parametrize("chosen", [one for one in MODELS if one.prices], ids=lambda chosen: chosen.id)
+def test_every_published_price_is_the_price_of_its_values_and_no_other_is_guessed(chosen: Model) -> None:
+    assert chosen.prices is not None
+    names, table = chosen.prices["by"], chosen.prices["table"]
+    values = complete(chosen)
+    for *options, price in table:
+        for picked in itertools.product(*options):
+            assert chosen.price({**values, **dict(zip(names, picked, strict=True))}) == price
+        assert len(options) == len(names)
+    assert chosen.price({**values, "duration": 7}) is None
+    defaults = {name: chosen.fields[name].default for name in names}
+    assert chosen.price({}) == chosen.price(defaults)  # type: ignore[arg-type]
 
 
 def test_other_accounts_and_other_addresses_are_other_jobs() -> None:

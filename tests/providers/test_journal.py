@@ -203,6 +203,13 @@ def test_a_refused_submit_is_surely_not_sent(tmp_path: Path) -> None:
         assert (now.state, now.submitted_at) == ("preparing", None)
 
 
+def test_why_a_submit_is_uncertain_is_kept(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        found = journal.get(put(journal, "uncertain"))
+        assert found is not None
+        assert (found.error, found.finished_at) == ("lost", None)
+
+
 def test_a_job_without_an_id_has_no_ticket(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal, pytest.raises(JournalError, match="Job 1 has no request id"):
         _ = claim(journal).row.ticket
