@@ -56,7 +56,6 @@ class Gateway:
         settings = self.settings
         database = await asyncio.to_thread(Database, settings.database_url)
         jobs = JobStore(database)
-        await asyncio.to_thread(jobs.adopt)
         dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s, settings.egress_proxy)
         links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
         keys = KeyStore(database)

@@ -24,6 +24,7 @@ class Upkeep:
         self.service = service
         self.attempts = attempts
         self._stranded_at = 0.0
+        self._adopted = False
 
     async def run_sweeping(self) -> None:
         """Look for dead workers and stranded jobs."""
@@ -40,6 +41,9 @@ class Upkeep:
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
+        if not self._adopted:  # opens the queue too, which takes a moment, while statuses are answered already
+            await service.call(service.jobs.adopt)
+            self._adopted = True
         taken = await service.call(self.take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})

@@ -104,7 +104,7 @@ def test_a_worker_without_models_takes_nothing_until_it_has_some(tmp_path: Path)
             assert {(await here.until(job))["state"] for job in jobs} == {"succeeded"}
             assert by_worker(here, jobs) == {"w1": 10}
             poor.comfy.settings["models"] = True
-            while not poor.agent.workflows:
+            while not poor.agent.comfy.workflows:
                 await asyncio.sleep(0.05)
             jobs = [await here.submit() for _ in range(10)]
             for job in jobs:
@@ -141,7 +141,7 @@ def test_a_model_that_goes_missing_while_it_runs_is_the_machines_fault_and_no_jo
             jobs = [await here.submit() for _ in range(10)]
             assert {(await here.until(job))["state"] for job in jobs} == {"succeeded"}
             assert by_worker(here, jobs)["w2"] <= 1
-            assert other.agent.workflows == []
+            assert other.agent.comfy.workflows == []
 
     run(main)
 
@@ -266,7 +266,7 @@ def test_three_sick_workers_of_ten_cost_no_job_and_come_back(tmp_path: Path) -> 
             await machines["gone"].start_comfy()
             for name in sick:
                 await machines[name].until("ready")
-            while not machines["poor"].agent.workflows:
+            while not machines["poor"].agent.comfy.workflows:
                 await asyncio.sleep(0.1)
             jobs = [await here.submit() for _ in range(60)]
             for job in jobs:
