@@ -29,6 +29,8 @@ LOADERS = {
     "CLIPVisionLoader": "clip_name",
     "LoraLoaderModelOnly": "lora_name",
 }
+APP_FIELDS = ("profile", "text", "prompt", "negative_prompt", "preset", "width", "height", "size", "length", "duration")
+APP_FIELDS += ("frame_rate", "fps", "noise_seed", "seed", "steps", "cfg", "shift", "enable_fast_mode")
 GREEN, RED = ("#232", "#353"), ("#322", "#533")
 Box = tuple[int, int, int, int]
 
@@ -282,6 +284,20 @@ def models_of(api: dict[str, Any]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
+def app_mode(api: dict[str, Any]) -> dict[str, Any]:
+    """What the newest editor's app mode shows: the public fields in their order, and what comes out.
+
+    A field that two nodes have is left out: set on one of them alone, the workflow would not be the same any more.
+    """
+    inputs: list[list[Any]] = [[68, "image"], [62, "image"]]
+    for name in APP_FIELDS:
+        nodes = sorted(int(key) for key, node in api.items() if not isinstance(node["inputs"].get(name, []), list))
+        if len(nodes) == 1 or (nodes and name == "text"):  # the first text is the prompt
+            inputs.append([nodes[0], name])
+    ends = sorted(int(key) for key, node in api.items() if node["class_type"].endswith("SaveVideo"))
+    return {"inputs": inputs, "outputs": ends}
+
+
 def draw(page: Page, name: str) -> dict[str, Any]:
     """One UI graph, as the frontend serialises it, tidied so that a second drawing gives the same file."""
     api = json.loads((WORKFLOWS / "api" / f"{name}.json").read_text(encoding="utf-8"))
@@ -298,7 +314,7 @@ def draw(page: Page, name: str) -> dict[str, Any]:
             "own": own,
         },
     )
-    return tidy(graph, name, layout)
+    return tidy(graph, name, layout) | {"extra": {"linearData": app_mode(api)}}
 
 
 def tidy(graph: dict[str, Any], name: str, layout: Layout) -> dict[str, Any]:

@@ -8,9 +8,16 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.tests.frontend.browser import screenshot_folder, set_renderer, shipped_graph, trouble_of
+from wan_flf2v.tests.frontend.browser import (
+    load_workflow,
+    screenshot_folder,
+    set_renderer,
+    shipped_graph,
+    trouble_of,
+)
 
 EXPORT = "async () => (await window.app.graphToPrompt()).output"
+FIELDS = "() => [...document.querySelectorAll('textarea')].map((each) => each.value).join(' ')"
 SMALL = """() => {
   const graph = window.app.rootGraph ?? window.app.graph;
   const set = (id, name, value) => { graph.getNodeById(id).widgets.find((widget) => widget.name === name).value = value; };
@@ -48,6 +55,27 @@ def test_template_opens_runs_and_its_video_plays(
     assert moved[1:] == [96, 64, None]
     assert trouble == []
     page.screenshot(path=screenshot_folder() / f"run-{renderer}-{server.home.name}.png")
+
+
+def test_the_template_runs_from_its_app_panel_alone(
+    server_of: Callable[[str], ComfyServer], open_page: Callable[..., Page]
+) -> None:
+    server = server_of("newest")
+    page = open_page(server.url)
+    trouble = trouble_of(page)
+    load_workflow(page, "wan22_flf2v")
+    page.evaluate(SMALL)
+    page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ToggleLinear')")
+    run = page.get_by_test_id("linear-run-button")
+    expect(run).to_be_visible()
+    page.wait_for_timeout(1000)
+    page.keyboard.press("Escape")  # the editor's own word of welcome to this mode
+    page.screenshot(path=screenshot_folder() / "app-mode.png")
+    assert "the sun rises over the hills" in page.evaluate(FIELDS)
+    run.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].some((video) => video.readyState >= 2)")
+    page.screenshot(path=screenshot_folder() / "app-mode-done.png")
+    assert trouble == []
 
 
 @pytest.mark.parametrize("palette", ["dark", "light"])
