@@ -65,17 +65,10 @@ def operations() -> list[Operation]:
         for bindings in every_workflow().values()
     ]
     models = [
-        Operation(
-            "GET",
-            f"/v1/models/{bindings.model}",
-            model_of(bindings.model),
-            f"What {bindings.title} takes",
-            TAG,
-            answers={200: MODEL},
-            errors=(401, 403, 404, 503),
-        )
+        Operation("GET", f"/v1/models/{bindings.model}", model_of(bindings.model), f"What {bindings.title} takes", TAG,
+                  answers={200: MODEL}, errors=(401, 403, 404, 503))
         for bindings in every_workflow().values()
-    ]
+    ]  # fmt: skip
     query = {
         "search": STRING,
         "category": STRING,
@@ -88,18 +81,10 @@ def operations() -> list[Operation]:
     return [
         *submits,
         *models,
-        Operation(
-            "GET",
-            "/v1/models",
-            list_models,
-            "The models that can be run now",
-            TAG,
-            query=query,
-            answers={200: listing},
-            errors=(401, 403, 422, 503),
-        ),
+        Operation("GET", "/v1/models", list_models, "The models that can be run now", TAG, query=query,
+                  answers={200: listing}, errors=(401, 403, 422, 503)),
         *REQUESTS.operations(),
-    ]
+    ]  # fmt: skip
 
 
 def submit_to(model: str) -> Any:

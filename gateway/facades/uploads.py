@@ -53,43 +53,15 @@ def operations() -> list[Operation]:
     """Every address for uploads."""
     bodies = (400, 401, 403, 408, 413, 422, 429, 503)
     return [
-        Operation(
-            "POST",
-            "/api/v3/media/upload/binary",
-            upload_form,
-            "Upload a picture in a form",
-            TAG,
-            "submit",
-            body=FILE_BODY,
-            body_type="multipart/form-data",
-            answers={200: UPLOADED},
-            errors=bodies,
-        ),
-        Operation(
-            "POST",
-            "/api/v3/media/uploads",
-            announce,
-            "Ask for a place to PUT a picture to",
-            TAG,
-            "submit",
-            body=UPLOAD_BODY,
-            answers={200: TICKET},
-            errors=bodies,
-        ),
-        Operation(
-            "PUT",
-            "/uploads/{asset_id}/{filename}",
-            put_upload,
-            "PUT the announced picture",
-            TAG,
-            None,
-            body={"type": "string", "format": "binary"},
-            body_type="application/octet-stream",
-            query={"expires": STRING, "signature": STRING},
-            answers={200: obj(("size",), size=INTEGER)},
-            errors=(400, 403, 404, 408, 413, 422, 429, 503),
-        ),
-    ]
+        Operation("POST", "/api/v3/media/upload/binary", upload_form, "Upload a picture in a form", TAG, "submit",
+                  body=FILE_BODY, body_type="multipart/form-data", answers={200: UPLOADED}, errors=bodies),
+        Operation("POST", "/api/v3/media/uploads", announce, "Ask for a place to PUT a picture to", TAG, "submit",
+                  body=UPLOAD_BODY, answers={200: TICKET}, errors=bodies),
+        Operation("PUT", "/uploads/{asset_id}/{filename}", put_upload, "PUT the announced picture", TAG, None,
+                  body={"type": "string", "format": "binary"}, body_type="application/octet-stream",
+                  query={"expires": STRING, "signature": STRING}, answers={200: obj(("size",), size=INTEGER)},
+                  errors=(400, 403, 404, 408, 413, 422, 429, 503)),
+    ]  # fmt: skip
 
 
 async def upload_form(call: Call) -> web.Response:

@@ -76,76 +76,27 @@ def operations() -> list[Operation]:
     listing = envelope(obj(("items",), items=array(PREDICTION), page=INTEGER, page_size=INTEGER))
     bodies = (400, 401, 403, 408, 413, 422, 429, 503)
     return [
-        Operation(
-            "POST",
-            f"/api/v3/{WAVESPEED_MODEL}",
-            submit,
-            "Submit a job to Wan FLF2V",
-            TAG,
-            "submit",
-            body=FIELDS,
-            query={"webhook": WEBHOOK_QUERY["webhook"]},
-            headers=IDEMPOTENCY_HEADER,
-            answers={200: envelope(PREDICTION)},
-            errors=SUBMIT_ERRORS,
-        ),
+        Operation("POST", f"/api/v3/{WAVESPEED_MODEL}", submit, "Submit a job to Wan FLF2V", TAG, "submit",
+                  body=FIELDS, query={"webhook": WEBHOOK_QUERY["webhook"]}, headers=IDEMPOTENCY_HEADER,
+                  answers={200: envelope(PREDICTION)}, errors=SUBMIT_ERRORS),
         Operation("GET", f"{one}/result", result, "A prediction", TAG, answers={200: envelope(PREDICTION)}, **read),
         Operation(
             "GET", one, result, "A prediction (the other address)", TAG, answers={200: envelope(PREDICTION)}, **read
         ),
-        Operation(
-            "DELETE",
-            one,
-            delete_one,
-            "Cancel and forget a prediction",
-            TAG,
-            "submit",
-            answers={200: envelope(obj(("id", "status"), id=STRING, status=STRING))},
-            **read,
-        ),
-        Operation(
-            "POST",
-            "/api/v3/predictions",
-            history,
-            "The predictions of the last days",
-            TAG,
-            body=LIST_BODY,
-            answers={200: listing},
-            errors=bodies,
-        ),
-        Operation(
-            "POST",
-            "/api/v3/predictions/delete",
-            delete_many,
-            "Cancel and forget predictions",
-            TAG,
-            "submit",
-            body=DELETE_BODY,
-            answers={200: envelope(obj(("deleted_count",), deleted_count=INTEGER))},
-            errors=bodies,
-        ),
-        Operation(
-            "GET",
-            "/api/v3/models",
-            models,
-            "The models that can be run now",
-            TAG,
-            answers={
-                200: envelope(array(obj(("model_id", "name", "type"), model_id=STRING, name=STRING, type=STRING)))
-            },
-            errors=(401, 403, 503),
-        ),
-        Operation(
-            "GET",
-            "/api/v3/webhook/secret",
-            webhook_secret,
-            "The secret that webhooks are signed with",
-            TAG,
-            "submit",
-            answers={200: envelope(obj(("secret",), secret=STRING))},
-            errors=(401, 403, 503),
-        ),
-    ]
+        Operation("DELETE", one, delete_one, "Cancel and forget a prediction", TAG, "submit",
+                  answers={200: envelope(obj(("id", "status"), id=STRING, status=STRING))}, **read),
+        Operation("POST", "/api/v3/predictions", history, "The predictions of the last days", TAG, body=LIST_BODY,
+                  answers={200: listing}, errors=bodies),
+        Operation("POST", "/api/v3/predictions/delete", delete_many, "Cancel and forget predictions", TAG, "submit",
+                  body=DELETE_BODY, answers={200: envelope(obj(("deleted_count",), deleted_count=INTEGER))},
+                  errors=bodies),
+        Operation("GET", "/api/v3/models", models, "The models that can be run now", TAG,
+                  answers={200: envelope(array(obj(("model_id", "name", "type"), model_id=STRING, name=STRING,
+                  type=STRING)))},
+                  errors=(401, 403, 503)),
+        Operation("GET", "/api/v3/webhook/secret", webhook_secret, "The secret that webhooks are signed with", TAG,
+                  "submit", answers={200: envelope(obj(("secret",), secret=STRING))}, errors=(401, 403, 503)),
+    ]  # fmt: skip
 
 
 async def submit(call: Call) -> web.Response:

@@ -20,19 +20,10 @@ def operations() -> list[Operation]:
     """The one address."""
     binary = {"type": "string", "format": "binary"}
     return [
-        Operation(
-            "GET",
-            "/files/{asset_id}/{filename}",
-            read_file,
-            "A stored picture or video, by its signed link",
-            "Files",
-            None,
-            query={"expires": STRING, "signature": STRING},
-            answers={200: binary, 206: binary},
-            answer_type="*/*",
-            errors=(403, 404, 416, 503),
-        )
-    ]
+        Operation("GET", "/files/{asset_id}/{filename}", read_file, "A stored picture or video, by its signed link",
+                  "Files", None, query={"expires": STRING, "signature": STRING}, answers={200: binary, 206: binary},
+                  answer_type="*/*", errors=(403, 404, 416, 503))
+    ]  # fmt: skip
 
 
 async def read_file(call: Call) -> web.StreamResponse:

@@ -48,50 +48,19 @@ def operations() -> list[Operation]:
             "GET", "/health", health, "Whether jobs can be run now", tag, None, answers={200: HEALTH, 503: HEALTH}
         ),
         Operation("GET", "/health/live", live, "Whether this process answers", tag, None, answers={200: HEALTH}),
-        Operation(
-            "GET",
-            "/health/ready",
-            ready,
-            "Whether this gateway can take requests: its database answers",
-            tag,
-            None,
-            answers={200: HEALTH},
-            errors=(503,),
-        ),
-        Operation(
-            "GET",
-            "/playground.json",
-            playground,
-            "What the playground shows: the fields of each model",
-            tag,
-            None,
-            answers={
-                200: obj(("auth", "demo", "models"), auth=BOOLEAN, demo=BOOLEAN, models=array({"type": "object"}))
-            },
-            errors=(503,),
-        ),
-        Operation(
-            "GET",
-            "/v1/gateway/status",
-            overview,
-            "Workers and queue",
-            tag,
-            "metrics",
-            answers={200: obj(("workers", "jobs"), workers=array(WORKER), jobs={"type": "object"})},
-            errors=(401, 403, 503),
-        ),
-        Operation(
-            "GET",
-            "/metrics",
-            metrics,
-            "Metrics for Prometheus",
-            tag,
-            "metrics",
-            answers={200: STRING},
-            answer_type="text/plain",
-            errors=(401, 403, 503),
-        ),
-    ]
+        Operation("GET", "/health/ready", ready, "Whether this gateway can take requests: its database answers", tag,
+                  None, answers={200: HEALTH}, errors=(503,)),
+        Operation("GET", "/playground.json", playground, "What the playground shows: the fields of each model", tag,
+                  None,
+                  answers={200: obj(("auth", "demo", "models"), auth=BOOLEAN, demo=BOOLEAN,
+                  models=array({"type": "object"}))},
+                  errors=(503,)),
+        Operation("GET", "/v1/gateway/status", overview, "Workers and queue", tag, "metrics",
+                  answers={200: obj(("workers", "jobs"), workers=array(WORKER), jobs={"type": "object"})},
+                  errors=(401, 403, 503)),
+        Operation("GET", "/metrics", metrics, "Metrics for Prometheus", tag, "metrics", answers={200: STRING},
+                  answer_type="text/plain", errors=(401, 403, 503)),
+    ]  # fmt: skip
 
 
 def page(name: str) -> Any:
