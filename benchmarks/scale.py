@@ -31,11 +31,12 @@ WORKFLOW = "wan22_flf2v"
 _JOBS = """
 INSERT INTO flf2v_jobs (id, owner, api, model, workflow, "values", shown, state, attempt, worker, cancel, stage, progress,
   outputs, error, webhook, webhook_all, created_at, started_at, finished_at, queue, turn, ticket)
-SELECT gen_random_uuid()::text, CASE WHEN n % 7 = 0 THEN 'local' ELSE 'key-' || n % 50 END, 'model', 'm', :workflow,
+SELECT id, CASE WHEN n % 7 = 0 THEN 'local' ELSE 'key-' || n % 50 END, 'model', 'm', :workflow,
   '{"6_text": "a puppy"}', '{}', CASE WHEN n <= :done THEN 'succeeded' ELSE 'queued' END, 1, 'w1', false, '', 1,
   '[]', '', '', false, extract(epoch FROM now()) - 100000 + n / 100.0, NULL,
-  CASE WHEN n <= :done THEN extract(epoch FROM now()) - 90000 + n / 100.0 END, :queue, 2 + n / 50, ''
-FROM generate_series(1, :number) AS n
+  CASE WHEN n <= :done THEN extract(epoch FROM now()) - 90000 + n / 100.0 END, :queue, 2 + n / 50,
+  id || '/1'
+FROM (SELECT n, gen_random_uuid()::text AS id FROM generate_series(1, :number) AS n) AS numbers
 """
 _TICKETS = """
 INSERT INTO dbos.workflow_status (workflow_uuid, status, name, queue_name, application_version, application_name,
@@ -51,7 +52,6 @@ def fill(database: Database, jobs: JobStore, queued: int, done: int) -> None:
     with database.write() as connection:
         values = {"workflow": WORKFLOW, "queue": queue_of(WORKFLOW), "done": done, "number": done + queued}
         connection.execute(sa.text(_JOBS), values)
-        connection.execute(sa.text("UPDATE flf2v_jobs SET ticket = id || '/1' WHERE state = 'queued'"))
         connection.execute(sa.text(_TICKETS))
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("VACUUM ANALYZE"))

@@ -22,6 +22,7 @@ QUEUED = JOBS.c.state == sa.literal_column("'queued'")
 _MARK = 500  # jobs from one mark to the next
 _FRESH_S = 1.0
 _AGAIN_S = 0.1
+_SELDOM = 50  # what takes long is looked up after so many times as long
 
 
 @dataclass
@@ -51,8 +52,10 @@ class Depths:
         self._database = database
         self._lock = threading.Lock()
         self._owners: Counter[str] = Counter()
-        self._at = -_FRESH_S
-        self._marks: tuple[float, dict[str, list[tuple[int, int]]]] = (0.0, {})
+        self._at, self._fresh_s = -_FRESH_S, _FRESH_S
+        self._marks: dict[str, list[tuple[int, int]]] = {}
+        self._marks_until = 0.0
+        self._marking = threading.Lock()
 
     @contextmanager
     def counted(self, limit: int, share: int | None, owners: Collection[str]) -> Iterator[Room]:
@@ -60,17 +63,19 @@ class Depths:
         with self._lock:
             age = time.monotonic() - self._at
             room = Room(limit - self._owners.total(), share, Counter(self._owners))
-            if age > _FRESH_S or (age > _AGAIN_S and any(room.refused(owner) for owner in owners)):
+            if age > self._fresh_s or (age > _AGAIN_S and any(room.refused(owner) for owner in owners)):
                 self._count()
                 room = Room(limit - self._owners.total(), share, Counter(self._owners))
             yield room
             self._owners = room.owners
 
     def _count(self) -> None:
+        began = time.monotonic()
         query = sa.select(JOBS.c.owner, sa.func.count()).where(QUEUED).group_by(JOBS.c.owner)
         with self._database.read() as connection:
             self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)})
         self._at = time.monotonic()
+        self._fresh_s = max(_FRESH_S, _SELDOM * (self._at - began))
 
     def waiting(self) -> dict[str, tuple[int, float]]:
         """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
@@ -91,27 +96,33 @@ class Depths:
 
     def _place(self, connection: Connection, row: Row[Any]) -> int:
         mine = (row.turn, row.seq)
-        marks = self._marks_of(connection).get(row.queue, [])
+        if time.monotonic() > self._marks_until and self._marking.acquire(blocking=False):
+            threading.Thread(target=self._mark, daemon=True).start()  # nobody waits for it
+        marks = self._marks.get(row.queue, [])
         passed = bisect.bisect_left(marks, mine)
         order = sa.tuple_(JOBS.c.turn, JOBS.c.seq)
         between = [order < mine] + ([order >= marks[passed - 1]] if passed else [])
         query = sa.select(sa.func.count()).where(QUEUED, JOBS.c.queue == row.queue, *between)
         return passed * _MARK + int(connection.execute(query).scalar_one()) + 1
 
-    def _marks_of(self, connection: Connection) -> dict[str, list[tuple[int, int]]]:
-        """Every 500th job of the long queues. They are looked up the more seldom the more there are."""
-        good_until, marks = self._marks
+    def _mark(self) -> None:
+        """Look up every 500th job of the long queues."""
         began = time.monotonic()
-        if began > good_until:
-            order = sa.func.row_number().over(partition_by=JOBS.c.queue, order_by=(JOBS.c.turn, JOBS.c.seq))
-            ranked = sa.select(JOBS.c.queue, JOBS.c.turn, JOBS.c.seq, order.label("rank")).where(QUEUED).subquery()
-            marks = {}
-            for found in connection.execute(
-                sa.select(ranked).where(ranked.c.rank > 1, ranked.c.rank % _MARK == 1).order_by(ranked.c.rank)
-            ):
-                marks.setdefault(found.queue, []).append((found.turn, found.seq))
-            self._marks = (time.monotonic() + max(_FRESH_S, 50 * (time.monotonic() - began)), marks)
-        return marks
+        order = sa.func.row_number().over(partition_by=JOBS.c.queue, order_by=(JOBS.c.turn, JOBS.c.seq))
+        ranked = sa.select(JOBS.c.queue, JOBS.c.turn, JOBS.c.seq, order.label("rank")).where(QUEUED).subquery()
+        query = sa.select(ranked).where(ranked.c.rank > 1, ranked.c.rank % _MARK == 1).order_by(ranked.c.rank)
+        marks: dict[str, list[tuple[int, int]]] = {}
+        try:
+            with self._database.read() as connection:
+                for found in connection.execute(query):
+                    marks.setdefault(found.queue, []).append((found.turn, found.seq))
+            self._marks = marks
+        except sa.exc.SQLAlchemyError:
+            return  # the database is away; a place is counted from the marks before
+        finally:
+            spent = time.monotonic() - began
+            self._marks_until = began + spent + max(_FRESH_S, _SELDOM * spent)
+            self._marking.release()
 
 
 def next_turn(connection: Connection, owner: str, queue: str) -> int:

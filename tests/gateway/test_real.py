@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -18,7 +19,9 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageOps, ImageStat
 from playwright.sync_api import Page, sync_playwright
 
+from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.locate import Engine
+from wan_flf2v.gateway.worker.comfy import probe
 from wan_flf2v.tests.doubles.comfy import RemoteComfy, error_of, graph
 from wan_flf2v.tests.frontend.browser import launch, screenshot_folder
 
@@ -107,6 +110,16 @@ def test_a_finished_job_leaves_its_prompt_neither_in_its_video_nor_in_comfyui(
     assert not list((home / "output").glob(f"gateway/{job}*"))
     assert not list((home / "input").glob("flf2v_*"))
     assert prompt not in json.dumps(json.loads(fetch(f"{demo.comfy_url()}/history")))
+
+
+def test_the_probe_prompt_runs_in_the_real_comfyui_every_time_and_leaves_no_record(demo: Serve) -> None:
+    async def main() -> None:
+        async with ComfyClient(demo.comfy_url()) as client:
+            for _ in range(2):
+                assert await probe(client, 60) == ""
+
+    asyncio.run(main())
+    assert "ImageBlur" not in fetch(f"{demo.comfy_url()}/history").decode()
 
 
 def test_runcomfys_own_curl_lines_with_the_host_changed(demo: Serve) -> None:
