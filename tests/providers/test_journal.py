@@ -303,3 +303,9 @@ def test_no_call_of_the_journal_fails_without_saying_so(tmp_path: Path) -> None:
             assert caught.value.__cause__ is None, name
     with pytest.raises(RuntimeError, match="context manager"):
         Journal(tmp_path).get(1)
+
+
+def test_a_power_cut_forgets_no_job_and_readers_do_not_stop_writers(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        assert journal._connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+        assert journal._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

@@ -330,3 +330,13 @@ def test_the_other_services_send_an_unanswered_submit_once_too(runcomfy, tmp_pat
             with pytest.raises(MaybeSubmitted):
                 generate(runcomfy, tmp_path, service)
     assert runcomfy.count("submit") == 2
+
+
+@pytest.mark.parametrize("service", ["runcomfy", "wavespeed"])
+def test_no_request_goes_out_on_a_connection_that_the_server_may_be_closing(
+    service, runcomfy, wavespeed, tmp_path
+) -> None:
+    double = wavespeed if service == "wavespeed" else runcomfy
+    generate(double, tmp_path, service)
+    asked = [seen for seen in double.seen if seen.step != "media"]
+    assert {seen.headers.get("Connection", "").lower() for seen in asked} == {"close"}
