@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { containerOf, downstream, source, valueOf } from "../../js/lib/graph.mjs";
 import { framesOf, fileUrl, pictureAt, summary } from "../../js/lib/frames.mjs";
-import { modelAt, scheduleOf } from "../../js/lib/schedule.mjs";
+import { PLOTTED, modelAt, scheduleOf } from "../../js/lib/schedule.mjs";
 
 /** A graph from `{id: {type, widgets, inputs: {name: [origin id, slot] | null}, outputs: [[name, type]]}}`. */
 function graphOf(nodes, { rootGraph } = {}) {
@@ -242,4 +242,46 @@ test("downstream is what one output feeds, nearest first and once, the inside of
   byId(graph, 5).subgraph = graphOf({ 6: { type: "Inside" } });
   assert.deepEqual(downstream(byId(graph, 1), 0).map((node) => node.id), [2, 3, 5, 6]);
   assert.deepEqual(downstream(byId(graph, 1), 1).map((node) => node.id), [4]);
+});
+
+test("a shift node before a plain sampler takes what that one has, and alone it shows an example", () => {
+  const plain = { type: "KSampler", widgets: { steps: 7, sampler_name: "dpmpp_2m", scheduler: "beta", denoise: 0.5 }, inputs: { model: [3, 0] } };
+  const nodes = twoStage({ 4: plain });
+  assert.deepEqual(scheduleOf(byId(graphOf(nodes), 3)), {
+    body: { steps: 7, sampler_name: "dpmpp_2m", scheduler: "beta", denoise: 0.5, shift: 8 }, from: "KSampler",
+  });
+  nodes[4].title = "Mine";
+  assert.equal(scheduleOf(byId(graphOf(nodes), 3)).from, "Mine");
+  nodes[4] = { type: "SaveImage", inputs: { model: [3, 0] } };
+  const example = { steps: 20, sampler_name: "euler", scheduler: "simple", boundary: 0.9, high_steps: -1, denoise: 1, shift: 8 };
+  assert.deepEqual(scheduleOf(byId(graphOf(nodes), 3)), { body: example, from: "" });
+});
+
+test("what only a run can tell is named, one or several", () => {
+  const calculator = { type: "Calculator", outputs: [["INT", "INT"]] };
+  const nodes = twoStage({ 11: calculator });
+  Object.assign(nodes[4].inputs, { steps: [11, 0], denoise: [11, 0] });
+  assert.deepEqual(scheduleOf(byId(graphOf(nodes), 4)), { unknown: "steps, denoise are linked" });
+  assert.deepEqual(scheduleOf(byId(graphOf(nodes), 3)), { unknown: "steps, denoise are linked" });
+  const linked = twoStage({ 11: calculator });
+  linked[3].inputs.shift = [11, 0];
+  assert.deepEqual(scheduleOf(byId(graphOf(linked), 3)), { unknown: "shift is linked" });
+  assert.deepEqual(scheduleOf(byId(graphOf(linked), 4)), { unknown: "shift is linked" });
+});
+
+test("the shift nearest to the sampler counts, and the model is followed by the input of its own name or type", () => {
+  const nodes = twoStage({
+    5: { type: "ModelSamplingSD3", widgets: { shift: 3 }, inputs: { model: [1, 0] }, outputs: MODEL },
+    6: { type: "Patch", inputs: { clip: [9, 0], patched: [5, 0] }, types: { clip: "CLIP" }, outputs: MODEL },
+    7: { type: "ModelSamplingSD3", widgets: { shift: 6 }, inputs: { model: [6, 0] }, outputs: MODEL },
+    9: { type: "CLIPLoader", outputs: [["CLIP", "CLIP"]] },
+  });
+  nodes[4].inputs.model_high = [7, 0];
+  assert.equal(modelAt(byId(graphOf(nodes), 4), "model_high").shift, 6);
+  nodes[4].inputs.model_high = [6, 0];
+  assert.equal(modelAt(byId(graphOf(nodes), 4), "model_high").shift, 3, "past an input of another type");
+});
+
+test("every node of this pack that runs or sets a schedule has a plot", () => {
+  assert.deepEqual(PLOTTED, ["WanFLF2VShift", "WanFLF2VSchedule", "WanFLF2VTwoStageSampler"]);
 });
