@@ -289,7 +289,8 @@ EVERY_CALL: dict[str, tuple[str, Any]] = {
 
 
 def test_no_call_of_the_journal_fails_without_saying_so(tmp_path: Path) -> None:
-    public = {name for name, value in vars(Journal).items() if callable(value) and not name.startswith("_")}
+    # While mutants are tried, the class has their methods too; no name that is typed has such a letter.
+    public = {name for name, value in vars(Journal).items() if callable(value) and name[0] != "_" and "ǁ" not in name}
     assert set(EVERY_CALL) == public
     with Journal(tmp_path) as journal:
         ROWS[:] = [claim(journal).row]
