@@ -1,7 +1,7 @@
 """One key misbehaves, another must not feel it: ``python -m wan_flf2v.benchmarks.greedy`` prints a row for each way.
 
 The gateway runs as a user runs it, with a fake ComfyUI behind it. Key A, in a process of its own, does one thing for a
-while; key B meanwhile submits a job four times a second and waits for its webhooks.
+while; key B meanwhile submits a job twice a second and waits for its webhooks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from wan_flf2v.tests.gateway.local import BODY, FLF2V
 from wan_flf2v.tests.gateway.processes import Serve, fake_command
 
 SUBMIT = f"/v1/models/{FLF2V}"
-EVERY_S = 0.25
+EVERY_S = 0.5
 Way = Callable[["Greedy"], Awaitable[None]]
 
 
@@ -254,7 +254,7 @@ def run(data: Path, seconds: float, ways: tuple[int | None, ...], options: list[
         )  # fmt: skip
         keys.append(made.stdout.strip())
     trust = ["--trust-origin", f"http://127.0.0.1:{SLOW_PORT}", "--log-level", "ERROR", "--poll", "0.1"]
-    serve = Serve(data, [*options, *trust, "--comfyui-command", fake_command(0.05)])
+    serve = Serve(data, [*options, *trust, "--comfyui-command", fake_command(0.01)])
     serve.start()
     felt = {}
     try:

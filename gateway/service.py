@@ -16,26 +16,24 @@ from typing import Any, TypeVar
 import sqlalchemy.exc
 
 from ..workflows import Bindings
-from .assets import Asset, AssetStore, Kind
+from .assets import AssetStore
 from .batches import Batches
 from .database import is_away
-from .decode import PictureError
 from .dial import Dialer, DialRefused
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
-from .examples import example_file, is_example
+from .examples import is_example
+from .intake import PictureIntake
 from .jobs import JobStore, Verdict
 from .keys import Key
 from .links import Links
 from .offer import WAVESPEED_MODEL, Offer, is_plain
-from .pictures import PictureDecoder, base64_of
+from .pictures import PictureDecoder
 from .records import Api, Job, NewJob
 from .settings import Settings
-from .shares import Shares
 from .signing import WebhookSigner
 from .workers import WorkerStore
 
 T = TypeVar("T")
-_FETCHES = 16
 _LONG = 4096
 FAULTS = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)  # what one job of a batch can bring about
 _OFFER_S = 1.0
@@ -75,11 +73,10 @@ class JobService:
     ) -> None:
         self.settings = settings
         self.jobs, self.assets, self.workers = jobs, assets, workers
-        self.decoder, self.dialer, self.links = decoder, dialer, links
-        self.signer = signer
+        self.dialer, self.links, self.signer = dialer, links, signer
         self.commits = Batches(self._commit, FAULTS)
         self.looks = Batches(self._look)
-        self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
+        self.intake = PictureIntake(settings, assets, decoder, dialer, links, self.call)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
 
@@ -126,7 +123,7 @@ class JobService:
         bring = not all(is_example(str(values[name])) for name in (bindings.first_image, bindings.last_image))
         if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
             return known
-        job = replace(job, values=await self._take_pictures(bindings, job, asked.key))
+        job = replace(job, values=await self.intake.take(bindings, job, asked.key))
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
             await self.call(self.assets.remove_of_jobs, [job.id])
@@ -168,66 +165,6 @@ class JobService:
             offer = Offer.of(await self.call(self.workers.offering))
             self._offer = (now, offer)
         return offer
-
-    async def _take_pictures(self, bindings: Bindings, job: NewJob, key: Key) -> dict[str, Any]:
-        """The job's values with every picture stored here for it; beside them the uploads that it used. Raises Invalid."""
-        names = (bindings.first_image, bindings.last_image)
-        uploads: list[str] = []
-        refs = await asyncio.gather(
-            *(self._picture(name, str(job.values[name]), job.id, key, uploads) for name in names),
-            return_exceptions=True,
-        )
-        for ref in refs:
-            if isinstance(ref, BaseException):
-                await self.call(self.assets.remove_of_jobs, [job.id])
-                raise ref
-        return {**job.values, **dict(zip(names, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
-
-    async def _picture(self, field: str, text: str, job: str, key: Key, uploads: list[str]) -> str:
-        if is_example(text):
-            return f"example:{example_file(text, self.settings.demo)}"
-        data: bytes | str
-        own = self.links.asset_of(text)
-        try:
-            if own is not None:
-                asset = await self.call(self.assets.linked, own)
-                shared = None
-                if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
-                    shared = await self.call(self.assets.share, asset, job)
-                if shared is not None:
-                    uploads.append(own)
-                    return f"asset:{shared.id}"
-                if asset is None or not asset.complete or not asset.job:
-                    raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
-                if not asset.media_type.startswith("image/"):
-                    raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
-                data = await self.call(self.assets.load, asset)
-            elif text[:5].lower() == "data:":
-                data = base64_of(text, self.settings.limits.picture_bytes)
-            elif "://" in text:
-                async with self._fetches.hold(key.id):
-                    data = await self.dialer.get(text, self.settings.limits.picture_bytes)
-            else:
-                raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
-            return f"asset:{(await self.store_picture(data, 'picture.png', key, job)).id}"
-        except (PictureError, DialRefused) as error:
-            raise Invalid(f"{field}: {error}", field=field) from None
-
-    async def store_picture(self, data: bytes | str, filename: str, key: Key, job: str = "") -> Asset:
-        """Store a picture as a plain PNG, for a job or as an upload. Raises PictureError, TooMany or Unavailable."""
-        png = await self.decoder.png(data, key.id)
-        await self.make_room(key, len(png))
-        kind: Kind = "input" if job else "upload"
-        return await self.call(
-            self.assets.put, png, owner=key.id, filename=_png_name(filename), media_type="image/png", job=job, kind=kind
-        )
-
-    async def make_room(self, key: Key, size: int) -> None:
-        """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""
-        limit = self.settings.limits.stored_bytes
-        if not await self.call(self.assets.make_room, key.id, size, limit):
-            text = f"The pictures of a key's unfinished jobs may have {limit // 2**20} MiB together. Try again later."
-            raise TooMany(text, retry_after_s=60)
 
     def _check_webhook(self, url: str) -> None:
         if not is_plain(url):
@@ -281,7 +218,7 @@ class JobService:
 
     def close(self) -> None:
         """End the threads and child processes."""
-        self.decoder.close()
+        self.intake.decoder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -306,8 +243,3 @@ def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:
         name: "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
         for name, value in body.items()
     }
-
-
-def _png_name(filename: str) -> str:
-    stem = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in filename.rsplit(".", 1)[0])
-    return f"{stem[:80] or 'picture'}.png"

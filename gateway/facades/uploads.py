@@ -87,7 +87,7 @@ async def _stored(call: Call, data: bytes, filename: str) -> dict[str, Any]:
     if len(data) > call.settings.limits.picture_bytes:
         raise TooLarge(f"A picture must have at most {call.settings.limits.picture_bytes // 2**20} MiB.")
     try:
-        asset = await call.service.store_picture(data, filename, call.key)
+        asset = await call.service.intake.store(data, filename, call.key)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
@@ -104,7 +104,7 @@ async def announce(call: Call) -> web.Response:
         limit = call.settings.limits.picture_bytes
         raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
     service = call.service
-    await service.make_room(call.key, size)
+    await service.intake.make_room(call.key, size)
     asset = await service.call(
         service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
     )
@@ -127,7 +127,7 @@ async def put_upload(call: Call) -> web.Response:
     if len(data) != asset.size:
         raise Invalid(f"The upload was announced with {asset.size} bytes; it has {len(data)}.", field="size")
     try:
-        png = await call.service.decoder.png(data, asset.owner)
+        png = await call.service.intake.decoder.png(data, asset.owner)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):

@@ -1,0 +1,111 @@
+"""Takes the pictures that a job or an upload brings: fetched, decoded and stored, for a key that has room for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..workflows import Bindings
+from .assets import Asset, AssetStore, Kind
+from .decode import PictureError
+from .dial import Dialer, DialRefused
+from .errors import Invalid, TooMany
+from .examples import example_file, is_example
+from .keys import Key
+from .links import Links
+from .pictures import PictureDecoder, base64_of
+from .records import NewJob
+from .settings import Settings
+from .shares import Shares
+
+_FETCHES = 16
+
+
+class PictureIntake:
+    """See the module. ``call`` runs a store's method in a thread."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        assets: AssetStore,
+        decoder: PictureDecoder,
+        dialer: Dialer,
+        links: Links,
+        call: Callable[..., Any],
+    ) -> None:
+        self.decoder = decoder
+        self._settings, self._assets, self._dialer, self._links, self._call = settings, assets, dialer, links, call
+        self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
+
+    async def take(self, bindings: Bindings, job: NewJob, key: Key) -> dict[str, Any]:
+        """The job's values with every picture stored here for it; beside them the uploads that it used. Raises Invalid."""
+        names = (bindings.first_image, bindings.last_image)
+        uploads: list[str] = []
+        refs = await asyncio.gather(
+            *(self._picture(name, str(job.values[name]), job.id, key, uploads) for name in names),
+            return_exceptions=True,
+        )
+        for ref in refs:
+            if isinstance(ref, BaseException):
+                await self._call(self._assets.remove_of_jobs, [job.id])
+                raise ref
+        return {**job.values, **dict(zip(names, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
+
+    async def _picture(self, field: str, text: str, job: str, key: Key, uploads: list[str]) -> str:
+        if is_example(text):
+            return f"example:{example_file(text, self._settings.demo)}"
+        data: bytes | str
+        own = self._links.asset_of(text)
+        try:
+            if own is not None:
+                asset = await self._call(self._assets.linked, own)
+                shared = None
+                if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
+                    shared = await self._call(self._assets.share, asset, job)
+                if shared is not None:
+                    uploads.append(own)
+                    return f"asset:{shared.id}"
+                if asset is None or not asset.complete or not asset.job:
+                    raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
+                if not asset.media_type.startswith("image/"):
+                    raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
+                data = await self._call(self._assets.load, asset)
+            elif text[:5].lower() == "data:":
+                data = base64_of(text, self._settings.limits.picture_bytes)
+            elif "://" in text:
+                async with self._fetches.hold(key.id):
+                    data = await self._dialer.get(text, self._settings.limits.picture_bytes)
+            else:
+                raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
+            return f"asset:{(await self.store(data, 'picture.png', key, job)).id}"
+        except (PictureError, DialRefused) as error:
+            raise Invalid(f"{field}: {error}", field=field) from None
+
+    async def store(self, data: bytes | str, filename: str, key: Key, job: str = "") -> Asset:
+        """Store a picture as a plain PNG, for a job or as an upload. Raises PictureError, TooMany or Unavailable."""
+        png = await self.decoder.png(data, key.id)
+        await self.make_room(key, len(png))
+        kind: Kind = "input" if job else "upload"
+        asset: Asset = await self._call(
+            self._assets.put,
+            png,
+            owner=key.id,
+            filename=_png_name(filename),
+            media_type="image/png",
+            job=job,
+            kind=kind,
+        )
+        return asset
+
+    async def make_room(self, key: Key, size: int) -> None:
+        """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""
+        limit = self._settings.limits.stored_bytes
+        if not await self._call(self._assets.make_room, key.id, size, limit):
+            text = f"The pictures of a key's unfinished jobs may have {limit // 2**20} MiB together. Try again later."
+            raise TooMany(text, retry_after_s=60)
+
+
+def _png_name(filename: str) -> str:
+    stem = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in filename.rsplit(".", 1)[0])
+    return f"{stem[:80] or 'picture'}.png"
