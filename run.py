@@ -66,7 +66,9 @@ def groups_for(command: str, arguments: list[str]) -> list[str]:
     if command in DEVELOPER_COMMANDS:
         return ["engine", "cli", "gateway", "dev"]
     groups = ["cli"]
-    starts_comfyui = command == "demo" or (command in {"generate", "serve", "worker"} and not _has_url(arguments))
+    starts_comfyui = command == "demo" or (
+        command in {"generate", "finish", "serve", "worker"} and not _has_url(arguments)
+    )
     if starts_comfyui and _part("locate").find_engine(_option(arguments, "--comfyui")).own:
         groups.insert(0, "engine")
     if command in SERVER_COMMANDS:

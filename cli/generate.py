@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
@@ -168,7 +168,19 @@ def check_out(out: Path) -> None:
         raise CliError(f"--out: nothing can be written in {folder}.")
 
 
-def run_locally(arguments: argparse.Namespace, job: Job, *, weights: Callable[[Engine], Path] | None = None) -> None:
+class LocalJob(Protocol):
+    """What runs on a ComfyUI and needs model files there."""
+
+    def model_files(self) -> list[tuple[str, str]]:
+        """The (folder, name) of each."""
+
+    async def run(self, url: str, out: Path) -> None:
+        """Run it on the ComfyUI at ``url`` and save the video."""
+
+
+def run_locally(
+    arguments: argparse.Namespace, job: LocalJob, *, weights: Callable[[Engine], Path] | None = None
+) -> None:
     """Start a ComfyUI, run the job on it and stop it again; ``weights`` makes the models folder of a demo."""
     if not is_prepared(arguments.comfyui):
         print(
@@ -190,7 +202,7 @@ def run_locally(arguments: argparse.Namespace, job: Job, *, weights: Callable[[E
     elif not models.is_dir():
         raise CliError(f"--models: there is no folder {models}.")
     if weights is None and arguments.models is not None:
-        absent = missing_files(job.bindings.model_files(), models)
+        absent = missing_files(job.model_files(), models)
         if absent:
             raise CliError(f"{models} lacks model files. " + "; ".join(file.advice() for file in absent))
     with tempfile.TemporaryDirectory(prefix="wan-flf2v-", ignore_cleanup_errors=True) as home:
@@ -198,7 +210,7 @@ def run_locally(arguments: argparse.Namespace, job: Job, *, weights: Callable[[E
         server = ComfyServer(engine, Path(home), models, tiny=weights is not None)
         with _stopping(server):
             server.start()
-            run_cancellable(run_job(server.url, job, arguments.out))
+            run_cancellable(job.run(server.url, arguments.out))
 
 
 @contextlib.contextmanager

@@ -30,6 +30,14 @@ class Job:
     first: Path
     last: Path
 
+    def model_files(self) -> list[tuple[str, str]]:
+        """The (folder, name) of every model file that it needs."""
+        return self.bindings.model_files()
+
+    async def run(self, url: str, out: Path) -> None:
+        """Run it on the ComfyUI at ``url``."""
+        await run_job(url, self, out)
+
 
 async def run_job(url: str, job: Job, out: Path) -> None:
     """Make the video on the ComfyUI at ``url`` and save it at ``out``.
@@ -44,21 +52,28 @@ async def run_job(url: str, job: Job, out: Path) -> None:
             bindings.last_image: await client.upload_image(job.last),
         }
         graph = bindings.apply({**job.values, **uploaded})
-        with JobProgress(graph, int(job.values["57_steps"])) as progress:
-            events = asyncio.create_task(_follow(client, progress))
-            await asyncio.sleep(0)
-            try:
-                prompt_id = await _queue(client, graph)
-                record = await _wait(client, prompt_id, progress)
-                files = _outputs(record, graph)
-            finally:
-                events.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await events
-            video = next((file for file in files if file.node == bindings.output_node), None)
-            if video is None:
-                raise CliError("the job ended without a video; see ComfyUI's log.")
-            _save(out, await client.fetch(video))
+        files = await run_graph(client, graph, bindings.output_node, steps=int(job.values["57_steps"]))
+        save_file(out, await client.fetch(files[0]))
+
+
+async def run_graph(
+    client: ComfyClient, graph: Mapping[str, Any], node: str, *, steps: int, metadata: Mapping[str, Any] | None = None
+) -> list[OutputFile]:
+    """Run a graph with progress; returns the files, at least one, that its node ``node`` saved."""
+    with JobProgress(graph, steps) as progress:
+        events = asyncio.create_task(_follow(client, progress))
+        await asyncio.sleep(0)
+        try:
+            prompt_id = await _queue(client, graph, metadata)
+            record = await _wait(client, prompt_id, progress)
+            files = [file for file in _outputs(record, graph) if file.node == node]
+        finally:
+            events.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await events
+    if not files:
+        raise CliError("the job ended without a video; see ComfyUI's log.")
+    return files
 
 
 async def _follow(client: ComfyClient, progress: JobProgress) -> None:
@@ -68,9 +83,9 @@ async def _follow(client: ComfyClient, progress: JobProgress) -> None:
             progress.message(str(message.get("type")), data)
 
 
-async def _queue(client: ComfyClient, graph: Mapping[str, Any]) -> str:
+async def _queue(client: ComfyClient, graph: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
     try:
-        return await client.queue(graph)
+        return await client.queue(graph, metadata=metadata)
     except Refused as error:
         raise CliError(_refusal(error, graph)) from None
 
@@ -131,7 +146,8 @@ def _refusal(error: Refused, graph: Mapping[str, Any]) -> str:
     return str(error)
 
 
-def _save(out: Path, data: bytes) -> None:
+def save_file(out: Path, data: bytes) -> None:
+    """Write a fetched video; the file gets its name when it is whole. Raises CliError."""
     partial = out.with_name(out.name + ".partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ PHASES = {
     "WanFLF2VConditioning": "Encoding the frames",
     "WanFirstLastFrameToVideo": "Encoding the frames",
     "VAEDecode": "Decoding the video",
-    "WanFLF2VSaveVideo": "Saving the video",
+    "WanFLF2VSaveVideo": "Decoding and saving",
     "SaveVideo": "Saving the video",
 }
 SAMPLERS = ("WanFLF2VTwoStageSampler", "KSampler", "KSamplerAdvanced")

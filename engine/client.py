@@ -96,14 +96,17 @@ class ComfyClient:
         return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
 
     async def queue(
-        self, graph: Mapping[str, Any], *, prompt_id: str | None = None, workflow: Mapping[str, Any] | None = None
+        self, graph: Mapping[str, Any], *, prompt_id: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> str:
-        """Queue an API graph; returns the prompt id. Raises Refused with ComfyUI's node errors."""
+        """Queue an API graph; returns the prompt id. Raises Refused with ComfyUI's node errors.
+
+        ``metadata`` is what the saved files carry beside the graph, as the editor gives {"workflow": …}.
+        """
         body: dict[str, Any] = {"prompt": graph, "client_id": self.client_id}
         if prompt_id is not None:
             body["prompt_id"] = prompt_id
-        if workflow is not None:
-            body["extra_data"] = {"extra_pnginfo": {"workflow": workflow}}
+        if metadata is not None:
+            body["extra_data"] = {"extra_pnginfo": metadata}
         async with self._call("POST", "/prompt", json=body) as response:
             answer = await response.json(content_type=None)
             if response.status == 200:

@@ -199,11 +199,16 @@ class Bindings:
 
     def model_files(self) -> list[tuple[str, str]]:
         """The (folder below ``models/``, file name) of every model file that the graph loads."""
-        files = []
-        for node in self.graph.values():
-            for name, folder in MODEL_INPUTS.get(node["class_type"], {}).items():
-                files.append((folder, str(node["inputs"][name])))
-        return files
+        return model_files_of(self.graph)
+
+
+def model_files_of(graph: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The (folder below ``models/``, file name) of every model file that an API graph loads."""
+    files = []
+    for node in graph.values():
+        for name, folder in MODEL_INPUTS.get(node["class_type"], {}).items():
+            files.append((folder, str(node["inputs"][name])))
+    return files
 
 
 MODEL_INPUTS: Mapping[str, Mapping[str, str]] = {

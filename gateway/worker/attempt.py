@@ -162,7 +162,7 @@ class Runner:
                 record = await client.history(claim.prompt_id)
                 if record is not None:
                     self.measured.time("run", time.monotonic() - began)
-                    self.measured.time("decode", sum(progress.spent.get(stage, 0.0) for stage in DECODING))
+                    self.measured.time("decode", progress.spent.get(DECODING, 0.0))
                     asked = "cancel" if word == "cancel" else "late" if late else ""
                     return await self._judge(client, claim, job, record, asked, limit_s)
             unknown = unknown + 1 if where == "unknown" else 0

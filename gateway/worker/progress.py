@@ -18,10 +18,9 @@ _STAGES: Mapping[str, tuple[str, float]] = {
     "WanFLF2VConditioning": ("Encoding the frames", 0.08),
     "WanFLF2VTwoStageSampler": ("Sampling", 0.70),
     "KSampler": ("Sampling", 0.70),
-    "VAEDecode": ("Decoding", 0.10),
-    "WanFLF2VSaveVideo": ("Saving the video", 0.03),
+    "WanFLF2VSaveVideo": ("Decoding and saving", 0.13),
 }
-DECODING = ("Decoding", "Saving the video")
+DECODING = "Decoding and saving"
 
 
 @dataclass

@@ -136,7 +136,8 @@ class Owned:
         if self.server is not None:
             home = self.server.home
             paths = [home / "input" / name for name in inputs]
-            paths += (home / "output").glob(f"gateway/{job_id}_*")
+            for start in (job_id, f".{job_id}"):  # hidden is what is not whole
+                paths += (home / "output").glob(f"gateway/{start}_*")
             paths += (path for path in (home / "temp").glob("**/*") if path.is_file())
             for path in paths:
                 path.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def test_generate_makes_the_video_on_a_running_comfyui(
     assert facts(tmp_path / "x.mp4") == (64, 50, 9, 24.0)
     assert "Saved" in output.out
     assert "64 x 50, 9 frames, 24 fps" in output.out
-    for phase in ("Encoding the frames", "High noise, step 2 of 2", "Low noise, step 2 of 2", "Decoding the video"):
+    for phase in ("Encoding the frames", "High noise, step 2 of 2", "Low noise, step 2 of 2", "Decoding and saving"):
         assert phase in output.err
 
 

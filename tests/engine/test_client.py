@@ -97,7 +97,7 @@ def test_a_prompt_carries_the_id_that_tells_it_again(comfyui: Recorder) -> None:
     assert comfyui.last("prompt").json == {
         "prompt": {"1": {"class_type": "X"}}, "client_id": client_id, "prompt_id": "p1"
     }  # fmt: skip
-    ask(comfyui, lambda client: client.queue({}, workflow={"nodes": []}))
+    ask(comfyui, lambda client: client.queue({}, metadata={"workflow": {"nodes": []}}))
     sent = comfyui.last("prompt").json
     assert sent["extra_data"] == {"extra_pnginfo": {"workflow": {"nodes": []}}}
     assert "prompt_id" not in sent
