@@ -49,11 +49,14 @@ def run_py() -> ModuleType:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Every living process that inherited this mark, wherever in the process tree it is."""
+    """Every living process that inherited this mark, wherever in the process tree it is.
+
+    A worker passes few variables on to its ComfyUI; those of the desktop are among them.
+    """
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("WAN_FLF2V_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get("XDG_WAN_FLF2V_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
@@ -77,7 +80,10 @@ def test_a_long_command_that_is_told_to_end_leaves_no_process(command: str, afte
     deepest = "time.sleep(600)" if command == "test" else "launch.py"
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
-        [*RUN, command, *own[command]], cwd=tmp_path, env={**os.environ, "WAN_FLF2V_TEST": mark}, start_new_session=True
+        [*RUN, command, *own[command]],
+        cwd=tmp_path,
+        env={**os.environ, "XDG_WAN_FLF2V_TEST": mark},
+        start_new_session=True,
     )
     try:
         deadline = time.monotonic() + 120
