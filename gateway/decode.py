@@ -44,11 +44,11 @@ def _begin() -> None:
 
 
 def to_png(data: bytes | str, max_pixels: int) -> bytes:
-    """The picture as an upright RGB PNG without metadata, from its file or its base64. Raises PictureError."""
+    """The picture as an upright RGB PNG without metadata, from its file or its data URI. Raises PictureError."""
     _begin()
     if isinstance(data, str):
         try:
-            data = base64.b64decode(data, validate=True)
+            data = base64.b64decode(data.rpartition(",")[2], validate=True)
         except ValueError:
             raise PictureError("The data URI's base64 is damaged.") from None
     from PIL import Image, ImageFile, ImageOps

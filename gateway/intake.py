@@ -14,7 +14,7 @@ from .errors import Invalid, TooMany
 from .examples import example_file, is_example
 from .keys import Key
 from .links import Links
-from .pictures import PictureDecoder, base64_of
+from .pictures import PictureDecoder, check_data_uri
 from .records import NewJob
 from .settings import Settings
 from .shares import Shares
@@ -72,7 +72,8 @@ class PictureIntake:
                     raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
                 data = await self._call(self._assets.load, asset)
             elif text[:5].lower() == "data:":
-                data = base64_of(text, self._settings.limits.picture_bytes)
+                check_data_uri(text, self._settings.limits.picture_bytes)
+                data = text
             elif "://" in text:
                 async with self._fetches.hold(key.id):
                     data = await self._dialer.get(text, self._settings.limits.picture_bytes)

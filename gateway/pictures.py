@@ -12,6 +12,7 @@ from .errors import Unavailable
 from .shares import Shares
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
+_HEAD = 200  # longer than any beginning of a data URI that is taken
 _PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
 
 
@@ -24,7 +25,7 @@ class PictureDecoder:
         self._idle = [_child() for _ in range(processes)]
 
     async def png(self, data: bytes | str, owner: str) -> bytes:
-        """The picture as a plain RGB PNG, from its file or its base64. Raises PictureError or Unavailable."""
+        """The picture as a plain RGB PNG, from its file or its data URI. Raises PictureError or Unavailable."""
         async with self._shares.hold(owner):
             died = 0
             while died < 2:  # the first time it may have been somebody else's deed
@@ -66,14 +67,13 @@ def _ended(child: ProcessPoolExecutor) -> ProcessPoolExecutor:
     return _child()
 
 
-def base64_of(data_uri: str, max_bytes: int) -> str:
-    """The base64 in a data URI of a picture. Raises PictureError."""
-    head, comma, body = data_uri.partition(",")
+def check_data_uri(text: str, max_bytes: int) -> None:
+    """Raise PictureError for what is no base64 data URI of a picture. Copies nothing: it may be very long."""
+    head, comma, _ = text[:_HEAD].partition(",")
     media_type, *parameters = head[len("data:") :].lower().split(";")
     if not comma or "base64" not in parameters:
         raise PictureError("A data URI must look like data:image/png;base64,….")
     if media_type not in _MEDIA_TYPES:
         raise PictureError(f"A picture must be PNG, JPEG or WebP; the data URI says {media_type[:60] or 'nothing'}.")
-    if len(body) * 3 // 4 > max_bytes + 3:
+    if (len(text) - len(head) - 1) * 3 // 4 > max_bytes + 3:
         raise PictureError(f"A picture must have at most {max_bytes // 1024 // 1024} MiB.")
-    return body

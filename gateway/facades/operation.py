@@ -50,11 +50,19 @@ class Call:
     async def raw(self) -> bytes:
         """The body. Raises TooLarge or TooSlow."""
         try:
-            return await asyncio.wait_for(self.request.read(), self.settings.limits.body_read_s)
-        except web.HTTPRequestEntityTooLarge:
-            raise TooLarge(f"The body must have at most {self.settings.limits.body_bytes // 2**20} MiB.") from None
+            pieces = await asyncio.wait_for(self._pieces(), self.settings.limits.body_read_s)
         except asyncio.TimeoutError:
             raise TooSlow(f"The body did not arrive within {self.settings.limits.body_read_s:.0f} s.") from None
+        return b"".join(pieces) if len(pieces) < 8 else await asyncio.to_thread(b"".join, pieces)
+
+    async def _pieces(self) -> list[bytes]:
+        pieces, size, limit = [], 0, self.settings.limits.body_bytes
+        async for piece in self.request.content.iter_any():
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(f"The body must have at most {limit // 2**20} MiB.")
+            pieces.append(piece)
+        return pieces
 
     async def json(self) -> dict[str, Json]:
         """The body as a JSON object. Raises BadRequest."""
