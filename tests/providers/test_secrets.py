@@ -9,6 +9,7 @@ import string
 import tempfile
 import traceback
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -81,6 +82,33 @@ def test_a_server_that_echoes_the_authorization_header_reveals_nothing(tmp_path)
             generate(double, tmp_path, service, key=wrong)
         assert wrong not in "".join(traceback.format_exception(caught.value))
         assert "Bearer ***" in str(caught.value)
+
+
+ECHOED_KEY = "sk-live/0123+456=789"
+ECHOES = {
+    "in a message": {"status": 400, "body": {"code": 400, "message": f"no such key {ECHOED_KEY}"}},
+    "as a field's name": {"status": 400, "body": {"detail": {ECHOED_KEY: "unknown"}}},
+    "in a page": {"status": 400, "body": f"<p>Bearer {ECHOED_KEY}</p>"},
+    "quoted in a page": {"status": 400, "body": f"<a href='?key={quote(ECHOED_KEY, safe='')}'>"},
+    "as the host that it redirects to": {
+        "status": 302,
+        "body": "",
+        "headers": {"Location": f"https://{ECHOED_KEY}.example/"},
+    },
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES.keys())
+def test_wherever_a_server_echoes_the_key_it_is_neither_told_nor_kept(echo, caplog, tmp_path) -> None:
+    with WaveSpeedDouble(key=ECHOED_KEY) as double, caplog.at_level(logging.DEBUG):
+        double.fail("submit", Fault(**echo))
+        with pytest.raises(ProviderError) as caught:
+            generate(double, tmp_path, key=ECHOED_KEY)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for form in (ECHOED_KEY, quote(ECHOED_KEY, safe=""), ECHOED_KEY.partition("/")[0]):
+        assert form not in told
+        assert form.encode() not in kept
 
 
 def test_a_newline_at_the_end_of_the_key_is_stripped_before_sending(wavespeed: WaveSpeedDouble, tmp_path) -> None:
