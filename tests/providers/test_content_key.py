@@ -18,10 +18,9 @@ from wan_flf2v.workflows import Field
 OTHER = Picture(data=b"\x89PNG\r\n\x1a\n other")
 
 
-def models_of(service: Service) -> list[Model]:
-    """Every model of a service; of deployments, one."""
-    names = ["dep-1"] if service == "runcomfy-deployment" else list(_entries()[service])
-    return [model(service, name) for name in names]
+def names_of(service: Service) -> list[str]:
+    """The names of a service's models; of deployments, one."""
+    return ["dep-1"] if service == "runcomfy-deployment" else list(_entries()[service])
 
 
 def two_values(field: Field, *, free: bool) -> list[Any]:
@@ -62,10 +61,17 @@ def changed(chosen: Model) -> dict[str, Job]:
     return jobs
 
 
-MODELS = [chosen for service in SERVICES for chosen in models_of(service)]
+NAMED = [(service, name) for service in SERVICES for name in names_of(service)]
+every_model = pytest.mark.parametrize("chosen", NAMED, indirect=True, ids=" ".join)
 
 
-@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+@pytest.fixture
+def chosen(request: pytest.FixtureRequest) -> Model:
+    """One of the models, made anew for each test."""
+    return model(*request.param)
+
+
+@every_model
 def test_jobs_that_differ_in_any_field_or_picture_have_different_keys(chosen: Model) -> None:
     jobs = changed(chosen)
     assert set(jobs) >= set(chosen.fields) - {chosen.first_image, chosen.last_image}
@@ -76,15 +82,15 @@ def test_jobs_that_differ_in_any_field_or_picture_have_different_keys(chosen: Mo
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_model_is_of_the_service_and_the_name_it_was_asked_for(service: Service) -> None:
-    for chosen in models_of(service):
-        again = model(service, chosen.id)
-        assert (again.service, again.id) == (service, chosen.id)
+    for name in names_of(service):
+        again = model(service, name)
+        assert (again.service, again.id) == (service, name)
         assert again.free is (service == "runcomfy-deployment")
     if service != "runcomfy-deployment":
         assert model(service).id == next(iter(_entries()[service]))
 
 
-@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+@every_model
 @pytest.mark.parametrize("side", ["first", "last"])
 def test_a_picture_of_just_the_shipped_limit_passes_and_a_byte_more_does_not(chosen: Model, side: str) -> None:
     assert chosen.max_picture_bytes == (20 if chosen.service == "wavespeed" else 6) * 2**20
@@ -98,11 +104,14 @@ def test_a_picture_of_just_the_shipped_limit_passes_and_a_byte_more_does_not(cho
                 Job.build(chosen, values, **pictures)
 
 
-@pytest.mark.parametrize("chosen", [one for one in MODELS if one.prices], ids=lambda chosen: chosen.id)
+@every_model
 def test_every_published_price_is_the_price_of_its_values_and_no_other_is_guessed(chosen: Model) -> None:
-    assert chosen.prices is not None
-    names, table = chosen.prices["by"], chosen.prices["table"]
     values = complete(chosen)
+    assert (chosen.prices is None) is (chosen.service != "wavespeed")
+    if chosen.prices is None:
+        assert chosen.price(values) is None
+        return
+    names, table = chosen.prices["by"], chosen.prices["table"]
     for *options, price in table:
         for picked in itertools.product(*options):
             assert chosen.price({**values, **dict(zip(names, picked, strict=True))}) == price
@@ -113,12 +122,13 @@ def test_every_published_price_is_the_price_of_its_values_and_no_other_is_guesse
 
 
 def test_other_accounts_and_other_addresses_are_other_jobs() -> None:
-    job = Job.build(MODELS[0], complete(MODELS[0]), FIRST, LAST)
+    chosen = model("wavespeed")
+    job = Job.build(chosen, complete(chosen), FIRST, LAST)
     places = [("me", "https://a.example"), ("you", "https://a.example"), ("me", "https://b.example")]
     assert len({job.content_key(*place) for place in places}) == 3
 
 
-@pytest.mark.parametrize("chosen", MODELS, ids=lambda chosen: f"{chosen.service} {chosen.id}")
+@every_model
 def test_a_field_that_is_left_out_is_not_a_field_that_was_given(chosen: Model) -> None:
     """What a provider takes for a default may change under us."""
     values = complete(chosen)
@@ -132,12 +142,13 @@ def test_a_field_that_is_left_out_is_not_a_field_that_was_given(chosen: Model) -
 
 
 def test_the_order_of_values_and_where_equal_bytes_came_from_make_no_difference() -> None:
-    values = complete(MODELS[0])
+    chosen = model("wavespeed")
+    values = complete(chosen)
     turned = dict(reversed(values.items()))
     copy = Picture(data=bytes(FIRST.data or b""), media_type="image/png")
     keys = {
-        Job.build(MODELS[0], values, FIRST, LAST).content_key("me", "https://a.example"),
-        Job.build(MODELS[0], turned, copy, LAST).content_key("me", "https://a.example"),
+        Job.build(chosen, values, FIRST, LAST).content_key("me", "https://a.example"),
+        Job.build(chosen, turned, copy, LAST).content_key("me", "https://a.example"),
     }
     assert len(keys) == 1
 
