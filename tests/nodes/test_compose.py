@@ -196,6 +196,8 @@ def test_comfyuis_tiled_decoder_takes_the_latent(comfy_server: Any, small_graph:
     graph = small_graph()
     tiles = {"tile_size": 64, "overlap": 0, "temporal_size": 8, "temporal_overlap": 4}
     graph["8"] = {"class_type": "VAEDecodeTiled", "inputs": {**graph["8"]["inputs"], **tiles}}
+    del graph["73"]["inputs"]["latent"], graph["73"]["inputs"]["vae"]
+    graph["73"]["inputs"]["images"] = ["8", 0]
     done = comfy_server.run(graph)
     assert done.status == "success", done.error
 
