@@ -132,6 +132,16 @@ def parse_storyboard(text: str, slots: Sequence[int] = (), model: VideoModel = W
     return Storyboard(tuple(clips), closed, board.get("carry", 0), board.get("colour", True))
 
 
+def check_supported(board: Storyboard) -> None:
+    """Raise FLF2VError for what the text can say and nothing makes yet."""
+    if board.carry:
+        raise FLF2VError(
+            f"frames can't be carried from one segment to the next yet: set carry to 0; got {board.carry}."
+        )
+    if any(clip.middle for clip in board.clips):
+        raise FLF2VError('a keyframe can\'t be gone through inside a clip yet: leave "through" out.')
+
+
 def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:
     """Whether this keyframe is gone through."""
     if ("picture" in keyframe) == ("slot" in keyframe):

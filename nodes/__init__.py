@@ -7,12 +7,15 @@ from comfy_api.latest import ComfyExtension, io
 from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEncodeFrames
 from .continuous import WanFLF2VContinuousHigh, WanFLF2VContinuousLow, WanFLF2VContinuousSampler
 from .editor.routes import register_routes
+from .in_turn import WanFLF2VBarrier, WanFLF2VInTurn
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VHandOver, WanFLF2VPlan, WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
+from .storyboard import WanFLF2VStoryboard
+from .storyboard_parts import WanFLF2VStoryboardClip, WanFLF2VStoryboardFilm, WanFLF2VStoryboardImages
 
 NODES: list[type[io.ComfyNode]] = [
     WanFLF2VResolution,
@@ -31,8 +34,19 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VContinuousSampler,
     WanFLF2VReport,
     WanFLF2VEndFrames,
+    WanFLF2VStoryboard,
 ]
-PARTS: list[type[io.ComfyNode]] = [WanFLF2VPlan, WanFLF2VHandOver, WanFLF2VContinuousHigh, WanFLF2VContinuousLow]
+PARTS: list[type[io.ComfyNode]] = [
+    WanFLF2VPlan,
+    WanFLF2VHandOver,
+    WanFLF2VContinuousHigh,
+    WanFLF2VContinuousLow,
+    WanFLF2VInTurn,
+    WanFLF2VBarrier,
+    WanFLF2VStoryboardClip,
+    WanFLF2VStoryboardFilm,
+    WanFLF2VStoryboardImages,
+]
 """What the others expand to: no promises, for nobody places them."""
 
 

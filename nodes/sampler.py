@@ -6,6 +6,7 @@ stage alone does not run the high-noise stage again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -105,51 +106,83 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
             check_sampler(run["sampler_name"])
         graph, prompt = GraphBuilder(), cls.hidden.dynprompt
         high, low = (past_shift(graph, prompt, model) for model in (model_high, model_low))
-        plan = graph.node("WanFLF2VPlan", id="plan", model_high=high, noise_seed=noise_seed, cfg=cfg, **run)
-        planned, steps, start, switch, split, low_noise, low_seed = (plan.out(number) for number in range(7))
-        handed = graph.node("WanFLF2VHandOver", id="hand_over", model_low=low, plan=planned, cfg=cfg, cfg_low=cfg_low)
-        both = {"steps": steps, "sampler_name": run["sampler_name"], "scheduler": run["scheduler"]}
-        of_high = {"positive": positive, "negative": negative, "noise_seed": noise_seed, "cfg": cfg, **both}
-        of_low = {"positive": positive_low or positive, "negative": negative_low or negative, "cfg": handed.out(1)}
-        if keep_history:
-            low_names = {f"{name}_low": value for name, value in of_low.items()}
-            sampled = graph.node(
-                "WanFLF2VContinuousSampler",
-                id="both",
-                model_high=high,
-                model_low=handed.out(0),
-                start_at_step=start,
-                switch_at_step=switch,
-                latent_image=latent_image,
-                **of_high,
-                **low_names,
-            )
-            return io.NodeOutput(sampled.out(0), sampled.out(1), split, expand=graph.finalize())
-        first = graph.node(
-            "KSamplerAdvanced",
-            id="high",
-            model=high,
-            add_noise="enable",
+        prompts = {"positive": positive, "negative": negative}
+        low_prompts = {"positive": positive_low or positive, "negative": negative_low or negative}
+        guidance = {"noise_seed": noise_seed, "cfg": cfg, "cfg_low": cfg_low}
+        sampled = add_stages(
+            graph, high, low, prompts, low_prompts, latent_image, guidance, run, keep_history=keep_history
+        )
+        return io.NodeOutput(*sampled, expand=graph.finalize())
+
+
+def add_stages(
+    graph: GraphBuilder,
+    high: Link,
+    low: Link,
+    prompts: Mapping[str, Link],
+    low_prompts: Mapping[str, Link],
+    latent_image: Link,
+    guidance: Mapping[str, Any],
+    run: Mapping[str, Any],
+    *,
+    names: tuple[str, str] = ("", ""),
+    keep_history: bool = False,
+    in_turn: Callable[[Link], Link] = lambda latent: latent,
+) -> tuple[Link, Link, Link]:
+    """Put both stages into the graph: links to the latent, the latent at the hand-over and the number of high steps.
+
+    ``names`` end the ids of the high- and of the low-noise stage's nodes; ``in_turn`` is what the latent goes through
+    between the stages.
+    """
+    name, low_name = names
+    noise_seed, cfg, cfg_low = (guidance[key] for key in ("noise_seed", "cfg", "cfg_low"))
+    plan = graph.node("WanFLF2VPlan", id=f"plan{name}", model_high=high, noise_seed=noise_seed, cfg=cfg, **run)
+    planned, steps, start, switch, split, low_noise, low_seed = (plan.out(number) for number in range(7))
+    handed = graph.node(
+        "WanFLF2VHandOver", id=f"hand_over{low_name}", model_low=low, plan=planned, cfg=cfg, cfg_low=cfg_low
+    )
+    both = {"steps": steps, "sampler_name": run["sampler_name"], "scheduler": run["scheduler"]}
+    of_high = {**prompts, "noise_seed": noise_seed, "cfg": cfg, **both}
+    of_low = {**low_prompts, "cfg": handed.out(1)}
+    if keep_history:
+        sampled = graph.node(
+            "WanFLF2VContinuousSampler",
+            id=f"both{low_name}",
+            model_high=high,
+            model_low=handed.out(0),
             start_at_step=start,
-            end_at_step=switch,
-            return_with_leftover_noise="enable",
+            switch_at_step=switch,
             latent_image=latent_image,
             **of_high,
+            **{f"{key}_low": value for key, value in of_low.items()},
         )
-        second = graph.node(
-            "KSamplerAdvanced",
-            id="low",
-            model=handed.out(0),
-            add_noise=low_noise,
-            noise_seed=low_seed,
-            start_at_step=switch,
-            end_at_step=TO_THE_END,
-            return_with_leftover_noise="disable",
-            **of_low,
-            **both,
-            latent_image=first.out(0),  # last: what the last input needs runs first, so one expert is loaded at a time
-        )
-        return io.NodeOutput(second.out(0), first.out(0), split, expand=graph.finalize())
+        return sampled.out(0), sampled.out(1), split
+    first = graph.node(
+        "KSamplerAdvanced",
+        id=f"high{name}",
+        model=high,
+        add_noise="enable",
+        start_at_step=start,
+        end_at_step=switch,
+        return_with_leftover_noise="enable",
+        latent_image=latent_image,
+        **of_high,
+    )
+    second = graph.node(
+        "KSamplerAdvanced",
+        id=f"low{low_name}",
+        model=handed.out(0),
+        add_noise=low_noise,
+        noise_seed=low_seed,
+        start_at_step=switch,
+        end_at_step=TO_THE_END,
+        return_with_leftover_noise="disable",
+        **of_low,
+        **both,
+        # last: what the last input needs runs first, so one expert is loaded at a time
+        latent_image=in_turn(first.out(0)),
+    )
+    return second.out(0), first.out(0), split
 
 
 class WanFLF2VPlan(io.ComfyNode):

@@ -11,14 +11,17 @@ import json
 from collections.abc import Container
 from typing import Any
 
+from comfy.cli_args import args
 from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder, is_link
+from comfy_execution.progress import get_progress_state
+from comfy_execution.utils import get_executing_context
 
 from ...flf2v.errors import FLF2VError
 from .schema import schema
 from .types import Link
 
-__all__ = ["GraphBuilder", "composite_schema", "is_link", "model_files", "past_shift"]
+__all__ = ["GraphBuilder", "composite_schema", "is_link", "is_read", "model_files", "not_kept", "past_shift"]
 SHIFT_NODE = "WanFLF2VShift"
 SHIFT_INPUTS = ("model_high", "model_low")  # in the order of its outputs
 
@@ -80,3 +83,21 @@ def _carries_model(prompt: Any, link: Link) -> bool:
 
     kind = nodes.NODE_CLASS_MAPPINGS[prompt.get_node(link[0])["class_type"]]
     return bool(kind.RETURN_TYPES[link[1]] == "MODEL")
+
+
+def is_read(dynprompt: Any, node_id: str | None, output: int) -> bool:
+    """Whether anything takes this output of the node; of the node that is asked about now when both are None."""
+    if dynprompt is None:
+        dynprompt, running = get_progress_state().dynprompt, get_executing_context()
+        node_id = None if running is None else running.node_id
+    nodes = (dynprompt.get_node(each) for each in dynprompt.all_node_ids())
+    return any(value == [node_id, output] for node in nodes for value in node["inputs"].values())
+
+
+def not_kept(nodes: int) -> list[str]:
+    """What ComfyUI, as it was started, can't keep of an expansion of so many nodes, in a sentence."""
+    if args.cache_none:
+        return ["ComfyUI keeps no results (--cache-none): each edit makes everything again."]
+    if args.cache_lru and args.cache_lru < nodes:
+        return [f"ComfyUI keeps {args.cache_lru} results (--cache-lru) and this takes {nodes}: edits make more again."]
+    return []

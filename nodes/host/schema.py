@@ -18,7 +18,13 @@ def schema(**fields: Any) -> io.Schema:
     return io.Schema(**{name: value for name, value in fields.items() if name in _SCHEMA_FIELDS})
 
 
+PART: dict[str, Any] = {
+    "category": f"{CATEGORY}/Parts",
+    "is_dev_only": True,
+    "description": "Made by the nodes that need it.",
+}
+
+
 def part_schema(**fields: Any) -> io.Schema:
     """The schema of a node that composite nodes expand to, and nobody places."""
-    told = {"category": f"{CATEGORY}/Parts", "is_dev_only": True, "description": "Made by the nodes that need it."}
-    return schema(**told, **fields)
+    return schema(**PART, **fields)

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import av
 import numpy.typing as npt
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -145,6 +146,7 @@ class Contents:
     height: int
     audio: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    alone: frozenset[int] = frozenset()  # frames that can be left out without encoding again
 
 
 def open_writer(path: Path, encoding: Encoding, contents: Contents) -> Writer:
@@ -185,13 +187,15 @@ class VideoWriter:
 
     def encode(self, pixels: Pixels) -> None:
         """Add frames."""
-        for picture in pixels:
+        for number, picture in enumerate(pixels, self._count):
             frame = av.VideoFrame.from_ndarray(picture, format=self._codec.source)
             frame = self._reformatter.reformat(frame, format=self._codec.pixels, **self._conversion)
             if not self._rgb:
                 frame.colorspace, frame.color_range = BT709, LIMITED
                 if hasattr(frame, "color_primaries"):  # since PyAV 16; ProRes repeats the frames' tags
                     frame.color_primaries = frame.color_trc = BT709
+            if number in self._contents.alone:
+                frame.pict_type = PictureType.I
             self._output.mux(self._stream.encode(frame))
         self._count += len(pixels)
 

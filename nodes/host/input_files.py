@@ -1,0 +1,23 @@
+"""Pictures of ComfyUI's input folder, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+from ...flf2v.errors import FLF2VError
+
+
+def input_picture(name: str, whose: str) -> Path:
+    """The file of this name, as LoadImage takes it. Raises FLF2VError, which calls it ``whose``."""
+    plain, annotated = folder_paths.annotated_filepath(name)  # "a.png [output]" lies in the output folder
+    folder = Path(annotated or folder_paths.get_input_directory()).resolve()
+    path = (folder / str(plain)).resolve()
+    if not path.is_relative_to(folder):
+        raise FLF2VError(f"{whose} must be in ComfyUI's input folder; got {name!r}.")
+    if not path.is_file():
+        raise FLF2VError(
+            f"{whose}: there is no file {name!r} in ComfyUI's input folder. Upload it, or correct the name."
+        )
+    return path

@@ -1,0 +1,181 @@
+"""A storyboard: expands into the clips between its keyframes and into the film that is joined of them.
+
+An edit makes only the clips anew that it touches, and both experts are loaded once for all clips (see in_turn.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..flf2v.errors import FLF2VError
+from ..flf2v.storyboard import MAX_KEYFRAMES, Storyboard, check_supported, parse_storyboard
+from ..flf2v.video_model import WAN
+from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, not_kept, past_shift
+from .host.input_files import input_picture
+from .host.progress import warn_on_node
+from .host.types import Link
+from .inputs import (
+    boundary_input,
+    check_widgets,
+    fit_input,
+    guidance_input,
+    high_steps_input,
+    sampler_inputs,
+    size_inputs,
+    steps_input,
+)
+from .save_video import MAX_RATE, MIN_RATE
+from .storyboard_clips import SIZE, ClipNodes, numbered
+
+IMAGES = 1  # the number of this output
+EXAMPLE = '{\n  "prompt": "",\n  "negative": "",\n  "length": 81,\n  "seed": 0\n}'
+
+
+class WanFLF2VStoryboard(io.ComfyNode):
+    """The film between several keyframes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return composite_schema(
+            node_id="WanFLF2VStoryboard",
+            display_name="Wan FLF2V Storyboard",
+            description="Makes one film from 2 to 12 keyframes, with a prompt, a length and a seed for each segment. "
+            "An edit runs only the segments that it touches; both experts are loaded once for all of them.",
+            search_aliases=["keyframes", "multi frame", "timeline", "segments", "long video", "loop", "flf2v"],
+            hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
+            read_early=("storyboard",),
+            inputs=[
+                io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
+                io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
+                io.Clip.Input("clip", tooltip="The text encoder (umt5-xxl)."),
+                io.Vae.Input("vae", tooltip="The Wan 2.1 VAE; Wan 2.2 A14B uses it too."),
+                io.String.Input(
+                    "storyboard",
+                    default=EXAMPLE,
+                    multiline=True,
+                    tooltip="The storyboard as JSON: keyframes (picture or slot), segments (prompt, negative, length or "
+                    "seconds, seed, steps, cfg, cfg_low, high_steps), and prompt, negative, length, seed for segments "
+                    "without their own; closed makes a ring. Without keyframes: the connected ones in their order.",
+                ),
+                *size_inputs()[:2],
+                fit_input(),
+                io.Float.Input(
+                    "frame_rate",
+                    default=float(WAN.frame_rate),
+                    min=MIN_RATE,
+                    max=MAX_RATE,
+                    step=0.01,
+                    tooltip="Frames per second of the film. Wan makes 16.",
+                ),
+                steps_input(),
+                guidance_input("cfg", 4.0, "Guidance of the high-noise stage (and of both while cfg_low is 0)."),
+                guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
+                *sampler_inputs(),
+                boundary_input(),
+                high_steps_input(),
+                *(
+                    io.Image.Input(
+                        f"keyframe_{number}",
+                        optional=True,
+                        tooltip=f'The picture that the storyboard calls {{"slot": {number}}}; of several the first.',
+                    )
+                    for number in range(1, MAX_KEYFRAMES + 1)
+                ),
+            ],
+            outputs=[
+                io.Video.Output("video", display_name="video", tooltip="The film, for Save Video."),
+                io.Image.Output("images", display_name="images", tooltip="Its frames; only made when connected."),
+                io.String.Output("report", display_name="report", tooltip="Frames, keyframes and segments in words."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        storyboard: Any = None,
+        width: Any = None,
+        height: Any = None,
+        keyframe_1: Any = None,
+        keyframe_2: Any = None,
+        keyframe_3: Any = None,
+        keyframe_4: Any = None,
+        keyframe_5: Any = None,
+        keyframe_6: Any = None,
+        keyframe_7: Any = None,
+        keyframe_8: Any = None,
+        keyframe_9: Any = None,
+        keyframe_10: Any = None,
+        keyframe_11: Any = None,
+        keyframe_12: Any = None,
+    ) -> bool | str:
+        slots = [keyframe_1, keyframe_2, keyframe_3, keyframe_4, keyframe_5, keyframe_6, keyframe_7, keyframe_8]
+        slots += [keyframe_9, keyframe_10, keyframe_11, keyframe_12]
+        if isinstance(storyboard, str):  # a linked text comes later
+            try:
+                read_board(storyboard, {number: link for number, link in enumerate(slots, 1) if link is not None})
+            except FLF2VError as error:
+                return str(error)
+        return check_widgets(width, height, None)
+
+    @classmethod
+    def fingerprint_inputs(cls, storyboard: Any = None, **_: Any) -> Any:
+        """What else decides the result: the pictures' contents, and whether anybody reads the images."""
+        files = []
+        if isinstance(storyboard, str):
+            try:
+                board = parse_storyboard(storyboard, range(1, MAX_KEYFRAMES + 1))
+                names = {keyframe.picture for _, keyframe in board.keyframes} - {None}
+                for name in sorted(map(str, names)):
+                    files.append(hashlib.sha256(input_picture(name, name).read_bytes()).hexdigest())
+            except FLF2VError:
+                pass  # said by validate_inputs and execute
+        return [*files, is_read(None, None, IMAGES)]
+
+    @classmethod
+    async def execute(
+        cls, model_high: Link, model_low: Link, storyboard: str, frame_rate: Any, **given: Any
+    ) -> io.NodeOutput:
+        slots = {number: given.pop(f"keyframe_{number}", None) for number in range(1, MAX_KEYFRAMES + 1)}
+        board = read_board(storyboard, {number: link for number, link in slots.items() if link is not None})
+        graph = GraphBuilder()
+        high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
+        wants_images = is_read(cls.hidden.dynprompt, cls.hidden.unique_id, IMAGES)
+        clips = ClipNodes(graph, high, low, slots, {**given, "frame_rate": frame_rate}, wants_images)
+        videos, images = zip(*(clips.add(clip) for clip in board.clips), strict=True)
+        spans = " ".join(f"{first}:{end}" for first, end in board.spans)
+        film = graph.node("WanFLF2VStoryboardFilm", id="film", spans=spans, **numbered("clip", videos))
+        frames = None
+        if wants_images:
+            size = {name: given[name] for name in SIZE}
+            frames = graph.node(
+                "WanFLF2VStoryboardImages", id="images", spans=spans, **size, **numbered("images", images)
+            ).out(0)
+        expansion = graph.finalize()
+        notes = not_kept(2 * len(expansion))  # those of the edges expand again
+        warn_on_node(cls.hidden, notes)
+        return io.NodeOutput(film.out(0), frames, "\n".join([report(board, frame_rate), *notes]), expand=expansion)
+
+
+def read_board(text: str, slots: dict[int, Any]) -> Storyboard:
+    """The storyboard of this text, its pictures there. Raises FLF2VError, also for what can't be made yet."""
+    board = parse_storyboard(text, tuple(slots))
+    check_supported(board)
+    for number, (_, keyframe) in enumerate(board.keyframes, 1):
+        if keyframe.picture is not None:
+            input_picture(keyframe.picture, f"keyframe {number}")
+    return board
+
+
+def report(board: Storyboard, frame_rate: Any) -> str:
+    """The storyboard in words: its frames, where each keyframe is, and what each segment takes."""
+    rate = "" if is_link(frame_rate) else f", {board.frames / frame_rate:.2f} s at {frame_rate:g} per second"
+    ring = ", a ring" if board.closed else ""
+    lines = [f"{len(board.keyframes)} keyframes, {len(board.clips)} segments{ring}: {board.frames} frames{rate}"]
+    lines += [f"keyframe {number} at frame {at}" for number, (at, _) in enumerate(board.keyframes, 1)]
+    for number, clip in enumerate(board.clips, 1):
+        own = "".join(f", {name} {value:g}" for name, value in clip.settings)
+        lines.append(f"segment {number}: {clip.length} frames, seed {clip.seed}{own}: {clip.prompt}")
+    return "\n".join(lines)

@@ -1,0 +1,373 @@
+"""A storyboard on the real server: what an edit runs, in which order, and that its clips are the clips made alone."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from wan_flf2v.engine.client import ComfyClient
+from wan_flf2v.engine.errors import Refused
+from wan_flf2v.engine.locate import Engine
+from wan_flf2v.engine.process import ComfyServer
+from wan_flf2v.workflows import Bindings
+
+Graph = dict[str, Any]
+Board = dict[str, Any]
+LENGTHS = (9, 5, 13, 9)
+WORK = ("text", "frames", "high", "low", "clip", "film")
+LOADERS = {"37": "high", "56": "low", "38": "text", "39": "vae"}
+
+
+@pytest.fixture(scope="session")
+def keyframes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six pictures of one colour with a bar."""
+    folder = tmp_path_factory.mktemp("keyframes")
+    paths = []
+    for number in range(6):
+        picture = Image.new("RGB", (64, 48), (40 * number, 200 - 30 * number, 90))
+        picture.paste((255, 255, 255), (8 * number, 10, 8 * number + 12, 40))
+        paths.append(folder / f"keyframe_{number}.png")
+        picture.save(paths[-1])
+    return paths
+
+
+def board_of(names: Sequence[str], lengths: Sequence[int] = LENGTHS, **fields: Any) -> Board:
+    segments = [{"prompt": f"prompt {number}", "length": length} for number, length in enumerate(lengths)]
+    return {"keyframes": [{"picture": name} for name in names], "segments": segments, "seed": 5, **fields}
+
+
+def graph_of(board: Board | str, **inputs: Any) -> Graph:
+    """Loaders as shipped, the storyboard (57) and ComfyUI's own save node (73)."""
+    bindings = Bindings.load("wan22_flf2v")
+    graph = bindings.apply({})
+    graph = {node: copy.deepcopy(graph[node]) for node in ("37", "56", "38", "39", "54")}
+    text = board if isinstance(board, str) else json.dumps(board)
+    widgets = {"width": 64, "height": 48, "fit": "crop", "frame_rate": 16.0, "steps": 2, "cfg": 2.0, "cfg_low": 0.0}
+    widgets |= {"sampler_name": "euler", "scheduler": "simple", "boundary": 0.9, "high_steps": 1}
+    links = {"model_high": ["54", 0], "model_low": ["54", 1], "clip": ["38", 0], "vae": ["39", 0]}
+    graph["57"] = {"class_type": "WanFLF2VStoryboard", "inputs": {**links, **widgets, "storyboard": text, **inputs}}
+    saved = {"video": ["57", 0], "filename_prefix": "storyboard/film", "format": "auto", "codec": "auto"}
+    graph["73"] = {"class_type": "SaveVideo", "inputs": saved}
+    return graph
+
+
+def run(comfy: Any, board: Board, **inputs: Any) -> Any:
+    done = comfy.run(graph_of(board, **inputs))
+    assert done.status == "success", done.error
+    return done
+
+
+def work(done: Any) -> Counter[str]:
+    """How many of each kind of work were executed."""
+    return Counter(kind for kind in map(kind_of, done.executed) if kind in WORK)
+
+
+def kind_of(node: str) -> str:
+    """ "text", "high" … of a child's id; "load …" of a loader's."""
+    return f"load {LOADERS[node]}" if node in LOADERS else node.rpartition(".")[2].partition("_")[0]
+
+
+def film_of(comfy: Any, done: Any) -> Path:
+    saved = next(item for items in done.record["outputs"]["73"].values() for item in items if isinstance(item, dict))
+    return Path(comfy.output) / saved["subfolder"] / saved["filename"]
+
+
+def hashes(path: Path) -> list[str]:
+    with av.open(str(path)) as video:
+        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in video.decode(video=0)]
+
+
+@pytest.fixture
+def names(comfy_server: Any, keyframes: list[Path]) -> list[str]:
+    """The pictures' names in the input folder."""
+    return [comfy_server.upload(path) for path in keyframes]
+
+
+def test_each_edit_runs_only_the_segments_that_it_touches(comfy_server: Any, names: list[str]) -> None:
+    board = board_of(names[:5], seed=101)
+    first = run(comfy_server, board)
+    assert work(first) == {"text": 5, "frames": 4, "high": 4, "low": 4, "clip": 4, "film": 1}
+    assert len(hashes(film_of(comfy_server, first))) == sum(LENGTHS) - 3
+    assert work(run(comfy_server, board)) == {}, "nothing has changed"
+
+    def edit(change: Callable[[Board], Any], **expected: int) -> None:
+        change(board)
+        done = run(comfy_server, board)
+        assert work(done) == {"film": 1, **expected}
+        assert not [node for node in done.executed if node in LOADERS]
+
+    one = {"high": 1, "low": 1, "clip": 1}
+    edit(lambda board: board["segments"][1].update(prompt="another"), text=1, **one)
+    edit(lambda board: board["segments"][2].update(seed=6), **one)
+    edit(lambda board: board["segments"][3].update(steps=3), **one)
+    edit(lambda board: board["segments"][0].update(cfg_low=1.5), low=1, clip=1)
+    edit(lambda board: board["keyframes"][2].update(picture=names[5]), frames=2, high=2, low=2, clip=2)
+
+    def insert(board: Board) -> None:
+        board["keyframes"].insert(2, {"picture": names[2]})
+        board["segments"].insert(1, {"prompt": "inserted", "length": 5})
+
+    # of the segment that was cut in two the prompt is known
+    edit(insert, text=1, frames=2, high=2, low=2, clip=2)
+
+    def take_out(board: Board) -> None:
+        del board["keyframes"][0], board["segments"][0]
+
+    edit(take_out)
+
+    def turn_round(board: Board) -> None:
+        board["keyframes"] = [board["keyframes"][-2], board["keyframes"][-1], *board["keyframes"][:-2]]
+        board["segments"] = [board["segments"][-1], {"prompt": "new joint", "length": 5}, *board["segments"][:-2]]
+
+    edit(turn_round, text=1, frames=1, **one)
+
+    def close(board: Board) -> None:
+        board["closed"] = True
+        board["segments"].append({"prompt": "back", "length": 5})
+
+    edit(close, text=1, frames=1, **one)
+    frames = sum(segment["length"] for segment in board["segments"]) - len(board["segments"])
+    done = run(comfy_server, {**board, "negative": "ugly"})
+    assert work(done)["frames"] == 0
+    assert len(hashes(film_of(comfy_server, done))) == frames, "a ring does not repeat its first frame"
+
+
+def test_all_segments_pass_a_stage_before_the_next_one_begins(comfy_server: Any, names: list[str]) -> None:
+    comfy_server.call(lambda client: client.free())
+    asyncio.run(asyncio.sleep(1))
+    board = board_of(names[:5], seed=202)
+
+    def stages(done: Any) -> list[str]:
+        order = [kind_of(node) for node in done.executed if kind_of(node) in WORK or node in LOADERS]
+        return [kind for number, kind in enumerate(order) if number == 0 or order[number - 1] != kind]
+
+    first = stages(run(comfy_server, board))
+    assert [kind for kind in first if kind in WORK] == ["text", "frames", "high", "low", "clip", "film"]
+    assert first.index("high") < first.index("load low"), "the low-noise expert is loaded when it is needed"
+    for segment in board["segments"]:
+        segment["seed"] = 203
+    assert stages(run(comfy_server, board)) == ["high", "low", "clip", "film"]
+    board["segments"][2]["seed"] = 204
+    assert stages(run(comfy_server, board, cfg_low=1.5)) == ["high", "low", "clip", "film"]
+
+
+def clip_of_core(number: int, segment: Board, start: str, end: str, seed: int) -> Graph:
+    """One segment by core's own nodes, on the same loaders."""
+    link = {name: f"{name}{number}" for name in ("s", "e", "p", "n", "f", "high", "low", "d", "v")}
+    text = {"clip": ["38", 0]}
+    size = {"width": 64, "height": 48, "length": segment["length"], "batch_size": 1}
+    ends = {"start_image": [link["s"], 0], "end_image": [link["e"], 0]}
+    conditioned = {"positive": [link["f"], 0], "negative": [link["f"], 1], "steps": 2, "cfg": 2.0}
+    conditioned |= {"sampler_name": "euler", "scheduler": "simple"}
+    first = {"model": ["h", 0], "add_noise": "enable", "noise_seed": seed, "start_at_step": 0, "end_at_step": 1}
+    first |= {"return_with_leftover_noise": "enable", "latent_image": [link["f"], 2]}
+    second = {"model": ["l", 0], "add_noise": "disable", "noise_seed": 0, "start_at_step": 1, "end_at_step": 10000}
+    second |= {"return_with_leftover_noise": "disable", "latent_image": [link["high"], 0]}
+    saved = {"images": [link["d"], 0], "filename_prefix": "storyboard/core"}
+    nodes = {
+        "s": ("LoadImage", {"image": start}),
+        "e": ("LoadImage", {"image": end}),
+        "p": ("CLIPTextEncode", {"text": segment["prompt"], **text}),
+        "n": ("CLIPTextEncode", {"text": "", **text}),
+        "f": (
+            "WanFirstLastFrameToVideo",
+            {"positive": [link["p"], 0], "negative": [link["n"], 0], "vae": ["39", 0], **size, **ends},
+        ),
+        "high": ("KSamplerAdvanced", conditioned | first),
+        "low": ("KSamplerAdvanced", conditioned | second),
+        "d": ("VAEDecode", {"samples": [link["low"], 0], "vae": ["39", 0]}),
+        "v": ("SaveImage", saved),
+    }
+    return {link[name]: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
+
+
+def core_graph(board: Board) -> Graph:
+    """All segments by core's own nodes."""
+    graph = {node: data for node, data in graph_of(board).items() if node in ("37", "56", "38", "39")}
+    for node, loader in (("h", "37"), ("l", "56")):
+        graph[node] = {"class_type": "ModelSamplingSD3", "inputs": {"model": [loader, 0], "shift": 8.0}}
+    names = [keyframe["picture"] for keyframe in board["keyframes"]]
+    for number, (segment, *ends) in enumerate(zip(board["segments"], names, names[1:], strict=False)):
+        graph |= clip_of_core(number, segment, *ends, board["seed"])
+    return graph
+
+
+def expert_loads(lines: Sequence[dict[str, str]]) -> int:
+    """How often an expert is loaded by a machine that holds one model at a time."""
+    models = [line["model"] for line in lines if "model" in line]
+    loads = [model for number, model in enumerate(models) if number == 0 or models[number - 1] != model]
+    experts = Counter(model for model in loads if model.startswith("WAN21"))
+    assert len(experts) == 2, experts
+    return sum(experts.values())
+
+
+@pytest.fixture
+def probed(
+    request: pytest.FixtureRequest, engine: Engine, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
+    """Runs a graph on a server of its own and gives the job with the probes' lines."""
+    probes = tmp_path / "probes.jsonl"
+    monkeypatch.setenv("WAN_FLF2V_PROBES", str(probes))
+    (tmp_path / "home" / "custom_nodes").mkdir(parents=True)
+    (tmp_path / "home" / "custom_nodes" / "probe_pack").symlink_to(Path(__file__).with_name("probe_pack"))
+    options = getattr(request, "param", ("--cache-classic",))
+    with ComfyServer(engine, tmp_path / "home", models, tiny=True, extra_args=options) as server:
+        comfy = request.getfixturevalue("comfy_server")
+        other = type(comfy)(server)
+
+        def run_probed(graph: Graph) -> tuple[Any, list[dict[str, str]]]:
+            probes.write_text("")
+            done = other.run(graph)
+            assert done.status == "success", done.error
+            return done, [json.loads(line) for line in probes.read_text().splitlines()]
+
+        run_probed.comfy = other
+        yield run_probed
+
+
+@pytest.mark.slow
+def test_eight_segments_load_each_expert_once_and_give_the_latents_of_cores_clips(
+    probed: Any, keyframes: list[Path]
+) -> None:
+    names = [probed.comfy.upload(path) for path in keyframes]
+    board = board_of([names[number % 6] for number in range(9)], [5] * 8)
+    _, core_lines = probed(core_graph(board))
+    _, lines = probed(graph_of(board))
+    assert expert_loads(core_lines) == 16
+    assert expert_loads(lines) == 2
+    latents = [[line["latent"] for line in found if "latent" in line] for found in (core_lines, lines)]
+    assert len(set(latents[0])) == 16
+    assert sorted(latents[0]) == sorted(latents[1]), "both stages of every segment, bit for bit"
+
+
+NO_CACHE = pytest.mark.parametrize("probed", [("--cache-none",), ("--cache-lru", "1")], indirect=True)
+
+
+@pytest.mark.slow
+@NO_CACHE
+def test_without_a_cache_every_loader_and_every_work_still_runs_once(probed: Any, keyframes: list[Path]) -> None:
+    board = board_of([probed.comfy.upload(path) for path in keyframes[:5]])
+    for _ in range(2):
+        done, lines = probed(graph_of(board))
+        assert work(done) == {"text": 5, "frames": 4, "high": 4, "low": 4, "clip": 4, "film": 1}
+        assert not Counter(node for node in done.executed if node in LOADERS) - Counter(LOADERS.keys()), "none twice"
+        assert expert_loads(lines) == 2
+        board["seed"] += 1
+
+
+def test_the_films_frames_are_the_clips_frames_and_a_clip_alone_is_the_same_work(
+    comfy_server: Any, names: list[str]
+) -> None:
+    board = board_of(names[:3], LENGTHS[:2], seed=303)
+    film = hashes(film_of(comfy_server, run(comfy_server, board)))
+    alone = run(comfy_server, {**board, "keyframes": board["keyframes"][1:], "segments": board["segments"][1:]})
+    assert work(alone) == {"film": 1}
+    last = hashes(film_of(comfy_server, alone))
+    assert len(last) == LENGTHS[1]
+    assert film[LENGTHS[0] - 1 :] == last
+    assert len(film) == len(set(film)) == sum(LENGTHS[:2]) - 1
+
+
+def test_images_are_made_only_for_somebody_who_reads_them(comfy_server: Any, names: list[str]) -> None:
+    graph = graph_of(board_of(names[:3], LENGTHS[:2], seed=404), width=50, height=34)
+    done = comfy_server.run(graph)
+    assert done.status == "success", done.error
+    assert not done.ran("images")
+    film = film_of(comfy_server, done)
+    graph["preview"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["57", 1], "filename_prefix": "storyboard/frame"},
+    }
+    done = comfy_server.run(graph)
+    assert done.status == "success", done.error
+    assert work(done) == {"clip": 2, "film": 1}, "frames were decoded, nothing was sampled"
+    saved = [
+        Path(comfy_server.output) / item["subfolder"] / item["filename"]
+        for item in done.record["outputs"]["preview"]["images"]
+    ]
+    assert len(saved) == len(hashes(film)) == sum(LENGTHS[:2]) - 1
+    with av.open(str(film)) as video:
+        shown = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    for number, path in enumerate(saved):
+        with Image.open(path) as picture:
+            assert picture.size == (50, 34)
+            distances = [np.abs(np.asarray(picture).astype(int) - frame).mean() for frame in shown]
+        assert distances.index(min(distances)) == number, "the same frames in the same order"
+
+
+def test_connected_keyframes_are_used_and_a_changed_file_counts_as_an_edit(
+    comfy_server: Any, names: list[str], keyframes: list[Path]
+) -> None:
+    load = {name: {"class_type": "LoadImage", "inputs": {"image": name}} for name in names[:2]}
+    own = Path(comfy_server.server.home) / "input" / "changing.png"
+    own.write_bytes(keyframes[2].read_bytes())
+    board = {"keyframes": [{"slot": 1}, {"slot": 2}, {"picture": own.name}], "length": 5, "prompt": "p", "seed": 505}
+    slots = {f"keyframe_{number}": [name, 0] for number, name in enumerate(names[:2], 1)}
+
+    def run_board(board: Board) -> Any:
+        done = comfy_server.run({**load, **graph_of(board, **slots)})
+        assert done.status == "success", done.error
+        return done
+
+    assert work(run_board(board))["high"] == 2
+    own.write_bytes(keyframes[3].read_bytes())
+    assert work(run_board(board)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
+    own.unlink()
+    del board["keyframes"]
+    assert work(run_board(board)) == {"film": 1}, "without keyframes in the text the connected ones are taken"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"keyframes": [{"slot": 1}', "the storyboard is no JSON"),
+        (json.dumps({"keyframes": [{"slot": 3}, {"slot": 1}]}), "keyframe 1 takes slot 3, but keyframe_3 is not connected"),
+        (json.dumps({"keyframes": [{"slot": 1}, {"picture": "no.png"}]}), "keyframe 2: there is no file 'no.png'"),
+        (json.dumps({"keyframes": [{"slot": 1}, {"picture": "../../etc/passwd"}]}), "keyframe 2 must be in ComfyUI's input"),
+        (json.dumps({"length": 14}), "segment 1: length must be 4n"),
+        (json.dumps({"carry": 5, "length": 13}), "frames can't be carried from one segment to the next yet"),
+        (json.dumps({"keyframes": [{"slot": 1}, {"slot": 2, "through": True}, {"slot": 1}]}), "can't be gone through"),
+    ],
+)  # fmt: skip
+def test_bad_boards_are_refused_at_the_door(comfy_server: Any, names: list[str], text: str, message: str) -> None:
+    graph = {
+        str(number): {"class_type": "LoadImage", "inputs": {"image": names[number]}} for number in range(2)
+    } | graph_of(text, keyframe_1=["0", 0], keyframe_2=["1", 0])
+    with pytest.raises(Refused) as refused:
+        comfy_server.run(graph)
+    details = [error["details"] for error in refused.value.node_errors["57"]["errors"]]
+    assert any(message in detail for detail in details), details
+
+
+def test_an_interrupt_keeps_the_stages_that_are_done(comfy_server: Any, names: list[str]) -> None:
+    board = board_of(names[:4], LENGTHS[:3], seed=606)
+    graph = graph_of(board)
+
+    async def interrupted(client: ComfyClient) -> list[str]:
+        events = client.events()
+        await anext(events)
+        prompt_id = await client.queue(graph)
+        executed = []
+        async for message in events:
+            if message["type"] == "executing":
+                executed.append(message["data"]["node"] or "")
+                if [kind_of(node) for node in executed].count("low") == 2:
+                    await client.interrupt(prompt_id)
+                    break
+        while await client.history(prompt_id) is None:
+            await asyncio.sleep(0.05)
+        return executed
+
+    comfy_server.call(interrupted)
+    assert work(run(comfy_server, board))["high"] == 0
