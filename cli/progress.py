@@ -22,7 +22,14 @@ PHASES = {
     "WanFLF2VSaveVideo": "Decoding and saving",
     "SaveVideo": "Saving the video",
 }
-SAMPLERS = ("WanFLF2VTwoStageSampler", "KSampler", "KSamplerAdvanced")
+# Of a node that a storyboard expands to, the beginning of the last part of its id.
+PARTS = {
+    "text": "Encoding the prompts",
+    "frames": "Encoding the frames",
+    "clip": "Decoding and saving the segments",
+    "film": "Joining the film",
+}
+SAMPLERS = ("WanFLF2VTwoStageSampler", "WanFLF2VStoryboard", "KSampler", "KSamplerAdvanced")
 _FORMAT = "{desc:<26} |{bar:24}| {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
 
 
@@ -32,7 +39,7 @@ class JobProgress:
     def __init__(self, graph: Mapping[str, Any], steps: int) -> None:
         self._graph = graph
         self._steps = steps
-        self._high_steps = 0
+        self._done: dict[str, int] = {}  # steps of each stage
         self._told: list[str] = []
         self._took: list[float] = []  # seconds between steps, without what comes before a stage's first one
         self._last_step: tuple[str, float] = ("", 0.0)
@@ -70,14 +77,19 @@ class JobProgress:
         kind_of_node = self._graph.get(node.split(".")[0], {}).get("class_type", "")
         if kind == "executing" and kind_of_node in PHASES:
             self.phase(PHASES[kind_of_node])
-        elif kind == "progress" and self._graph.get(str(data["node"]).split(".")[0], {}).get("class_type") in SAMPLERS:
+        elif kind == "executing" and kind_of_node == "WanFLF2VStoryboard" and _part(data["node"]) in PARTS:
+            self.phase(PARTS[_part(data["node"])])
+        elif kind == "progress" and self._samples(str(data["node"])):
             self._step(str(data["node"]), int(data["value"]), int(data["max"]))
 
+    def _samples(self, node: str) -> bool:
+        """Whether it is a sampler, or what one expands to."""
+        return self._graph.get(node.split(".")[0], {}).get("class_type") in SAMPLERS and _part(node) not in PARTS
+
     def _step(self, node: str, value: int, stage_steps: int) -> None:
-        stage = node.rpartition(".")[2]
-        if stage == "high":
-            self._high_steps = stage_steps
-        done = min(self._steps, value + (self._high_steps if stage == "low" else 0))
+        stage = _part(node)
+        self._done[node] = value
+        done = min(self._steps, sum(self._done.values()))
         if self._bar is not None:
             self._bar.n = done
         self.phase(f"{STAGES.get(stage, 'Sampling')}, step {value} of {stage_steps}", self._left(node, done))
@@ -92,3 +104,8 @@ class JobProgress:
             return ""
         seconds = round(statistics.median(self._took) * (self._steps - done))
         return f"{seconds // 60}:{seconds % 60:02} of sampling left"
+
+
+def _part(node: object) -> str:
+    """What a node is to the composite one that expanded to it: "high" of "57.0.0.high", "text" of "57.0.0.text_1a2b"."""
+    return str(node).rpartition(".")[2].partition("_")[0]
