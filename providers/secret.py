@@ -6,7 +6,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 from .errors import ConfigError
 
@@ -56,7 +56,6 @@ def redact(text: str, secret: Secret | None) -> str:
             repr(key)[1:-1],
             quote(key),
             quote(key, safe=""),
-            quote_plus(key),
             html.escape(key),
             html.escape(key, quote=False),
         }

@@ -320,6 +320,6 @@ async def stalled(request: web.Request) -> web.StreamResponse:
 
 def test_a_download_that_stands_still_is_given_up_and_tried_again(wavespeed, tmp_path) -> None:
     wavespeed.fail("media", Fault(respond=stalled))
-    impatient = Downloader(wavespeed.url, QUICK, idle_s=0.2)
+    impatient = Downloader(wavespeed.url, QUICK, idle_s=0.2, max_seconds=15)
     assert asyncio.run(impatient.fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "a")).exists()
     assert wavespeed.count("media") == 2
