@@ -52,7 +52,7 @@ class Depths:
         self._database = database
         self._lock = threading.Lock()
         self._owners: Counter[str] = Counter()
-        self._at, self._fresh_s = -_FRESH_S, _FRESH_S
+        self._at, self._spent = -_FRESH_S, 0.0
         self._marks: dict[str, list[tuple[int, int]]] = {}
         self._marks_until = 0.0
         self._marking = threading.Lock()
@@ -63,7 +63,8 @@ class Depths:
         with self._lock:
             age = time.monotonic() - self._at
             room = Room(limit - self._owners.total(), share, Counter(self._owners))
-            if age > self._fresh_s or (age > _AGAIN_S and any(room.refused(owner) for owner in owners)):
+            fresh_s, again_s = max(_FRESH_S, _SELDOM * self._spent), min(_AGAIN_S, self._spent)
+            if age > fresh_s or (age > again_s and any(room.refused(owner) for owner in owners)):
                 self._count()
                 room = Room(limit - self._owners.total(), share, Counter(self._owners))
             yield room
@@ -75,7 +76,7 @@ class Depths:
         with self._database.read() as connection:
             self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)})
         self._at = time.monotonic()
-        self._fresh_s = max(_FRESH_S, _SELDOM * (self._at - began))
+        self._spent = self._at - began
 
     def waiting(self) -> dict[str, tuple[int, float]]:
         """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
