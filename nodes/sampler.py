@@ -12,6 +12,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..flf2v.split import Run, guidance_warnings, is_distilled, warnings_for
+from .continuous import add_continuous_run
 from .host.continuous import check_sampler
 from .host.expansion import GraphBuilder, composite_schema, is_link, model_files, past_shift
 from .host.grids import Plan, plan_run
@@ -145,9 +146,8 @@ def add_stages(
     of_high = {**prompts, "noise_seed": noise_seed, "cfg": cfg, **both}
     of_low = {**low_prompts, "cfg": handed.out(1)}
     if keep_history:
-        sampled = graph.node(
-            "WanFLF2VContinuousSampler",
-            id=f"both{low_name}",
+        latent, high_latent = add_continuous_run(
+            graph,
             model_high=high,
             model_low=handed.out(0),
             start_at_step=start,
@@ -156,7 +156,7 @@ def add_stages(
             **of_high,
             **{f"{key}_low": value for key, value in of_low.items()},
         )
-        return sampled.out(0), sampled.out(1), split
+        return latent, high_latent, split
     first = graph.node(
         "KSamplerAdvanced",
         id=f"high{name}",
@@ -165,8 +165,8 @@ def add_stages(
         start_at_step=start,
         end_at_step=switch,
         return_with_leftover_noise="enable",
-        latent_image=latent_image,
         **of_high,
+        latent_image=latent_image,  # last: what the last input needs runs first, so the text encoder before the expert
     )
     second = graph.node(
         "KSamplerAdvanced",
@@ -179,7 +179,7 @@ def add_stages(
         return_with_leftover_noise="disable",
         **of_low,
         **both,
-        # last: what the last input needs runs first, so one expert is loaded at a time
+        # last: so one expert is loaded at a time
         latent_image=in_turn(first.out(0)),
     )
     return second.out(0), first.out(0), split
