@@ -87,14 +87,12 @@ def _picture(
 ) -> torch.Tensor | None:
     if path is None:
         return None
-    import numpy as np
-    import torch
     from PIL import Image
 
-    from ..flf2v.frames import fit_frames
+    from ..flf2v.drawing import picture_tensor
+    from ..flf2v.frames import fit_to_video
 
     check_picture(path, option)
     with Image.open(path) as image:
-        pixels = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).float() / 255
-    height, width = frames.shape[1:3]
-    return fit_frames(pixels[None], width, height, arguments.fit, arguments.resize)[0, :height, :width]
+        pixels = picture_tensor(image.convert("RGB"))
+    return fit_to_video(pixels, frames, arguments.fit, arguments.resize)

@@ -50,6 +50,12 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit, resize: 
     return pixels.movedim(1, -1)
 
 
+def fit_to_video(picture: torch.Tensor, frames: torch.Tensor, fit: Fit, resize: Resize = "bilinear") -> torch.Tensor:
+    """One picture ``[1, H, W, C]`` as the conditioning prepares it, cropped to the video's frames: ``[H, W, 3]``."""
+    height, width = frames.shape[1:3]
+    return fit_frames(picture, width, height, fit, resize)[0, :height, :width]
+
+
 def _scaled(pixels: torch.Tensor, width: int, height: int, resize: Resize) -> torch.Tensor:
     """``[F, C, H, W]`` pictures in another size."""
     if resize not in RESIZES:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from .drawing import BACKGROUND, BLUE, FAINT, GREEN, INK, ORANGE
 from .report import Report
 
 SIZE = (768, 512)
 LEFT, RIGHT, PANEL, GAP, TOP = 70, 24, 128, 30, 30
-BACKGROUND, INK, FAINT = "#1b1d22", "#e6e6e6", "#4a4e57"
 STRIP_WIDTH, STRIP_PICTURES = 1280, 9
 
 
@@ -19,9 +19,9 @@ def draw_report(report: Report) -> Image.Image:
     image = Image.new("RGB", SIZE, BACKGROUND)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=14)
     panels = (
-        ("mean brightness", report.luma, "#ff9f45", 0.0),
-        ("change from frame to frame", report.change, "#4aa8ff", 0.5),
-        ("sharpness", report.sharpness, "#9be37a", 0.0),
+        ("mean brightness", report.luma, ORANGE, 0.0),
+        ("change from frame to frame", report.change, BLUE, 0.5),
+        ("sharpness", report.sharpness, GREEN, 0.0),
     )
     for number, (title, values, colour, shift) in enumerate(panels):
         top = TOP + number * (PANEL + GAP)

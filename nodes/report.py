@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import torch
 from comfy_api.latest import io, ui
-from PIL import Image
 
+from ..flf2v.drawing import picture_tensor
 from ..flf2v.end_frames import match_end_colour, trim_end
 from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import fit_frames
+from ..flf2v.frames import fit_to_video
 from ..flf2v.report import measure, psnr
 from ..flf2v.report_picture import draw_filmstrip, draw_report
 from ..flf2v.sizes import MAX_SIZE, Fit, Resize
@@ -65,16 +64,16 @@ class WanFLF2VReport(io.ComfyNode):
         resize: Resize = "bilinear",
     ) -> io.NodeOutput:
         frames = images[..., :3]
-        first = None if start_image is None else _prepared(start_image[:1], frames, fit, resize)
-        last = None if end_image is None else _prepared(end_image[-1:], frames, fit, resize)
+        first = None if start_image is None else fit_to_video(start_image[:1], frames, fit, resize)
+        last = None if end_image is None else fit_to_video(end_image[-1:], frames, fit, resize)
         ceilings = tuple(_ceiling(vae, picture) for picture in (first, last))
         report = measure(frames, first, last, (ceilings[0], ceilings[1]), progress_bar(len(frames)))
         text = report.text()
         return io.NodeOutput(
             text,
             json.dumps(report.to_dict()),
-            _tensor(draw_report(report)),
-            _tensor(draw_filmstrip(frames)),
+            picture_tensor(draw_report(report)),
+            picture_tensor(draw_filmstrip(frames)),
             ui=ui.PreviewText(text),
         )
 
@@ -125,15 +124,9 @@ class WanFLF2VEndFrames(io.ComfyNode):
                 raise FLF2VError(
                     "match_colour needs the given last frame. Connect end_image, or set match_colour to 0."
                 )
-            picture = _prepared(end_image[-1:], frames, fit, resize)
+            picture = fit_to_video(end_image[-1:], frames, fit, resize)
             frames = match_end_colour(frames, picture, match_colour, progress_bar(match_colour))
         return io.NodeOutput(trim_end(frames, trim))
-
-
-def _prepared(picture: torch.Tensor, frames: torch.Tensor, fit: Fit, resize: Resize) -> torch.Tensor:
-    """A picture in the size of the frames, as the conditioning prepares it: [H, W, 3]."""
-    height, width = frames.shape[1:3]
-    return fit_frames(picture, width, height, fit, resize)[0, :height, :width]
 
 
 def _ceiling(vae: Any, picture: torch.Tensor | None) -> float | None:
@@ -144,7 +137,3 @@ def _ceiling(vae: Any, picture: torch.Tensor | None) -> float | None:
     part = picture[None, :height, :width]
     back = vae.decode(vae.encode(part))
     return psnr(back.reshape(-1, height, width, back.shape[-1])[0].cpu(), part[0].cpu())
-
-
-def _tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255.0).unsqueeze(0)
