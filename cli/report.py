@@ -40,16 +40,21 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the figures. Raises CliError."""
     from ..flf2v.report import measure
     from ..flf2v.report_picture import draw_filmstrip, draw_report
+    from ..flf2v.video_frames import VideoFrames
 
-    frames = read_video(arguments.video)
+    if not arguments.video.is_file():
+        raise CliError(f"there is no video file {arguments.video}.")
+    frames = VideoFrames(str(arguments.video))
     try:
-        first = _picture(arguments.first, "--first", frames, arguments)
-        last = _picture(arguments.last, "--last", frames, arguments)
+        size = frames.size()
+        first = _picture(arguments.first, "--first", size, arguments)
+        last = _picture(arguments.last, "--last", size, arguments)
         report = measure(frames, first, last)
     except FLF2VError as error:
         raise CliError(str(error)) from None
     _save(arguments.plot, draw_report(report))
-    _save(arguments.filmstrip, draw_filmstrip(frames))
+    if arguments.filmstrip is not None:
+        _save(arguments.filmstrip, draw_filmstrip(frames, report.frames))
     print(json.dumps(report.to_dict(), indent=1) if arguments.json else report.text())
 
 
@@ -62,28 +67,8 @@ def _save(path: Path | None, picture: Image.Image) -> None:
         raise CliError(f"{path} cannot be written: {error}") from None
 
 
-def read_video(path: Path) -> torch.Tensor:
-    """All frames of a video file: [F, H, W, 3] in [0, 1]. Raises CliError."""
-    import av
-    import numpy as np
-    import torch
-
-    if not path.is_file():
-        raise CliError(f"there is no video file {path}.")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise CliError(f"{path} has no video stream.")
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except av.FFmpegError as error:
-        raise CliError(f"{path} is no video that can be read: {error}") from None
-    if not frames:
-        raise CliError(f"{path} holds no frame.")
-    return torch.from_numpy(np.stack(frames)).float() / 255
-
-
 def _picture(
-    path: Path | None, option: str, frames: torch.Tensor, arguments: argparse.Namespace
+    path: Path | None, option: str, size: tuple[int, int], arguments: argparse.Namespace
 ) -> torch.Tensor | None:
     if path is None:
         return None
@@ -95,4 +80,4 @@ def _picture(
     check_picture(path, option)
     with Image.open(path) as image:
         pixels = picture_tensor(image.convert("RGB"))
-    return fit_to_video(pixels, frames, arguments.fit, arguments.resize)
+    return fit_to_video(pixels, size, arguments.fit, arguments.resize)

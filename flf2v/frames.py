@@ -7,6 +7,8 @@ Layout: Wan 2.1 ``first_last_frame2video.py``; ComfyUI stores 1 - mask and inver
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -50,9 +52,9 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit, resize: 
     return pixels.movedim(1, -1)
 
 
-def fit_to_video(picture: torch.Tensor, frames: torch.Tensor, fit: Fit, resize: Resize = "bilinear") -> torch.Tensor:
-    """One picture ``[1, H, W, C]`` as the conditioning prepares it, cropped to the video's frames: ``[H, W, 3]``."""
-    height, width = frames.shape[1:3]
+def fit_to_video(picture: torch.Tensor, size: Sequence[int], fit: Fit, resize: Resize = "bilinear") -> torch.Tensor:
+    """One picture ``[1, H, W, C]`` as the conditioning prepares it, cropped to height and width ``size``: ``[H, W, 3]``."""
+    height, width = size
     return fit_frames(picture, width, height, fit, resize)[0, :height, :width]
 
 

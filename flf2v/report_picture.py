@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -44,16 +46,33 @@ def draw_report(report: Report) -> Image.Image:
     return image
 
 
-def draw_filmstrip(frames: torch.Tensor, count: int = STRIP_PICTURES) -> Image.Image:
-    """Up to ``count`` of the frames side by side, evenly spaced, the first and the last among them."""
-    indices = sorted({round(float(index)) for index in torch.linspace(0, len(frames) - 1, min(count, len(frames)))})
+def draw_filmstrip(
+    frames: Iterable[torch.Tensor],
+    total: int,
+    count: int = STRIP_PICTURES,
+    each: Callable[[int], None] = lambda number: None,
+) -> Image.Image:
+    """Up to ``count`` of the ``total`` frames side by side, evenly spaced, the first and the last among them.
+
+    ``each`` is told the number of every frame.
+    """
+    indices = {round(float(index)) for index in torch.linspace(0, total - 1, min(count, total))}
     width = max(1, STRIP_WIDTH // len(indices))
-    height = max(1, round(width * frames.shape[1] / frames.shape[2]))
-    strip = Image.new("RGB", (width * len(indices), height + 22), BACKGROUND)
+    pictures = {}
+    for number, frame in enumerate(frames):
+        each(number)
+        if number in indices:
+            pictures[number] = _small(frame, width)
+    strip = Image.new("RGB", (width * len(indices), pictures[0].height + 22), BACKGROUND)
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=14)
-    for place, index in enumerate(indices):
-        pixels = (frames[index].clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-        picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((width - 2, height), Image.Resampling.BICUBIC)
+    for place, (index, picture) in enumerate(pictures.items()):
         strip.paste(picture, (place * width + 1, 0))
-        draw.text((place * width + width / 2, height + 18), str(index), fill=INK, font=font, anchor="mb")
+        draw.text((place * width + width / 2, picture.height + 18), str(index), fill=INK, font=font, anchor="mb")
     return strip
+
+
+def _small(frame: torch.Tensor, width: int) -> Image.Image:
+    """A frame, 2 pixels narrower than its place of this width."""
+    height = max(1, round(width * frame.shape[0] / frame.shape[1]))
+    pixels = (frame.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels)).resize((width - 2, height), Image.Resampling.BICUBIC)

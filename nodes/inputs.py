@@ -14,6 +14,7 @@ from .host.grids import SAMPLERS, SCHEDULERS
 
 DEFAULTS = {"width": 832, "height": 480}
 SEEDS = 2**64
+NOT_CONNECTED = object()  # ComfyUI's validation gives None for what a link will bring
 START_TOOLTIP = "The first frame, or several frames that the video starts with."
 END_TOOLTIP = "The last frame, or several frames that the video ends with."
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from comfy_api.latest import io, ui
+from comfy_api.latest import InputImpl, io, ui
 
 from ..flf2v.drawing import picture_tensor
 from ..flf2v.end_frames import match_end_colour, trim_end
@@ -15,9 +16,10 @@ from ..flf2v.frames import fit_to_video
 from ..flf2v.report import measure, psnr
 from ..flf2v.report_picture import draw_filmstrip, draw_report
 from ..flf2v.sizes import MAX_SIZE, Fit, Resize
+from ..flf2v.video_frames import VideoFrames
 from .host.progress import progress_bar
 from .host.schema import schema
-from .inputs import fit_input, resize_input
+from .inputs import NOT_CONNECTED, fit_input, resize_input
 
 
 class WanFLF2VReport(io.ComfyNode):
@@ -34,12 +36,21 @@ class WanFLF2VReport(io.ComfyNode):
             search_aliases=["metrics", "psnr", "ssim", "quality", "flicker", "filmstrip"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The decoded frames of one video."),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="The decoded frames of one video. Leave it free when video is connected.",
+                ),
                 fit_input(),
                 io.Image.Input("start_image", optional=True, tooltip="The picture that the video should start with."),
                 io.Image.Input("end_image", optional=True, tooltip="The picture that the video should end with."),
                 io.Vae.Input("vae", optional=True, tooltip="The VAE, to know the best that the ends could be."),
                 resize_input(),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="A video in place of images; a file is read frame by frame, in the memory of a few frames.",
+                ),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="The figures in words, with warnings."),
@@ -54,28 +65,61 @@ class WanFLF2VReport(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, images: object = NOT_CONNECTED, video: object = NOT_CONNECTED) -> bool | str:
+        try:
+            check_source(images is not NOT_CONNECTED, video is not NOT_CONNECTED)
+        except FLF2VError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(
         cls,
-        images: torch.Tensor,
         fit: Fit,
+        images: torch.Tensor | None = None,
         start_image: torch.Tensor | None = None,
         end_image: torch.Tensor | None = None,
         vae: Any = None,
         resize: Resize = "bilinear",
+        video: Any = None,
     ) -> io.NodeOutput:
-        frames = images[..., :3]
-        first = None if start_image is None else fit_to_video(start_image[:1], frames, fit, resize)
-        last = None if end_image is None else fit_to_video(end_image[-1:], frames, fit, resize)
+        check_source(images is not None, video is not None)
+        frames = images if images is not None else _frames_of(video)
+        size: Sequence[int]
+        if isinstance(frames, VideoFrames):
+            size, total = frames.size(), video.get_frame_count()
+        else:
+            frames = frames[..., :3]
+            size, total = frames.shape[1:3], len(frames)
+        show = progress_bar(total)
+        first = None if start_image is None else fit_to_video(start_image[:1], size, fit, resize)
+        last = None if end_image is None else fit_to_video(end_image[-1:], size, fit, resize)
         ceilings = tuple(_ceiling(vae, picture) for picture in (first, last))
-        report = measure(frames, first, last, (ceilings[0], ceilings[1]), progress_bar(len(frames)))
+        report = measure(frames, first, last, (ceilings[0], ceilings[1]), show)
+        strip = draw_filmstrip(frames, report.frames, each=lambda _: show(report.frames))
         text = report.text()
         return io.NodeOutput(
             text,
             json.dumps(report.to_dict()),
             picture_tensor(draw_report(report)),
-            picture_tensor(draw_filmstrip(frames)),
+            picture_tensor(strip),
             ui=ui.PreviewText(text),
         )
+
+
+def check_source(images: bool, video: bool) -> None:
+    """Raise FLF2VError unless either images or a video is connected."""
+    if images == video:
+        raise FLF2VError(f"connect either images or video; connected: {'both' if images else 'none of them'}.")
+
+
+def _frames_of(video: Any) -> VideoFrames | torch.Tensor:
+    """A file's frames as they are read; of another video those that it already holds."""
+    if not isinstance(video, InputImpl.VideoFromFile):
+        frames: torch.Tensor = video.get_components().images
+        return frames
+    trimmed = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else ()  # later ComfyUIs'
+    return VideoFrames(video.get_stream_source(), *trimmed)
 
 
 class WanFLF2VEndFrames(io.ComfyNode):
@@ -124,7 +168,7 @@ class WanFLF2VEndFrames(io.ComfyNode):
                 raise FLF2VError(
                     "match_colour needs the given last frame. Connect end_image, or set match_colour to 0."
                 )
-            picture = fit_to_video(end_image[-1:], frames, fit, resize)
+            picture = fit_to_video(end_image[-1:], frames.shape[1:3], fit, resize)
             frames = match_end_colour(frames, picture, match_colour, progress_bar(match_colour))
         return io.NodeOutput(trim_end(frames, trim))
 

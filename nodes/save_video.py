@@ -13,9 +13,9 @@ from .host.schema import schema
 from .host.types import Latent, Pictures, Vae
 from .host.video_files import PLAYBACKS
 from .host.writer import CODECS, FORMATS, QUALITIES, encoding_of
+from .inputs import NOT_CONNECTED
 
 MIN_RATE, MAX_RATE = 1.0, 120.0
-NOT_CONNECTED = object()  # ComfyUI's validation gives None for what a link will bring
 
 
 class WanFLF2VSaveVideo(io.ComfyNode):

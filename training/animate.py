@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..cli.report import read_video
+from ..flf2v.video_frames import VideoFrames
 from .clips import as_picture, make_clip
 from .evaluate import FIRST_SEED
 
@@ -52,4 +52,4 @@ if __name__ == "__main__":
         draw_pictures()
     else:
         ends = [Image.open(path) for path in PICTURES]
-        animate(read_video(Path(sys.argv[1])), ends[0], ends[1], Path(sys.argv[2]))
+        animate(torch.stack(list(VideoFrames(sys.argv[1]))), ends[0], ends[1], Path(sys.argv[2]))

@@ -123,7 +123,7 @@ def test_plot_and_filmstrip_show_every_part() -> None:
     assert {"#ff9f45", "#4aa8ff", "#9be37a"} <= {
         "#{:02x}{:02x}{:02x}".format(*plot.getpixel((x, y))) for x in range(plot.width) for y in range(plot.height)
     }  # type: ignore[misc]
-    strip = draw_filmstrip(frames)
+    strip = draw_filmstrip(frames, COUNT)
     assert strip.width == 9 * (1280 // 9)
     assert strip.getpixel((10, 50)) != strip.getpixel((60, 50))  # the square stands at the left of the first picture
 
@@ -224,10 +224,10 @@ def test_video_and_pictures_on_different_devices_give_the_same(video_elsewhere: 
             elsewhere(frames) + frames
         report = measure(place(frames), place_picture(frames[0]), place_picture(frames[-1]))
         given = match_end_colour(place(wrong), place_picture(frames[-1]), 4).cpu()
-        strip = draw_filmstrip(place(frames))
+        strip = draw_filmstrip(place(frames), COUNT)
     assert report == expected
     assert torch.equal(given, repaired)
-    assert strip.tobytes() == draw_filmstrip(frames).tobytes()
+    assert strip.tobytes() == draw_filmstrip(frames, COUNT).tobytes()
 
 
 def test_two_frames_are_no_video() -> None:
