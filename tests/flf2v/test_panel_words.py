@@ -17,13 +17,13 @@ from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for
 
 TABLE: dict[str, str] = json.loads(
     (Path(__file__).resolve().parents[2] / "js" / "words" / "zh.json").read_text(encoding="utf-8")
-)
+)["server"]
 GRID = (1.0, 0.95, 0.9, 0.8, 0.5, 0.0)
 
 
 def known(sentence: str) -> bool:
     """Whether the table has this sentence, as js/lib/words.mjs looks for it."""
-    patterns = ("(.+?)".join(map(re.escape, english.split("{}"))) for english in TABLE)
+    patterns = ("(.+?)".join(map(re.escape, re.split(r"\{[ns]?\}", english))) for english in TABLE)
     return any(re.fullmatch(pattern, sentence, re.DOTALL) for pattern in patterns)
 
 
