@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,13 +147,17 @@ def _refusal(error: Refused, graph: Mapping[str, Any]) -> str:
     return str(error)
 
 
-def save_file(out: Path, data: bytes) -> None:
-    """Write a fetched video; the file gets its name when it is whole. Raises CliError."""
+def save_file(out: Path, video: bytes | Path) -> None:
+    """Write a fetched video, or copy a file; it gets its name when it is whole. Raises CliError."""
     partial = out.with_name(out.name + ".partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        if isinstance(video, Path):
+            shutil.copyfile(video, partial)
+        else:
+            partial.write_bytes(video)
         partial.replace(out)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise CliError(f"the video could not be written to {out}: {error.strerror}.") from None
+        kept = f" It is kept as {video}." if isinstance(video, Path) else ""
+        raise CliError(f"the video could not be written to {out}: {error.strerror}.{kept}") from None

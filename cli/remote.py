@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import mimetypes
-import shutil
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..providers.profiles import Profile
 from ..providers.retry import Policy
 from .accounts import store_of
 from .errors import CliError
+from .job import save_file
 from .pictures import check_picture
 
 ReadFields = Callable[..., dict[str, object]]
@@ -119,14 +119,7 @@ def save(video: Path, out: Path) -> None:
     """Copy a collected video to where the user wants it. Raises CliError."""
     if video.suffix != out.suffix.lower():
         raise CliError(f"the provider made a {video.suffix} file, which was kept as {video}; give --out that ending.")
-    partial = out.with_name(out.name + ".partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(video, partial)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CliError(f"the video could not be written to {out}: {error.strerror}. It is kept as {video}.") from None
+    save_file(out, video)
 
 
 class Progress:
@@ -159,9 +152,3 @@ class Progress:
         if self._open:
             print(file=sys.stderr)
             self._open = False
-
-
-def text_of(values: Mapping[str, Any], length: int = 40) -> str:
-    """The prompt among a job's inputs, shortened."""
-    text = next((str(values[name]) for name in ("prompt", "6_text") if name in values), "")
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -11,12 +11,13 @@ from typing import Any
 from ..providers import Journal, RemoteClient
 from ..providers.calls import Ticket, is_request_id
 from ..providers.journal import Row
-from ..providers.profiles import Profile, ProfileStore
 from .accounts import add_comfyui, store_of, table
 from .errors import CliError
 from .generate import check_out, run_cancellable
-from .remote import Progress, finish, text_of
+from .remote import Progress, finish
 from .video import describe_video
+
+PROMPT_SHOWN = 40
 
 
 def add_parser(commands: Any) -> None:
@@ -53,7 +54,8 @@ def run_list(arguments: argparse.Namespace) -> None:
     lines = [("JOB", "STATE", "PROFILE", "AGE", "REQUEST ID", "PROMPT")]
     for row in rows:
         age = _age(time.time() - row.created_at)
-        lines.append((str(row.row), row.state, row.profile, age, row.request_id or "-", text_of(row.inputs)))
+        prompt = row.prompt if len(row.prompt) <= PROMPT_SHOWN else f"{row.prompt[: PROMPT_SHOWN - 1]}…"
+        lines.append((str(row.row), row.state, row.profile, age, row.request_id or "-", prompt))
     print(table(lines))
 
 
@@ -65,8 +67,7 @@ def run_fetch(arguments: argparse.Namespace) -> None:
     async def work(progress: Progress) -> None:
         with Journal(store.folders[0]) as journal:
             row = _row(journal, arguments.job)
-            profile = _profile(store, row)
-            async with RemoteClient(profile, row.service, journal, report=progress.show) as client:
+            async with RemoteClient(store.load(row.profile), row.service, journal, report=progress.show) as client:
                 outcome = await client.collect(row.ticket.request_id, row.model)
                 finish(outcome, arguments.out)
 
@@ -82,8 +83,7 @@ def run_cancel(arguments: argparse.Namespace) -> None:
     async def work() -> str:
         with Journal(store.folders[0]) as journal:
             row = _row(journal, arguments.job)
-            profile = _profile(store, row)
-            async with RemoteClient(profile, row.service, journal) as client:
+            async with RemoteClient(store.load(row.profile), row.service, journal) as client:
                 return f"Job {row.row} ({row.ticket.request_id}): {await client.cancel(row)}"
 
     print(asyncio.run(work()))
@@ -120,15 +120,6 @@ def _uncertain(journal: Journal, job: str) -> Row:
     if row.state not in ("uncertain", "submitting"):
         raise CliError(f"job {row.row} is {row.state}; only a lost submit (uncertain) is settled by hand.")
     return row
-
-
-def _profile(store: ProfileStore, row: Row) -> Profile:
-    """The account of a job. Raises CliError when its profile now points elsewhere: the key would go to another host."""
-    profile = store.load(row.profile)
-    now = profile.serverless_base_url if row.service == "runcomfy-deployment" else profile.base_url
-    if now != row.base_url:
-        raise CliError(f"job {row.row} is at {row.base_url}, but the profile {row.profile} points to {now} now.")
-    return profile
 
 
 def _age(seconds: float) -> str:

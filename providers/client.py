@@ -116,20 +116,26 @@ class RemoteClient:
         row = self.journal.adopt(
             Ticket(request_id, model), profile=self.profile.name, base_url=self.base_url, service=self.service
         )
-        if row.base_url != self.base_url:
-            raise ConfigError(
-                f"The job {request_id} is at {row.base_url}, but profile {self.profile.name} points to {self.base_url} now."
-            )
+        self._check_address(row)
         if row.state == "completed" and row.video_path is not None:
             return self._served(row)
         return await self._follow(row, collected=True, wait=wait)
 
     async def cancel(self, row: Row) -> str:
         """Ask the provider to stop a job; returns a sentence about what came of it."""
+        self._check_address(row)
         said = await self._transport.run(self.provider.cancel(row.ticket))
         if said.startswith(("cancelled", "deleted")):
             self.journal.finish(row.row, "cancelled", response=row.response, error=said)
         return said
+
+    def _check_address(self, row: Row) -> None:
+        """Raise ConfigError for a job at another address than the profile's now: its key would go to another host."""
+        if row.base_url != self.base_url:
+            raise ConfigError(
+                f"The job {row.ticket.request_id} is at {row.base_url}, but profile {self.profile.name} points to "
+                f"{self.base_url} now."
+            )
 
     async def _claim(self, job: Job) -> Claim:
         while True:

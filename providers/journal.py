@@ -83,6 +83,11 @@ class Row:
         return found
 
     @property
+    def prompt(self) -> str:
+        """What the video is asked to show."""
+        return next((str(self.inputs[name]) for name in ("6_text", "prompt") if self.inputs.get(name)), "")
+
+    @property
     def idempotency_key(self) -> str:
         """What one submit of this row is called, however often it is sent."""
         return hashlib.sha256(f"{self.content_key}:{self.created_at!r}".encode()).hexdigest()

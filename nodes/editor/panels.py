@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from ...flf2v.errors import FLF2VError
 from ...flf2v.frames import check_length, latent_length
+from ...flf2v.json_text import check_value
+from ...flf2v.shift import MAX_SHIFT
 from ...flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
 from ...flf2v.split import BY_BOUNDARY, Run, check_hand_over, is_distilled, split_steps, warnings_for
 from ..host.grids import SAMPLERS, SCHEDULERS, ShiftedModel, find_shift, run_grid
@@ -24,26 +25,9 @@ class Request:
             raise FLF2VError("the body must be a JSON object.")
         self.body = body
 
-    def number(self, name: str, default: float | None = None) -> float:
-        """A finite number."""
-        value = self.body.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise FLF2VError(f"{name} must be a number; got {value!r}.")
-        return value
-
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A whole number."""
-        value = self.number(name, default)
-        if value != int(value):
-            raise FLF2VError(f"{name} must be a whole number; got {value!r}.")
-        return int(value)
-
-    def choice(self, name: str, options: list[str] | tuple[str, ...], default: str | None = None) -> str:
-        """One of the options."""
-        value = self.body.get(name, default)
-        if not isinstance(value, str) or value not in options:
-            raise FLF2VError(f"{name} must be one of {', '.join(options)}; got {value!r}.")
-        return value
+    def read(self, name: str, kind: str = "number", default: object = None, **limits: object) -> Any:
+        """A field as a JSON schema of this type with these limits has it."""
+        return check_value(self.body.get(name, default), {"type": kind, **limits}, name)
 
     def child(self, name: str) -> Request | None:
         """A nested object, or None where it is absent."""
@@ -59,28 +43,26 @@ def schedule_preview(body: object) -> dict[str, Any]:
     the warnings alone.
     """
     asked = Request(body)
-    steps, denoise = asked.whole("steps"), asked.number("denoise", 1.0)
+    steps, denoise = asked.read("steps", "integer"), asked.read("denoise", default=1.0)
     if steps < 1 or steps / max(denoise, 1e-6) > MOST_STEPS:
         raise FLF2VError(f"steps / denoise must be between 1 and {MOST_STEPS} for a plot; got {steps} / {denoise:g}.")
-    scheduler = asked.choice("scheduler", SCHEDULERS)
-    sampler = asked.choice("sampler_name", SAMPLERS)
+    scheduler = asked.read("scheduler", "string", enum=SCHEDULERS)
+    sampler = asked.read("sampler_name", "string", enum=SAMPLERS)
     auto = asked.child("auto")
-    shift = _auto_shift(auto) if auto is not None else asked.number("shift")
-    if not 0 < shift <= 100:
-        raise FLF2VError(f"shift must be above 0 and at most 100; got {shift:g}.")
+    shift = asked.read("shift", exclusiveMinimum=0, maximum=MAX_SHIFT) if auto is None else _auto_shift(auto)
     one_stage = asked.body.get("boundary") is None
-    boundary = 1.0 if one_stage else asked.number("boundary")
-    run = Run(steps, sampler, scheduler, boundary, asked.whole("high_steps", BY_BOUNDARY), denoise)
+    boundary = 1.0 if one_stage else asked.read("boundary")
+    run = Run(steps, sampler, scheduler, boundary, asked.read("high_steps", "integer", BY_BOUNDARY), denoise)
     grid = run_grid(ShiftedModel(shift), run)
     found: dict[str, Any] = {"shift": shift, "sigmas": list(grid.sigmas), "steps": len(grid.sigmas) - 1}
     if one_stage:
         return found | {"high": None, "low": None, "boundary": None, "words": f"{found['steps']} steps", "warnings": []}
     split = split_steps(grid.sigmas, run.boundary, run.high_steps)
-    cfg = None if asked.body.get("cfg") is None else asked.number("cfg")
+    cfg = None if asked.body.get("cfg") is None else asked.read("cfg")
     distilled = is_distilled(steps, cfg, str(asked.body.get("files", "")))
     notes = warnings_for(split, forced=run.high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled)
     if asked.body.get("shift_low") is not None:
-        low = run_grid(ShiftedModel(asked.number("shift_low")), run)
+        low = run_grid(ShiftedModel(asked.read("shift_low")), run)
         try:
             check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
         except FLF2VError as error:
@@ -97,10 +79,10 @@ def schedule_preview(body: object) -> dict[str, Any]:
 
 def _auto_shift(auto: Request) -> float:
     return find_shift(
-        auto.whole("steps"),
-        auto.whole("high_steps"),
-        auto.choice("scheduler", SCHEDULERS),
-        auto.number("boundary"),
+        auto.read("steps", "integer"),
+        auto.read("high_steps", "integer"),
+        auto.read("scheduler", "string", enum=SCHEDULERS),
+        auto.read("boundary"),
     )
 
 
@@ -114,9 +96,9 @@ def frames_preview(body: object) -> dict[str, Any]:
     if isinstance(preset, str) and preset != "custom":
         width, height = preset_size(preset)
     else:
-        width, height = asked.whole("width"), asked.whole("height")
-    length, rate = asked.whole("length"), asked.number("frame_rate", 16.0)
-    fit: Any = asked.choice("fit", FITS)
+        width, height = asked.read("width", "integer"), asked.read("height", "integer")
+    length, rate = asked.read("length", "integer"), asked.read("frame_rate", default=16.0)
+    fit = asked.read("fit", "string", enum=FITS)
     check_size(width, height)
     check_length(length)
     if not rate > 0:
@@ -127,7 +109,7 @@ def frames_preview(body: object) -> dict[str, Any]:
         size = asked.child(side)
         if size is None:
             continue
-        source = size.whole("width"), size.whole("height")
+        source = size.read("width", "integer"), size.read("height", "integer")
         try:
             check_picture_size(*source)
         except FLF2VError as error:

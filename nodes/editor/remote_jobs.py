@@ -8,7 +8,7 @@ from typing import Any
 from ...providers import Journal, RemoteClient
 from ...providers.errors import ConfigError, ProviderError
 from ...providers.journal import Row
-from ...providers.profiles import PROVIDERS, Profile
+from ...providers.profiles import KEY_VARIABLES, PROVIDERS
 from ..host import remote as remote_host
 from .panels import Request
 
@@ -17,7 +17,6 @@ NO_KEY = (
     "No API key is stored for {profile}. Run `wan-flf2v login {provider}` in a terminal on ComfyUI's machine, or set "
     "{variable} in its environment. A key is never typed into the editor."
 )
-VARIABLES = {"runcomfy": "RUNCOMFY_API_TOKEN", "wavespeed": "WAVESPEED_API_KEY"}
 
 
 def remote_handlers() -> dict[str, Any]:
@@ -38,7 +37,6 @@ def list_jobs(_: object) -> dict[str, Any]:
 
 def _shown(row: Row) -> dict[str, Any]:
     told = row.response if row.state == "running" and isinstance(row.response, dict) else {}
-    prompt = next((str(row.inputs[name]) for name in ("6_text", "prompt") if row.inputs.get(name)), "")
     return {
         "row": row.row,
         "state": "queued" if told.get("state") == "queued" else row.state,
@@ -49,7 +47,7 @@ def _shown(row: Row) -> dict[str, Any]:
         "request_id": row.request_id,
         "created_at": row.created_at,
         "finished_at": row.finished_at,
-        "prompt": prompt[:200],
+        "prompt": row.prompt[:200],
         "error": row.error,
         "price": row.price,
         "has_video": row.video_path is not None,
@@ -66,24 +64,26 @@ def list_accounts(_: object) -> dict[str, Any]:
                 store.load(name)
                 advice = None
             except ConfigError:
-                advice = NO_KEY.format(profile=name, provider=provider, variable=VARIABLES[provider])
+                advice = NO_KEY.format(profile=name, provider=provider, variable=KEY_VARIABLES[provider][0])
             accounts.append({"name": name, "provider": provider, "advice": advice})
     return {"accounts": accounts}
 
 
 async def cancel_job(body: object) -> dict[str, Any]:
     """Ask the provider to stop the job ``row``; its answer in words. Raises ProviderError."""
-    with Journal(remote_host.store().folders[0]) as journal:
+    store = remote_host.store()
+    with Journal(store.folders[0]) as journal:
         row = _row(journal, body)
-        async with RemoteClient(_profile(row), row.service, journal) as client:
+        async with RemoteClient(store.load(row.profile), row.service, journal) as client:
             return {"answer": await client.cancel(row)}
 
 
 async def fetch_job(body: object) -> dict[str, Any]:
     """The video of the job ``row``, copied into ComfyUI's output folder, or its state while it runs."""
-    with Journal(remote_host.store().folders[0]) as journal:
+    store = remote_host.store()
+    with Journal(store.folders[0]) as journal:
         row = _row(journal, body)
-        async with RemoteClient(_profile(row), row.service, journal) as client:
+        async with RemoteClient(store.load(row.profile), row.service, journal) as client:
             outcome = await client.collect(row.ticket.request_id, row.model, wait=False)
     if outcome.video is None:
         return {"state": "running", "file": None}
@@ -91,17 +91,8 @@ async def fetch_job(body: object) -> dict[str, Any]:
 
 
 def _row(journal: Journal, body: object) -> Row:
-    number = Request(body).whole("row")
+    number = Request(body).read("row", "integer")
     row = journal.get(number)
     if row is None:
         raise ProviderError(f"there is no job {number} in the journal.")
     return row
-
-
-def _profile(row: Row) -> Profile:
-    profile = remote_host.store().load(row.profile)
-    now = profile.serverless_base_url if row.service == "runcomfy-deployment" else profile.base_url
-    if now != row.base_url:
-        # the job's key would otherwise go to another host
-        raise ConfigError(f"job {row.row} is at {row.base_url}, but the profile {row.profile} points to {now} now.")
-    return profile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io as bytes_io
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,15 +26,16 @@ from ...providers import (
     Picture,
     ProfileStore,
     RemoteClient,
-    model,
     run_interruptible,
     state_folders,
 )
 from ...providers.errors import BadInput, ConfigError
-from ...providers.models import Service
+from ...providers.models import Model, Service
+from ...providers.models import model as find_model
 from ...providers.profiles import Profile
 from ...providers.retry import Policy
 from .progress import reporter
+from .video_files import to_pixels
 
 AT_A_TIME = 8
 """Jobs of one profile that a prompt waits for at the same time; a provider's own queue takes the rest in turn."""
@@ -57,49 +58,66 @@ def picture(image: torch.Tensor | None, url: str | None, name: str) -> Picture:
         return Picture(url=url)
     if image.shape[0] != 1:
         raise BadInput(f"{name}_image must be one picture; got a batch of {image.shape[0]}. Pick one of them.")
-    pixels = (image[0, :, :, :3] * 255).round().clamp(0, 255).byte().cpu().numpy()
     buffer = bytes_io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=4)
+    Image.fromarray(to_pixels(image[0, :, :, :3], 8)).save(buffer, "PNG", compress_level=4)
     return Picture(data=buffer.getvalue())
 
 
 async def generate(
-    service: Service, profile: str, node_id: str | None, make_job: Callable[[], Job], wait: bool, minutes: int
+    node_id: str | None,
+    model: Model,
+    *,
+    profile: str,
+    wait: bool,
+    max_wait_minutes: int,
+    start_image: torch.Tensor | None = None,
+    end_image: torch.Tensor | None = None,
+    start_image_url: str = "",
+    end_image_url: str = "",
+    **inputs: Any,
 ) -> io.NodeOutput:
-    """Make the job's video, or collect it where it is already made or running."""
+    """Make a video, or collect it where it is already made or running; ``inputs`` are the model's own."""
     chosen = _profile(profile)
+
+    def make_job() -> Job:
+        first, last = picture(start_image, start_image_url, "start"), picture(end_image, end_image_url, "end")
+        return Job.build(model, model.from_local(inputs), first, last)
+
     job = await asyncio.to_thread(make_job)  # encoding large pictures would hold the other nodes up
-    return await _run(service, chosen, node_id, minutes, lambda client: client.generate(job, wait=wait))
-
-
-async def collect(
-    service: Service, profile: str, node_id: str | None, request_id: str, model: str, wait: bool, minutes: int
-) -> io.NodeOutput:
-    """Fetch the video of a job that is already submitted."""
-    chosen = _profile(profile)
+    slot = _slot(profile)
     return await _run(
-        service, chosen, node_id, minutes, lambda client: client.collect(request_id, model, wait=wait), slot=False
+        model.service, chosen, node_id, max_wait_minutes, lambda client: client.generate(job, wait=wait), slot
     )
 
 
-def service_of_job(profile: str, request_id: str, deployment_id: str) -> tuple[Service, str]:
+async def collect(
+    node_id: str | None, *, profile: str, request_id: str, deployment_id: str, wait: bool, max_wait_minutes: int
+) -> io.NodeOutput:
+    """Fetch the video of a job that is already submitted."""
+    chosen, request_id = _profile(profile), request_id.strip()
+    service, name = _service_of_job(chosen, request_id, deployment_id.strip())
+    return await _run(
+        service, chosen, node_id, max_wait_minutes, lambda client: client.collect(request_id, name, wait=wait)
+    )
+
+
+def _service_of_job(profile: Profile, request_id: str, deployment_id: str) -> tuple[Service, str]:
     """Which service and model a job belongs to: as given, as the journal knows it, else the profile's own."""
-    chosen = _profile(profile)
-    with Journal(store().folders[0]) as journal:
-        row = journal.find(request_id.strip())
-    if row is not None and not deployment_id:
-        if row.profile != profile:
-            raise BadInput(
-                f"The job {request_id.strip()} belongs to profile {row.profile!r}; choose it in place of {profile!r}."
-            )
-        return row.service, row.model
     if deployment_id:
-        if chosen.provider != "runcomfy":
+        if profile.provider != "runcomfy":
             raise BadInput(
-                f"deployment_id is for RunComfy; the profile {profile!r} is {chosen.provider}'s. Leave it empty."
+                f"deployment_id is for RunComfy; the profile {profile.name!r} is {profile.provider}'s. Leave it empty."
             )
-        return "runcomfy-deployment", model("runcomfy-deployment", deployment_id).id
-    return chosen.provider, ""
+        return "runcomfy-deployment", find_model("runcomfy-deployment", deployment_id).id
+    with Journal(store().folders[0]) as journal:
+        row = journal.find(request_id)
+    if row is None:
+        return profile.provider, ""
+    if row.profile != profile.name:
+        raise BadInput(
+            f"The job {request_id} belongs to profile {row.profile!r}; choose it in place of {profile.name!r}."
+        )
+    return row.service, row.model
 
 
 def _profile(name: str) -> Profile:
@@ -113,22 +131,14 @@ async def _run(
     profile: Profile,
     node_id: str | None,
     minutes: int,
-    work: Callable[[RemoteClient], Any],
-    *,
-    slot: bool = True,
+    work: Callable[[RemoteClient], Awaitable[Outcome]],
+    slot: asyncio.Semaphore | None = None,
 ) -> io.NodeOutput:
     async def job() -> Outcome:
+        policy, report = Policy(deadline_s=60 * minutes), reporter(node_id)
         with Journal(store().folders[0]) as journal:
-            async with RemoteClient(
-                profile,
-                service,
-                journal,
-                policy=Policy(deadline_s=60 * minutes),
-                report=reporter(node_id),
-                slot=_slot(profile.name) if slot else None,
-            ) as client:
-                outcome: Outcome = await work(client)
-                return outcome
+            async with RemoteClient(profile, service, journal, policy=policy, report=report, slot=slot) as client:
+                return await work(client)
 
     try:
         outcome = await run_interruptible(job(), comfy.model_management.processing_interrupted)

@@ -191,9 +191,10 @@ def test_a_job_is_not_fetched_with_a_key_for_another_address(run: Run, ws: WaveS
     run(*JOB, "--no-wait")
     with WaveSpeedDouble() as other:
         run("login", "wavespeed", "--base-url", other.url, stdin=KEY)
-        status, _, err = run("jobs", "fetch", "1")
-        assert status == 1
-        assert "points to" in err
+        for action in ("fetch", "cancel"):
+            status, _, err = run("jobs", action, "1")
+            assert status == 1
+            assert "points to" in err
         assert other.seen == []
 
 
