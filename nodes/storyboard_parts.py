@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..flf2v.storyboard import MAX_KEYFRAMES
-from .host.pieces import PieceWriter, join_film
+from .host.pieces import join_film, write_images, write_latent
 from .host.schema import part_schema
 from .host.types import Latent, Pictures, Vae
 
@@ -49,11 +49,9 @@ class WanFLF2VStoryboardClip(io.ComfyNode):
     ) -> io.NodeOutput:
         node = cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
         if images is not None:
-            written = PieceWriter(len(images), (width, height), frame_rate, node).from_images(images)
+            written = write_images(images, (width, height), frame_rate)
         else:
-            samples = (latent or {})["samples"]
-            frames = 4 * samples.shape[2] - 3
-            written = PieceWriter(frames, (width, height), frame_rate, node).from_latent({"samples": samples}, vae)
+            written = write_latent(latent or {}, vae, (width, height), frame_rate, node)
         return io.NodeOutput(str(written))
 
 

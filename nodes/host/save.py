@@ -14,22 +14,17 @@ from typing import Any
 import folder_paths
 import torch
 from comfy.cli_args import args
-from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.utils import ProgressBar
 
 from ...flf2v.errors import FLF2VError
 from ...flf2v.names import expand_name
 from ...flf2v.sizes import check_size
 from . import unfinished
-from .decode import DecodeWholeError, decode_streamed, decode_whole
 from .families import check_vae
-from .progress import show_on_node
 from .types import Latent, Pictures, Vae
-from .video_files import Names, VideoFiles
-from .writer import PICTURE, Contents, Encoding, Writer, open_writer
+from .video_files import Names, VideoFiles, decode_into
+from .writer import PICTURE, Contents, Encoding
 
 STRIDE = 8  # pixels of a frame to one of the latent, each way
-CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,7 @@ def save_images(images: Pictures, request: Request) -> Saved:
     count, height, width = images.shape[:3]
     target = _Target(request, width, height, count)
     with _clear_errors(target.names.folder), target.files(count) as files:
-        for frames in torch.split(images, CHUNK):
-            files.write(0, frames)
+        files.write(0, images)
     return target.saved(files)
 
 
@@ -95,15 +89,7 @@ def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
     target = _Target(request, width * STRIDE, height * STRIDE, count)
     kept = target.keep(samples)
     with _clear_errors(target.names.folder, kept):
-        try:
-            with target.files(videos * count) as files:
-                decode_streamed(vae, samples, files.write)
-        except DecodeWholeError as reason:
-            show_on_node(f"Decoding: {reason}", request.hidden.unique_id)
-            with target.files(videos * count) as files:
-                for number, frames in enumerate(decode_whole(vae, samples, reason)):
-                    for some in torch.split(frames, CHUNK):
-                        files.write(number, some)
+        files = decode_into(lambda: target.files(videos * count), latent, vae, request.hidden.unique_id)
         kept.unlink(missing_ok=True)
     return target.saved(files)
 
@@ -135,33 +121,22 @@ class _Target:
             return unfinished.keep(self.names.folder, self.names.name, samples, graph, _metadata(hidden))
 
     def files(self, count: int) -> VideoFiles:
-        """The files of a new attempt; progress and interrupts at each chunk of the ``count`` frames."""
-        bar = ProgressBar(count)
-
-        def progress(frames: int) -> None:
-            throw_exception_if_processing_interrupted()
-            bar.update(frames)
-
-        codec = self._request.encoding.codec
+        """The files of a new attempt at ``count`` frames."""
+        request = self._request
+        rate = Fraction(request.frame_rate).limit_denominator(1001)
+        contents = Contents(rate, self._width, self._height, request.audio, _metadata(request.hidden))
         return VideoFiles(
             self.names,
-            self._open,
-            size=(self._width, self._height),
+            request.encoding,
+            contents,
+            frames=count,
             frames_per_file=self._frames_per_file,
-            bits=16 if codec is not None and codec.source == "rgb48le" else 8,
-            playback=self._request.playback,
-            progress=progress,
+            playback=request.playback,
         )
 
     def saved(self, files: VideoFiles) -> Saved:
         """What the attempt left."""
         return Saved(files.saved, self.subfolder, files.last_frames)
-
-    def _open(self, path: Path) -> Writer:
-        rate = Fraction(self._request.frame_rate).limit_denominator(1001)
-        metadata = _metadata(self._request.hidden)
-        contents = Contents(rate, self._width, self._height, self._request.audio, metadata)
-        return open_writer(path, self._request.encoding, contents)
 
 
 def cropped_size(width: int, height: int, request: Request) -> tuple[int, int]:

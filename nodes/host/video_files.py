@@ -13,8 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .writer import Pixels, Writer
+from .decode import DecodeWholeError, decode_streamed, decode_whole
+from .progress import progress_bar, show_on_node
+from .types import Latent, Vae
+from .writer import Contents, Encoding, Pixels, Writer, open_writer
 
+CHUNK = 16
 PLAYBACKS = ("once", "loop", "ping-pong")
 
 
@@ -91,29 +95,27 @@ class Playback:
 class VideoFiles:
     """A context manager that takes frames and leaves ``saved`` files; none when it is left by an exception.
 
-    Frames of ``[n, H, W, 3]`` in [0, 1] become 8 or 16 bits a colour, and are encoded on a thread of their own while the
-    next ones are made.
+    Frames of ``[n, H, W, 3]`` in [0, 1], ``frames`` in all, become 8 or 16 bits a colour, and are encoded on a thread of
+    their own while the next ones are made.
     """
 
     def __init__(
         self,
         names: Names,
-        open_writer: Callable[[Path], Writer],
+        encoding: Encoding,
+        contents: Contents,
         *,
-        size: tuple[int, int],
+        frames: int,
         frames_per_file: int,
-        bits: int,
-        playback: str,
-        progress: Callable[[int], None],
+        playback: str = "once",
     ) -> None:
         self.saved: list[Path] = []
         self._names = names
-        self._open_writer = open_writer
-        self._width, self._height = size
+        self._encoding = encoding
+        self._contents = contents
         self._frames_per_file = frames_per_file
-        self._bits = bits
         self._playback = playback
-        self._progress = progress
+        self._show = progress_bar(frames)
         self._written: dict[int, int] = defaultdict(int)
         self._files: dict[tuple[int, int], Playback] = {}  # by the video and the part of it
         self._last_frames: dict[tuple[int, int], torch.Tensor] = {}
@@ -125,9 +127,12 @@ class VideoFiles:
 
     def write(self, video: int, frames: torch.Tensor) -> None:
         """Add the next frames of a video; of larger ones the top left."""
-        self._progress(len(frames))
-        frames = frames[:, : self._height, : self._width, :3]
-        pixels = to_pixels(frames, self._bits)
+        for some in torch.split(frames[:, : self._contents.height, : self._contents.width, :3], CHUNK):
+            self._write(video, some)
+
+    def _write(self, video: int, frames: torch.Tensor) -> None:
+        self._show(sum(self._written.values()) + len(frames))
+        pixels = to_pixels(frames, self._encoding.bits)
         while len(pixels):
             part, used = divmod(self._written[video], self._frames_per_file)
             now = pixels[: self._frames_per_file - used]
@@ -140,8 +145,8 @@ class VideoFiles:
 
     def _encode(self, key: tuple[int, int], pixels: Pixels) -> None:
         if key not in self._files:
-            writer = self._open_writer(self._names.preliminary(len(self._files)))
-            self._files[key] = Playback(writer, self._playback)
+            path = self._names.preliminary(len(self._files))
+            self._files[key] = Playback(open_writer(path, self._encoding, self._contents), self._playback)
         self._files[key].encode(pixels)
 
     @property
@@ -163,6 +168,19 @@ class VideoFiles:
             if not whole:
                 for file in self._files.values():
                     file.discard()
+
+
+def decode_into(files: Callable[[], VideoFiles], latent: Latent, vae: Vae, node_id: str | None) -> VideoFiles:
+    """The written files of a latent's videos; ``files`` makes those of an attempt, of which there may be two."""
+    try:
+        with files() as written:
+            decode_streamed(vae, latent["samples"], written.write)
+    except DecodeWholeError as reason:
+        show_on_node(f"Decoding: {reason}", node_id)
+        with files() as written:
+            for number, frames in enumerate(decode_whole(vae, latent["samples"], reason)):
+                written.write(number, frames)
+    return written
 
 
 def to_pixels(frames: torch.Tensor, bits: int) -> Pixels:

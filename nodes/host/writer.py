@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import av
 import numpy.typing as npt
@@ -95,6 +95,11 @@ class Encoding:
     codec: Codec | None
     options: Mapping[str, str]
 
+    @property
+    def bits(self) -> int:
+        """The bits of a colour that the writer takes."""
+        return 16 if self.codec is not None and self.codec.source == "rgb48le" else 8
+
 
 def encoding_of(format: str, quality: str, codec: str, crf: int) -> Encoding:
     """The encoding of the node's widgets; ``crf`` -1 leaves it to ``quality``.
@@ -122,21 +127,6 @@ def encoding_of(format: str, quality: str, codec: str, crf: int) -> Encoding:
     return Encoding(format, chosen, {**chosen.options, **({chosen.dial: str(level)} if chosen.dial else {})})
 
 
-class Writer(Protocol):
-    """A video that is being written below a preliminary name."""
-
-    path: Path
-
-    def encode(self, pixels: Pixels) -> None:
-        """Add frames."""
-
-    def finish(self) -> None:
-        """Write what is left, so that the file is whole."""
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-
-
 @dataclass
 class Contents:
     """What goes into a file beside the frames."""
@@ -147,15 +137,6 @@ class Contents:
     audio: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     alone: frozenset[int] = frozenset()  # frames that can be left out without encoding again
-
-
-def open_writer(path: Path, encoding: Encoding, contents: Contents) -> Writer:
-    """The writer of one video: a file, or a folder of pictures."""
-    return (
-        PictureWriter(path, contents)
-        if encoding.codec is None
-        else VideoWriter(path, encoding, encoding.codec, contents)
-    )
 
 
 class VideoWriter:
@@ -243,6 +224,16 @@ class PictureWriter:
     def discard(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+Writer: TypeAlias = VideoWriter | PictureWriter
+
+
+def open_writer(path: Path, encoding: Encoding, contents: Contents) -> Writer:
+    """The writer of one video: a file, or a folder of pictures."""
+    if encoding.codec is None:
+        return PictureWriter(path, contents)
+    return VideoWriter(path, encoding, encoding.codec, contents)
 
 
 def _encode_sound(stream: Any, audio: Any, seconds: Fraction) -> Iterator[Any]:

@@ -275,7 +275,7 @@ def test_an_exact_crf_is_obeyed(save: Save, codec: str, format: str, comfy: Any)
 def test_no_end_is_doubled_in_a_loop(
     save: Save, playback: str, order: list[int], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import wan_flf2v.nodes.host.save as module
+    import wan_flf2v.nodes.host.video_files as module
 
     monkeypatch.setattr(module, "CHUNK", chunk)
     frames = torch.arange(5).view(5, 1, 1, 1).expand(5, 32, 32, 3) / 5
