@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import comfy.sample
@@ -53,79 +54,53 @@ def available_samplers() -> list[str]:
 
 
 class ContinuousRun:
-    """One sampler function over all ``sigmas`` as two of ComfyUI's samplers, ``high`` and ``low``, run in this order.
+    """One sampler function over all ``sigmas`` as two of ComfyUI's samplers, run in this order.
 
-    ``high`` is left out where ``switch`` is 0.
+    The first is left out where ``switch`` is 0.
     """
 
     def __init__(self, sampler_name: str, sigmas: torch.Tensor, switch: int) -> None:
         self._made_from = comfy.samplers.sampler_object(sampler_name)
+        self._sigmas, self._running = sigmas, sigmas.clone()
         self.switch = switch
         self.steps = len(sigmas) - 1
-        self.sigmas_high = sigmas[: switch + 1].clone()
-        self.sigmas_low = sigmas[switch:].clone()
         self.sampler = PausableSampler(self._made_from.sampler_function)
         weakref.finalize(self, self.sampler.stop)  # its thread waits for a part that may never be asked for
-        self._sigmas = sigmas.clone()
-        self._handed_over = float(sigmas[switch])
 
-    @property
-    def high(self) -> Any:
-        """The first ``switch`` steps as a sampler of ComfyUI's."""
-        return comfy.samplers.KSAMPLER(
-            self._sample_high, self._made_from.extra_options, self._made_from.inpaint_options
-        )
+    def part(self, *, first: bool) -> tuple[Any, torch.Tensor]:
+        """The first ``switch`` steps, or the rest: a sampler of ComfyUI's and its sigmas."""
+        steps = slice(self.switch + 1) if first else slice(self.switch, None)
+        sample = partial(self._sample, steps, float(self._sigmas[self.switch]) if first else -1.0)
+        made_from = self._made_from
+        sampler = comfy.samplers.KSAMPLER(sample, made_from.extra_options, made_from.inpaint_options)
+        return sampler, self._sigmas[steps].clone()
 
-    @property
-    def low(self) -> Any:
-        """The rest."""
-        return comfy.samplers.KSAMPLER(self._sample_low, self._made_from.extra_options, self._made_from.inpaint_options)
-
-    def report(self, model: Model, first_step: int) -> Any:
-        """A callback that shows progress and previews over the whole run, for the part that begins at this step."""
-        preview = latent_preview.prepare_callback(model, self.steps)
-
-        def show(step: int, denoised: torch.Tensor, x: torch.Tensor, _total: int) -> None:
-            preview(first_step + step, denoised, x, self.steps)
-
-        return show
-
-    def _sample_high(
-        self, model: Any, x: Any, sigmas: Any, extra_args: Any, callback: Any, disable: Any, **options: Any
+    def _sample(
+        self,
+        steps: slice,
+        last_sigma: float,
+        model: Any,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable[[dict[str, Any]], None] | None,
+        disable: Any,
+        **options: Any,
     ) -> torch.Tensor:
-        self._start(model, x, sigmas, extra_args, options)
-        reached = self._serve(model, extra_args, callback, 0, lambda call: float(call.sigma[0]) <= self._handed_over)
-        return reached.x if isinstance(reached, ModelCall) else reached
-
-    def _sample_low(
-        self, model: Any, x: Any, sigmas: Any, extra_args: Any, callback: Any, disable: Any, **options: Any
-    ) -> torch.Tensor:
-        if not self.sampler.started:
-            self._start(model, x, sigmas, extra_args, options)
-        result = self._serve(model, extra_args, callback, self.switch, lambda call: False)
-        sigmas.copy_(self._sigmas[self.switch :])  # uni_pc ends at 0.001 and tells its caller so by changing these
-        if isinstance(result, ModelCall):
-            raise RuntimeError("the sampler did not finish")
-        return result
-
-    def _start(self, model: Any, x: Any, sigmas: Any, extra_args: Any, options: dict[str, Any]) -> None:
-        self._sigmas = self._sigmas.to(sigmas)
-        options["disable"] = not comfy.utils.PROGRESS_BAR_ENABLED
-        self.sampler.start(x, self._sigmas, model=model, extra_args={"seed": extra_args.get("seed")}, **options)
-
-    def _serve(
-        self, model: Any, extra_args: Any, callback: Any, first_step: int, until: Callable[[ModelCall], bool]
-    ) -> ModelCall | torch.Tensor:
         def denoise(call: ModelCall) -> torch.Tensor:
             denoised: torch.Tensor = model(call.x, call.sigma, **extra_args)
             return denoised
 
-        def step_done(values: dict[str, Any]) -> None:
-            if callback is not None:
-                callback({**values, "i": values["i"] - first_step})
-
+        if not self.sampler.started:
+            self._running = self._running.to(sigmas)
+            options |= {"extra_args": {"seed": extra_args.get("seed")}, "disable": not comfy.utils.PROGRESS_BAR_ENABLED}
+            self.sampler.start(x, self._running, model=model, **options)
         self.sampler.served_by = model
-        return self.sampler.serve(denoise, step_done, until)
+        reached = self.sampler.serve(
+            denoise, callback or (lambda values: None), lambda call: float(call.sigma[0]) <= last_sigma
+        )
+        sigmas.copy_(self._running[steps])  # uni_pc ends at 0.001 and tells its caller so by changing these
+        return reached.x if isinstance(reached, ModelCall) else reached
 
 
 @dataclass(frozen=True)
@@ -176,11 +151,12 @@ def _sample(model: Model, prompts: Prompts, cfg: float, paused: PausedRun, *, fi
     noise = comfy.sample.prepare_noise(latent, paused.seed, given.get("batch_index"))
     if not first and run.switch:
         noise = torch.zeros_like(noise)  # the high-noise part has added it
-    part, sigmas = (run.high, run.sigmas_high) if first else (run.low, run.sigmas_low)
+    sampler, sigmas = run.part(first=first)
+    preview = latent_preview.prepare_callback(model, run.steps)
     try:
         samples = comfy.sample.sample_custom(
-            model, noise, cfg, part, sigmas, *prompts, latent, noise_mask=given.get("noise_mask"), disable_pbar=True,
-            callback=run.report(model, 0 if first else run.switch), seed=paused.seed,
+            model, noise, cfg, sampler, sigmas, *prompts, latent, noise_mask=given.get("noise_mask"), disable_pbar=True,
+            callback=lambda step, denoised, x, _: preview(step, denoised, x, run.steps), seed=paused.seed,
         )  # fmt: skip
     except BaseException:
         run.sampler.stop()

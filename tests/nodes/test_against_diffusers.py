@@ -48,8 +48,11 @@ def continuous(sampler: str, preview_model: Any) -> torch.Tensor:
     run = ContinuousRun(sampler, SIGMAS.clone(), SWITCH)
     options: dict[str, Any] = {"extra_args": {"seed": 0}, "callback": None, "disable": True}
     try:
-        handed_over = run.high.sampler_function(high, noise(), run.sigmas_high, **options)
-        return run.low.sampler_function(low, handed_over, run.sigmas_low, **options)
+        latent = noise()
+        for model, first in ((high, True), (low, False)):
+            part, sigmas = run.part(first=first)
+            latent = part.sampler_function(model, latent, sigmas, **options)
+        return latent
     finally:
         run.sampler.stop()
 
