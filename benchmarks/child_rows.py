@@ -1,4 +1,4 @@
-"""Rows that need a process of their own for each measurement: the first conditioning, its memory, and the import."""
+"""Rows that need a process of their own for each measurement: import, first conditioning, decode and save, their memory."""
 
 from __future__ import annotations
 
@@ -18,18 +18,37 @@ AGAINST_DIFFUSERS = Path(__file__).with_name("against_diffusers.py")
 # (VAE channels, size): the tiny VAE, and the real one's 96 channels on a clip that two CPU cores can encode
 TIMED = ((16, (128, 80, 81)), (96, (48, 32, 81)))
 WEIGHED = ((16, (384, 224, 81)), (96, (64, 48, 81)))
+SHORT, LONG = (128, 80, 81), (128, 80, 321)  # saved with the tiny VAE
 # glibc then gives freed tensors back at once, so that resident memory is what is in use
 RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 def child_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
-    """All rows of fresh processes, ours and core's by turns, as they are measured."""
+    """The rows of import and first conditioning, ours and core's by turns, as they are measured."""
     imports = [float(_run(engine, ["import"])["seconds"]) for _ in range(rounds)]
     yield [Row("import of the pack in ComfyUI", "", "s", imports, budget=0.15)]
     for channels, size in WEIGHED:
         yield _memory(engine, channels, size, say)
     for channels, size in TIMED:
-        yield _times(engine, channels, size, rounds, say)
+        yield _times(engine, "encode", channels, size, rounds, say)
+
+
+def decode_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
+    """The rows of decode and save: one node against VAEDecode, CreateVideo and SaveVideo."""
+    peaks = {}
+    for who, size in (("vae", LONG), ("ours", SHORT), ("ours", LONG), ("core", LONG)):
+        say(f"memory of decode and save ({_label(16, size)}): {who}")
+        peaks[who, size] = float(_job(engine, "decode", who, 16, size, environment=RETURN_MEMORY)["megabytes"])
+    own = peaks["vae", LONG]
+    ours, short, core = (max(peaks[key] - own, 0.0) for key in (("ours", LONG), ("ours", SHORT), ("core", LONG)))
+    what, label = "decode and save: memory beyond the decoder's own", _label(16, LONG)
+    note = f"{label}; the decoder's own is its peak on 13 frames, {own:.0f} MB"
+    yield [
+        Row(what, "core", "MB", [ours], [core], 0.1, note, {"decoder_megabytes": own}),
+        Row(what, "ours at 81 frames", "MB", [ours], [short], 1.1, label),
+    ]
+    for channels, size in TIMED:
+        yield _times(engine, "decode", channels, size, rounds, say)
 
 
 def diffusers_rows(engine: Engine, models: Path, say: Callable[[str], None]) -> list[Row]:
@@ -62,34 +81,35 @@ def _label(channels: int, size: Sequence[int]) -> str:
 
 
 def _times(
-    engine: Engine, channels: int, size: Sequence[int], rounds: int, say: Callable[[str], None]
+    engine: Engine, job: str, channels: int, size: Sequence[int], rounds: int, say: Callable[[str], None]
 ) -> Sequence[Row]:
     label = _label(channels, size)
+    what, made = {"encode": ("first conditioning", "latents"), "decode": ("decode and save", "last frames")}[job]
     wall: dict[str, list[float]] = {"ours": [], "core": []}
     cpu: dict[str, list[float]] = {"ours": [], "core": []}
     digests = set()
     for turn in range(rounds):
-        say(f"first conditioning ({label}), round {turn + 1} of {rounds}")
+        say(f"{what} ({label}), round {turn + 1} of {rounds}")
         for who in ("ours", "core") if turn % 2 else ("core", "ours"):
-            result = _encode(engine, who, channels, size)
+            result = _job(engine, job, who, channels, size)
             wall[who].append(result["seconds"])
             cpu[who].append(result["cpu_seconds"])
             digests.add(result["digest"])
-    bits = "latents bit-identical" if len(digests) == 1 else "latents NOT bit-identical"
+    bits = f"{made} bit-identical" if len(digests) == 1 else f"{made} NOT bit-identical"
     return [
-        Row("first conditioning: wall", "core", "s", wall["ours"], wall["core"], 1.0, f"{label}, {bits}"),
-        Row("first conditioning: CPU time", "core", "s", cpu["ours"], cpu["core"], note=label),
+        Row(f"{what}: wall", "core", "s", wall["ours"], wall["core"], 1.0, f"{label}, {bits}"),
+        Row(f"{what}: CPU time", "core", "s", cpu["ours"], cpu["core"], note=label),
     ]
 
 
 def _memory(engine: Engine, channels: int, size: Sequence[int], say: Callable[[str], None]) -> Sequence[Row]:
     label = _label(channels, size)
     peaks, kept = {}, {}
-    for who in ("ours", "core", "encoder"):
+    for who in ("ours", "core", "vae"):
         say(f"memory of the first conditioning ({label}): {who}")
-        result = _encode(engine, who, channels, size, environment=RETURN_MEMORY)
+        result = _job(engine, "encode", who, channels, size, environment=RETURN_MEMORY)
         peaks[who], kept[who] = float(result["megabytes"]), float(result["kept"])
-    ours, core, encoder = (peaks[who] for who in ("ours", "core", "encoder"))
+    ours, core, encoder = (peaks[who] for who in ("ours", "core", "vae"))
     beyond = [max(ours - encoder, 0.0)], [max(core - encoder, 0.0)]
     return [
         Row(
@@ -114,10 +134,15 @@ def _memory(engine: Engine, channels: int, size: Sequence[int], say: Callable[[s
     ]
 
 
-def _encode(
-    engine: Engine, who: str, channels: int, size: Sequence[int], environment: Mapping[str, str] | None = None
+def _job(
+    engine: Engine,
+    job: str,
+    who: str,
+    channels: int,
+    size: Sequence[int],
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    return _run(engine, ["encode", who, str(channels), *map(str, size)], environment)
+    return _run(engine, [job, who, str(channels), *map(str, size)], environment)
 
 
 def _run(engine: Engine, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:

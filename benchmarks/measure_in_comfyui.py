@@ -1,19 +1,23 @@
 """One measurement inside ComfyUI's modules, in a process of its own.
 
-``python measure_in_comfyui.py COMFYUI PACK encode ours|core|encoder CHANNELS WIDTH HEIGHT LENGTH`` or ``… import``.
+``python measure_in_comfyui.py COMFYUI PACK encode|decode ours|core|vae CHANNELS WIDTH HEIGHT LENGTH`` or ``… import``.
 Run as a script by ComfyUI's interpreter; the last line it prints is JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import json
 import math
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-FEW_FRAMES = 13  # enough chunks for the encoder's memory of earlier frames to be full
+FEW_FRAMES = 13  # enough chunks for the VAE's memory of earlier frames to be full
 
 
 def enter_comfyui(comfyui: Path, pack: Path, *, cpu: bool = True) -> None:
@@ -122,7 +126,7 @@ def tensor_bytes() -> int:
 
 
 def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, length: int) -> Callable[[], Any]:
-    """What makes the concat latent: our nodes, core's, or the encoder alone on a few frames."""
+    """What makes the concat latent: our nodes, core's, or the VAE alone on a few frames."""
     import comfy_extras.nodes_wan
     import torch
 
@@ -141,27 +145,65 @@ def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: 
         return apply.execute(prompt, prompt, frames, 1).result[0][0][1]["concat_latent_image"]
 
     few = torch.cat([first, last.expand(FEW_FRAMES - 1, -1, -1, -1)])
-    return {"core": core, "ours": ours, "encoder": lambda: vae.encode(few)}[who]
+    return {"core": core, "ours": ours, "vae": lambda: vae.encode(few)}[who]
 
 
-def measure_encode(pack: Path, who: str, channels: int, width: int, height: int, length: int) -> dict[str, Any]:
-    """The first conditioning in this process: seconds, peak memory, memory kept beyond the latent, the latent's digest."""
+def saving(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, length: int) -> Callable[[], Any]:
+    """What makes an mp4 of a latent and gives its last frame: our node, core's, or the VAE alone on a few frames."""
+    import comfy_extras.nodes_video
+    import folder_paths
+    import torch
+
+    import nodes as core_nodes
+
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    folder_paths.set_output_directory(folder)
+    shape = (1, 16, (length - 1) // 4 + 1, height // 8, width // 8)
+    samples = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+    def core() -> Any:
+        (frames,) = core_nodes.VAEDecode().decode(vae, {"samples": samples})
+        video = comfy_extras.nodes_video.CreateVideo.execute(frames, 16.0).result[0]
+        with_hidden(comfy_extras.nodes_video.SaveVideo).execute(video, "video", "mp4", "h264")
+        return frames[-1:].clone()
+
+    def ours() -> Any:
+        node = with_hidden(nodes["WanFLF2VSaveVideo"])
+        latent = {"samples": samples}
+        return node.execute(16.0, "video", "mp4", "default", 0, 0, 0, latent=latent, vae=vae).result[1]
+
+    few = samples[:, :, : (FEW_FRAMES - 1) // 4 + 1]
+    return {"core": core, "ours": ours, "vae": lambda: vae.decode(few)[:, -1]}[who]
+
+
+def with_hidden(node: Any) -> Any:
+    """The node as ComfyUI's executor prepares it, for a prompt without metadata; later versions wrap it once more."""
+    (name,) = inspect.signature(node.PREPARE_CLASS_CLONE).parameters
+    return node.PREPARE_CLASS_CLONE({} if name == "hidden_inputs" else {"hidden_inputs": {}})
+
+
+JOBS = {"encode": conditioning, "decode": saving}
+
+
+def measure(pack: Path, job: str, who: str, channels: int, width: int, height: int, length: int) -> dict[str, Any]:
+    """A job's first run in this process: seconds, peak memory, memory kept beyond its result, the result's digest."""
     import torch
 
     nodes = load_pack(pack)
     vae = random_vae(channels)
-    run = conditioning(who, nodes, vae, width, height, length)
+    run = JOBS[job](who, nodes, vae, width, height, length)
     with torch.inference_mode():
-        conditioning(who, nodes, vae, 16, 16, 5)()  # first calls of libraries are nobody's
+        JOBS[job](who, nodes, vae, 16, 16, 5)()  # first calls of libraries are nobody's
         before = tensor_bytes()
         memory = PeakMemory()
         memory.start()
         started, started_cpu = time.perf_counter(), time.process_time()
-        latent = run()
+        made = run()
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
         megabytes = memory.stop()
-    digest = hashlib.sha256(latent.contiguous().numpy().tobytes()).hexdigest()
-    kept = (tensor_bytes() - before - latent.untyped_storage().nbytes()) / 1e6
+    digest = hashlib.sha256(made.contiguous().numpy().tobytes()).hexdigest()
+    kept = (tensor_bytes() - before - made.untyped_storage().nbytes()) / 1e6
     return {"seconds": seconds, "cpu_seconds": cpu_seconds, "megabytes": megabytes, "kept": kept, "digest": digest}
 
 
@@ -178,7 +220,7 @@ def main() -> None:
         result: dict[str, Any] = {"seconds": time.perf_counter() - started}
     else:
         channels, width, height, length = map(int, sys.argv[5:9])
-        result = measure_encode(pack, sys.argv[4], channels, width, height, length)
+        result = measure(pack, sys.argv[3], sys.argv[4], channels, width, height, length)
     print(json.dumps(result))
 
 

@@ -51,7 +51,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g}×"
         budget = "" if row["budget"] is None else f"≤ {row['budget']:g}{'×' if row['theirs'] else ' ' + row['unit']}"
         met = {None: "", True: "met", False: "**missed**"}[row["met"]]
-        what = f"{row['what']} ({row['note']})" if row["note"] else row["what"]
+        later = row.get("date", report["date"]) != report["date"]
+        note = "; ".join(filter(None, [row["note"], row["date"] if later else ""]))
+        what = f"{row['what']} ({note})" if note else row["what"]
         lines.append(f"| {what} | {ours} | {theirs}{_against(row)} | {ratio} | {budget.strip()} | {met} |")
     machine = report["machine"]
     lines += [

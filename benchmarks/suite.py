@@ -9,50 +9,65 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..engine.errors import EngineError
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
 from ..engine.setup import tiny_models
 from .cache_modes import cache_mode_rows
-from .child_rows import child_rows, diffusers_rows
+from .child_rows import child_rows, decode_rows, diffusers_rows
 from .rows import Row, markdown
 from .server_rows import server_rows
 
+Say = Callable[[str], None]
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- benchmark table: python run.py bench --docs -->", "<!-- end of the benchmark table -->"
 _VERSIONS = "import torch, runpy; print(torch.__version__, runpy.run_path('comfyui_version.py')['__version__'])"
 
 
-def run_suite(engine: Engine, rounds: int, name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """The whole report. ``results/NAME.json`` is written after each part, so that a run cut short leaves its numbers.
+def run_suite(engine: Engine, rounds: int, name: str, say: Say, only: str | None = None) -> dict[str, Any]:
+    """The whole report, or an earlier one of this machine with ``only`` one of PARTS measured anew.
 
-    Raises EngineError.
+    ``results/NAME.json`` is written after each part, so that a run cut short leaves its numbers. Raises EngineError.
     """
-    models = tiny_models(engine)
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
+    date = datetime.date.today().isoformat()
     report: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
+        "date": date,
         "machine": describe_machine(engine),
         "rounds": rounds,
         "file": path.relative_to(RESULTS.parents[1]).as_posix(),
         "rows": [],
     }
-    for rows in _parts(engine, models, rounds, say):
-        report["rows"] += [row.as_json() for row in rows]
-        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if only is not None:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if (earlier.get("machine"), earlier.get("rounds")) != (report["machine"], rounds):
+            raise EngineError(f"{path} holds no result of this machine and of {rounds} rounds, to put {only} into.")
+        report = {**earlier, "rows": [row for row in earlier["rows"] if row.get("part") != only]}
+    models = tiny_models(engine)
+    for part in PARTS if only is None else [only]:
+        for rows in PARTS[part](engine, models, rounds, say):
+            report["rows"] += [{**row.as_json(), "part": part, "date": date} for row in rows]
+            path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 
 
-def _parts(engine: Engine, models: Path, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
+def _on_a_server(engine: Engine, models: Path, rounds: int, say: Say) -> Iterator[Sequence[Row]]:
     with tempfile.TemporaryDirectory() as home, ComfyServer(engine, Path(home), models, tiny=True) as server:
         yield asyncio.run(server_rows(server, rounds, say))
-    yield from cache_mode_rows(engine, models, say)
-    yield diffusers_rows(engine, models, say)
-    yield from child_rows(engine, rounds, say)
+
+
+PARTS: dict[str, Callable[[Engine, Path, int, Say], Iterable[Sequence[Row]]]] = {
+    "server": _on_a_server,
+    "caches": lambda engine, models, rounds, say: cache_mode_rows(engine, models, say),
+    "diffusers": lambda engine, models, rounds, say: [diffusers_rows(engine, models, say)],
+    "encode": lambda engine, models, rounds, say: child_rows(engine, rounds, say),
+    "decode": lambda engine, models, rounds, say: decode_rows(engine, rounds, say),
+}
 
 
 def describe_machine(engine: Engine) -> dict[str, Any]:

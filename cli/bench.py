@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--name", default="cpu", help="name of the result file (default cpu)")
     parser.add_argument("--comfyui", metavar="PATH", help="the ComfyUI to measure (default: as for demo)")
     parser.add_argument("--from-json", type=Path, metavar="FILE", help="show an earlier result instead of measuring")
+    parser.add_argument("--only", metavar="PART", help="measure one part anew in the result file, such as decode")
     parser.add_argument("--docs", action="store_true", help="also put the table into docs/speed.md")
     parser.set_defaults(run=run)
 
@@ -31,10 +33,12 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure and print. Raises CliError or EngineError."""
     from ..benchmarks.rows import markdown
-    from ..benchmarks.suite import run_suite, write_table
+    from ..benchmarks.suite import PARTS, run_suite, write_table
 
     if arguments.rounds < 1:
         raise CliError(f"--rounds must be at least 1; got {arguments.rounds}.")
+    if arguments.only not in (None, *PARTS):
+        raise CliError(f"--only must be one of {', '.join(PARTS)}; got {arguments.only}.")
     if arguments.from_json:
         try:
             report = json.loads(arguments.from_json.read_text(encoding="utf-8"))
@@ -42,7 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise CliError(f"{arguments.from_json} is no result of this command: {error}") from None
     else:
         engine = prepare(arguments.comfyui)
-        report = run_suite(engine, arguments.rounds, arguments.name, lambda text: print(text, file=sys.stderr))
+        say = partial(print, file=sys.stderr)
+        report = run_suite(engine, arguments.rounds, arguments.name, say, arguments.only)
     print(markdown(report))
     if arguments.docs and not write_table(report, ROOT / "docs" / "speed.md"):
         raise CliError(

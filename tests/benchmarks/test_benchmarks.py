@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from wan_flf2v.benchmarks import suite
 from wan_flf2v.benchmarks.rows import Row, markdown
 from wan_flf2v.benchmarks.suite import BEGIN, END, RESULTS, write_table
+from wan_flf2v.engine.errors import EngineError
 from wan_flf2v.engine.locate import ROOT, Engine
 
 
@@ -55,6 +57,29 @@ def test_the_shown_table_is_that_of_the_kept_measurement() -> None:
     text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     shown = text.split(BEGIN, 1)[1].split(END, 1)[0].strip()
     assert shown in [markdown(json.loads(path.read_text(encoding="utf-8"))) for path in RESULTS.glob("*.json")]
+
+
+def test_one_part_is_measured_anew_and_the_others_stay(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    seconds = iter([1.0, 2.0, 3.0])
+    parts = {name: lambda *_, name=name: [[Row(name, "", "s", [next(seconds)])]] for name in ("encode", "decode")}
+    monkeypatch.setattr(suite, "RESULTS", results)
+    monkeypatch.setattr(suite, "PARTS", parts)
+    with pytest.raises(EngineError, match="holds no result of this machine"):
+        suite.run_suite(engine, 3, "x", print, "decode")
+    suite.run_suite(engine, 3, "x", print)
+    path = results / "x.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**kept, "date": "2026-01-01"}), encoding="utf-8")
+    report = suite.run_suite(engine, 3, "x", print, "decode")
+    assert [(row["what"], row["ours"]) for row in report["rows"]] == [("encode", [1.0]), ("decode", [3.0])]
+    assert json.loads(json.dumps(report)) == json.loads(path.read_text(encoding="utf-8"))
+    assert f"| decode ({report['rows'][1]['date']}) | 3 s |" in markdown(report), "the day of its own"
+    with pytest.raises(EngineError, match="of 5 rounds"):
+        suite.run_suite(engine, 5, "x", print, "decode")
 
 
 @pytest.mark.slow
