@@ -85,16 +85,15 @@ class PausableSampler:
                 if device is not None:
                     device.set_device(index)
                 with torch.inference_mode(inference), torch.no_grad():
-                    result = self._sampler(_Model(self), x, sigmas, callback=self._callback, **options)
+                    result = self._sampler(
+                        _Model(self), x, sigmas, callback=lambda values: self.ask(StepDone(values)), **options
+                    )
             except BaseException as caught:  # noqa: BLE001 - raised again where the calls are served
                 error = caught
             self._asked.put(_Ended(result, error))
 
         self._thread = threading.Thread(target=context.run, args=(run,), name="sampler", daemon=True)
         self._thread.start()
-
-    def _callback(self, values: dict[str, Any]) -> None:
-        self.ask(StepDone(values))
 
     def ask(self, question: ModelCall | StepDone) -> torch.Tensor | None:
         """The answer of whoever serves; called in the sampler's thread."""

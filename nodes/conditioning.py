@@ -6,11 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..flf2v.sizes import Fit, Resize
-from .host.conditioning import join_clip_vision, see_picture, with_frames
-from .host.frames import EncodedFrames, empty_latent, encode_frames
+from .host.conditioning import apply_frames, see_picture
+from .host.frames import encode_frames
 from .host.schema import FRAMES, schema
-from .host.types import ClipVision, ClipVisionOutput, Conditioning, Pictures, Vae
+from .host.types import ClipVision, Conditioning, Pictures
 from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, resize_input, size_inputs
 
 
@@ -53,21 +52,17 @@ class WanFLF2VConditioning(io.ComfyNode):
         cls,
         positive: Conditioning,
         negative: Conditioning,
-        vae: Vae,
-        width: int,
-        height: int,
-        length: int,
         batch_size: int,
-        fit: Fit,
         start_image: Pictures | None = None,
         end_image: Pictures | None = None,
         clip_vision: ClipVision | None = None,
-        resize: Resize = "bilinear",
+        **asked: Any,
     ) -> io.NodeOutput:
-        frames = encode_frames(vae, width, height, length, fit, start_image, end_image, resize)
+        """``asked`` is what ``encode_frames`` takes."""
+        frames = encode_frames(start_image=start_image, end_image=end_image, **asked)
         first = see_picture(clip_vision, None if start_image is None else start_image[:1])
         last = see_picture(clip_vision, None if end_image is None else end_image[-1:])
-        return _applied(positive, negative, frames, batch_size, first, last)
+        return io.NodeOutput(*apply_frames(positive, negative, frames, batch_size, first, last))
 
 
 class WanFLF2VEncodeFrames(io.ComfyNode):
@@ -97,18 +92,8 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
         return check_widgets(width, height, length)
 
     @classmethod
-    def execute(
-        cls,
-        vae: Vae,
-        width: int,
-        height: int,
-        length: int,
-        fit: Fit,
-        start_image: Pictures | None = None,
-        end_image: Pictures | None = None,
-        resize: Resize = "bilinear",
-    ) -> io.NodeOutput:
-        return io.NodeOutput(encode_frames(vae, width, height, length, fit, start_image, end_image, resize))
+    def execute(cls, **asked: Any) -> io.NodeOutput:
+        return io.NodeOutput(encode_frames(**asked))
 
 
 class WanFLF2VApplyFrames(io.ComfyNode):
@@ -137,29 +122,8 @@ class WanFLF2VApplyFrames(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        positive: Conditioning,
-        negative: Conditioning,
-        frames: EncodedFrames,
-        batch_size: int,
-        clip_vision_start: ClipVisionOutput | None = None,
-        clip_vision_end: ClipVisionOutput | None = None,
-    ) -> io.NodeOutput:
-        return _applied(positive, negative, frames, batch_size, clip_vision_start, clip_vision_end)
-
-
-def _applied(
-    positive: Conditioning,
-    negative: Conditioning,
-    frames: EncodedFrames,
-    batch_size: int,
-    first: ClipVisionOutput | None,
-    last: ClipVisionOutput | None,
-) -> io.NodeOutput:
-    vision = join_clip_vision(first, last)
-    prompts = (with_frames(prompt, frames.latent, frames.mask, vision) for prompt in (positive, negative))
-    return io.NodeOutput(*prompts, empty_latent(frames, batch_size))
+    def execute(cls, **given: Any) -> io.NodeOutput:
+        return io.NodeOutput(*apply_frames(**given))
 
 
 def _conditioning_outputs() -> list[Any]:

@@ -54,33 +54,32 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
         )
 
     @classmethod
-    async def execute(cls, **inputs: Any) -> io.NodeOutput:
+    async def execute(
+        cls,
+        model_high: Link,
+        model_low: Link,
+        positive: Link,
+        negative: Link,
+        cfg: Any,
+        cfg_low: Any,
+        positive_low: Link | None = None,
+        negative_low: Link | None = None,
+        **of_high: Any,
+    ) -> io.NodeOutput:
         graph = GraphBuilder()
-        latent, high_latent = add_continuous_run(graph, **inputs)
-        return io.NodeOutput(latent, high_latent, expand=graph.finalize())
+        high = {"model": model_high, "positive": positive, "negative": negative, "cfg": cfg, **of_high}
+        prompts = {"positive": positive_low or positive, "negative": negative_low or negative}
+        sampled = add_continuous_run(graph, high, {"model": model_low, **prompts, "cfg": cfg_low})
+        return io.NodeOutput(*sampled, expand=graph.finalize())
 
 
-def add_continuous_run(
-    graph: GraphBuilder,
-    *,
-    model_high: Link,
-    model_low: Link,
-    positive: Link,
-    negative: Link,
-    latent_image: Link,
-    cfg: Any,
-    cfg_low: Any,
-    positive_low: Link | None = None,
-    negative_low: Link | None = None,
-    **of_high: Any,
-) -> tuple[Link, Link]:
-    """Put both parts into the graph; links to the finished latent and to the one at the hand-over."""
-    of_high |= {"model": model_high, "positive": positive, "negative": negative, "cfg": cfg}
+def add_continuous_run(graph: GraphBuilder, high: dict[str, Any], low: dict[str, Any]) -> tuple[Link, Link]:
+    """Put both parts with these inputs into the graph; links to the finished latent and to the one at the hand-over."""
     # latent_image and paused last: what the last input needs runs first
-    high = graph.node("WanFLF2VContinuousHigh", id="part_high", **of_high, latent_image=latent_image)
-    of_low = {"model": model_low, "positive": positive_low or positive, "negative": negative_low or negative}
-    low = graph.node("WanFLF2VContinuousLow", id="part_low", **of_low, cfg=cfg_low, paused=high.out(0))
-    return low.out(0), high.out(1)
+    latent_image = high.pop("latent_image")
+    first = graph.node("WanFLF2VContinuousHigh", id="part_high", **high, latent_image=latent_image)
+    second = graph.node("WanFLF2VContinuousLow", id="part_low", **low, paused=first.out(0))
+    return second.out(0), first.out(1)
 
 
 class WanFLF2VContinuousHigh(io.ComfyNode):

@@ -164,12 +164,7 @@ def steps_input() -> Any:
 def sampler_inputs() -> list[Any]:
     """sampler_name and scheduler, as KSampler shows them."""
     return [
-        io.Combo.Input(
-            "sampler_name",
-            options=SAMPLERS,
-            default="euler",
-            tooltip="The sampler of both stages.",
-        ),
+        io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="The sampler of both stages."),
         scheduler_input("The scheduler of both stages; simple is what Wan was released with."),
     ]
 

@@ -146,17 +146,8 @@ def add_stages(
     of_high = {**prompts, "noise_seed": noise_seed, "cfg": cfg, **both}
     of_low = {**low_prompts, "cfg": handed.out(1)}
     if keep_history:
-        latent, high_latent = add_continuous_run(
-            graph,
-            model_high=high,
-            model_low=handed.out(0),
-            start_at_step=start,
-            switch_at_step=switch,
-            latent_image=latent_image,
-            **of_high,
-            **{f"{key}_low": value for key, value in of_low.items()},
-        )
-        return latent, high_latent, split
+        of_high |= {"model": high, "start_at_step": start, "switch_at_step": switch, "latent_image": latent_image}
+        return *add_continuous_run(graph, of_high, {"model": handed.out(0), **of_low}), split
     first = graph.node(
         "KSamplerAdvanced",
         id=f"high{name}",

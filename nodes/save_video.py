@@ -142,27 +142,19 @@ class WanFLF2VSaveVideo(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        frame_rate: float,
-        filename_prefix: str,
         format: str,
         quality: str,
-        width: int,
-        height: int,
-        frames_per_video: int,
         images: Pictures | None = None,
-        audio: Any = None,
         latent: Latent | None = None,
         vae: Vae | None = None,
         codec: str = "auto",
         crf: int = -1,
-        playback: str = "once",
+        **asked: Any,
     ) -> io.NodeOutput:
+        """``asked`` is what Request has."""
         check_source(images is not None, latent is not None, vae is not None)
-        check_rate(frame_rate)
-        encoding = encoding_of(format, quality, codec, crf)
-        request = Request(
-            filename_prefix, encoding, frame_rate, width, height, frames_per_video, playback, audio, cls.hidden
-        )
+        request = Request(hidden=cls.hidden, encoding=encoding_of(format, quality, codec, crf), **asked)
+        check_rate(request.frame_rate)
         saved = save_images(images, request) if images is not None else save_latent(latent or {}, vae, request)
         return io.NodeOutput(
             [InputImpl.VideoFromFile(str(path)) for path in saved.playable],

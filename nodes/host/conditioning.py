@@ -7,21 +7,28 @@ import node_helpers
 import torch
 
 from ...flf2v.errors import FLF2VError
+from .frames import EncodedFrames, empty_latent
 from .memo import Memo, digest
-from .types import ClipVision, ClipVisionOutput, Conditioning, Pictures
+from .types import ClipVision, ClipVisionOutput, Conditioning, Latent, Pictures
 
 _seen: Memo[ClipVisionOutput] = Memo()
 
 
-def with_frames(
-    prompt: Conditioning, latent: torch.Tensor, mask: torch.Tensor, vision: ClipVisionOutput | None
-) -> Conditioning:
-    """A copy of the prompt with the encoded frames, their mask, and the CLIP vision where there is one."""
-    values = {"concat_latent_image": latent, "concat_mask": mask}
+def apply_frames(
+    positive: Conditioning,
+    negative: Conditioning,
+    frames: EncodedFrames,
+    batch_size: int,
+    clip_vision_start: ClipVisionOutput | None = None,
+    clip_vision_end: ClipVisionOutput | None = None,
+) -> tuple[Conditioning, Conditioning, Latent]:
+    """Copies of both prompts with the frames and the CLIP vision that there is, and the empty latent to sample."""
+    values = {"concat_latent_image": frames.latent, "concat_mask": frames.mask}
+    vision = join_clip_vision(clip_vision_start, clip_vision_end)
     if vision is not None:
         values["clip_vision_output"] = vision
-    found: Conditioning = node_helpers.conditioning_set_values(prompt, values)
-    return found
+    positive, negative = (node_helpers.conditioning_set_values(prompt, values) for prompt in (positive, negative))
+    return positive, negative, empty_latent(frames, batch_size)
 
 
 def see_picture(model: ClipVision | None, picture: Pictures | None) -> ClipVisionOutput | None:

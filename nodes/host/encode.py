@@ -17,15 +17,7 @@ import torch
 from ...flf2v.clip import Clip
 from ...flf2v.skippable import SkippableBlock
 from .progress import progress_bar
-from .streaming import (
-    CannotStreamError,
-    check_once,
-    layout_of,
-    same,
-    tiny_vae,
-    with_model,
-    with_parts,
-)
+from .streaming import CannotStreamError, check_once, layout_of, same, tiny_vae, with_model, with_parts
 from .types import Vae
 
 KINDS = (wan.Encoder3d, wan.ResidualBlock, wan.Resample, wan.CausalConv3d)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import comfy.model_management
 import torch
@@ -15,6 +14,7 @@ from ...flf2v.sizes import Fit, Resize, check_size, render_size
 from .encode import encode_clip
 from .families import check_vae
 from .memo import Memo, digest
+from .types import Latent, Pictures, Vae
 
 ENCODED: Memo[torch.Tensor] = Memo()
 
@@ -28,23 +28,25 @@ class EncodedFrames:
 
 
 def encode_frames(
-    vae: Any,
+    vae: Vae,
     width: int,
     height: int,
     length: int,
     fit: Fit,
-    start: torch.Tensor | None,
-    end: torch.Tensor | None,
+    start_image: Pictures | None = None,
+    end_image: Pictures | None = None,
     resize: Resize = "bilinear",
 ) -> EncodedFrames:
     """Encode the given frames with grey between them. Raises FLF2VError for values that cannot work."""
     check_size(width, height)
     check_length(length)
     check_vae(vae)
-    if start is None and end is None:
+    if start_image is None and end_image is None:
         raise FLF2VError("no picture is connected. Connect start_image, end_image or both.")
-    start = None if start is None else fit_frames(start, width, height, fit, resize)
-    end = None if end is None else fit_frames(end, width, height, fit, resize)
+    start, end = (
+        None if pictures is None else fit_frames(pictures, width, height, fit, resize)
+        for pictures in (start_image, end_image)
+    )
     render_width, render_height = render_size(width, height)
     mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end)
     clip = Clip(length, render_width, render_height, start, end)
@@ -52,7 +54,7 @@ def encode_frames(
     return EncodedFrames(ENCODED.get(vae.first_stage_model, key, lambda: encode_clip(vae, clip)), mask)
 
 
-def empty_latent(frames: EncodedFrames, batch_size: int) -> dict[str, torch.Tensor]:
+def empty_latent(frames: EncodedFrames, batch_size: int) -> Latent:
     """The latent to sample, zeros of ``[batch_size, 16, T, h, w]``."""
     _, channels, latents, height, width = frames.latent.shape
     device = comfy.model_management.intermediate_device()

@@ -31,15 +31,15 @@ STRIDE = 8  # pixels of a frame to one of the latent, each way
 class Request:
     """What is to be saved: ``width``, ``height`` 0 as decoded; ``frames_per_video`` 0 for all; the node's ``hidden``."""
 
-    filename_prefix: str
+    hidden: Any
     encoding: Encoding
     frame_rate: float
+    filename_prefix: str
     width: int
     height: int
     frames_per_video: int
-    playback: str
-    audio: Any
-    hidden: Any
+    audio: Any = None
+    playback: str = "once"
 
 
 @dataclass(frozen=True)
