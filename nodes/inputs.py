@@ -11,6 +11,7 @@ from ..flf2v.frames import MIN_LENGTH, check_length
 from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, RESIZES, check_size
 from ..flf2v.split import BY_BOUNDARY
 from .host.grids import SAMPLERS, SCHEDULERS
+from .host.types import Input
 
 DEFAULTS = {"width": 832, "height": 480}
 SEEDS = 2**64
@@ -19,13 +20,11 @@ START_TOOLTIP = "The first frame, or several frames that the video starts with."
 END_TOOLTIP = "The last frame, or several frames that the video ends with."
 
 
-def pixels_input(name: str, tooltip: str) -> Any:
-    """width or height of the video."""
+def pixels_input(name: str, tooltip: str) -> Input:
     return io.Int.Input(name, default=DEFAULTS[name], min=MIN_SIZE, max=MAX_SIZE, step=2, tooltip=tooltip)
 
 
-def preset_inputs(width_note: str = "") -> list[Any]:
-    """preset, with width and height for its choice custom."""
+def preset_inputs(width_note: str = "") -> list[Input]:
     return [
         io.Combo.Input(
             "preset",
@@ -38,7 +37,7 @@ def preset_inputs(width_note: str = "") -> list[Any]:
     ]
 
 
-def size_inputs() -> list[Any]:
+def size_inputs() -> list[Input]:
     """width, height and length, as every conditioning node shows them."""
     size = "Even; a size that is no multiple of 16 is rendered larger and cropped back by Wan FLF2V Save Video."
     return [
@@ -56,15 +55,13 @@ def size_inputs() -> list[Any]:
     ]
 
 
-def batch_size_input() -> Any:
-    """batch_size, as every conditioning node shows it."""
+def batch_size_input() -> Input:
     return io.Int.Input(
         "batch_size", default=1, min=1, max=4096, tooltip="How many videos to sample at once from different noise."
     )
 
 
-def fit_input() -> Any:
-    """fit, as every conditioning node shows it."""
+def fit_input() -> Input:
     return io.Combo.Input(
         "fit",
         options=list(FITS),
@@ -74,8 +71,7 @@ def fit_input() -> Any:
     )
 
 
-def resize_input() -> Any:
-    """resize, as every node shows it that fits pictures."""
+def resize_input() -> Input:
     return io.Combo.Input(
         "resize",
         options=list(RESIZES),
@@ -98,16 +94,14 @@ def check_widgets(width: Any, height: Any, length: Any) -> bool | str:
     return True
 
 
-def expert_inputs() -> list[Any]:
-    """model_high and model_low."""
+def expert_inputs() -> list[Input]:
     return [
         io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
         io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
     ]
 
 
-def prompt_inputs() -> list[Any]:
-    """positive, negative and latent_image."""
+def prompt_inputs() -> list[Input]:
     return [
         io.Conditioning.Input("positive", tooltip="The prompt with the frames."),
         io.Conditioning.Input("negative", tooltip="The negative prompt with the frames."),
@@ -115,7 +109,7 @@ def prompt_inputs() -> list[Any]:
     ]
 
 
-def low_prompt_inputs(of: str) -> list[Any]:
+def low_prompt_inputs(of: str) -> list[Input]:
     """positive_low and negative_low, ``of`` the low-noise stage or model."""
     return [
         io.Conditioning.Input("positive_low", optional=True, tooltip=f"Another prompt for the low-noise {of}."),
@@ -125,26 +119,22 @@ def low_prompt_inputs(of: str) -> list[Any]:
     ]
 
 
-def seed_input(tooltip: str) -> Any:
-    """noise_seed."""
+def seed_input(tooltip: str) -> Input:
     return io.Int.Input("noise_seed", default=0, min=0, max=SEEDS - 1, control_after_generate=True, tooltip=tooltip)
 
 
-def guidance_input(name: str, default: float, tooltip: str) -> Any:
-    """cfg or cfg_low."""
+def guidance_input(name: str, default: float, tooltip: str) -> Input:
     return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
 
 
 def latent_outputs(high_noise: str) -> list[Any]:
-    """latent and high_noise_latent; one tooltip."""
     return [
         io.Latent.Output("latent", display_name="latent", tooltip="The finished latent video."),
         io.Latent.Output("high_noise_latent", display_name="high_noise_latent", tooltip=high_noise),
     ]
 
 
-def boundary_input() -> Any:
-    """boundary, as every scheduling node shows it."""
+def boundary_input() -> Input:
     return io.Float.Input(
         "boundary",
         default=0.9,
@@ -156,37 +146,31 @@ def boundary_input() -> Any:
     )
 
 
-def steps_input() -> Any:
-    """steps, as KSampler shows it."""
+def steps_input() -> Input:
     return io.Int.Input("steps", default=20, min=1, max=10000, tooltip="Steps of both stages together.")
 
 
-def sampler_inputs() -> list[Any]:
-    """sampler_name and scheduler, as KSampler shows them."""
+def split_inputs() -> list[Input]:
+    """What decides over both stages: sampler_name, scheduler, boundary, and high_steps with -1 for the boundary."""
     return [
         io.Combo.Input("sampler_name", options=SAMPLERS, default="euler", tooltip="The sampler of both stages."),
         scheduler_input("The scheduler of both stages; simple is what Wan was released with."),
+        boundary_input(),
+        io.Int.Input(
+            "high_steps",
+            default=BY_BOUNDARY,
+            min=-1,
+            max=10000,
+            tooltip="Number of high-noise steps; -1 takes the steps at or above the boundary.",
+        ),
     ]
 
 
-def scheduler_input(tooltip: str) -> Any:
-    """scheduler, as KSampler shows it."""
+def scheduler_input(tooltip: str) -> Input:
     return io.Combo.Input("scheduler", options=SCHEDULERS, default="simple", tooltip=tooltip)
 
 
-def high_steps_input() -> Any:
-    """high_steps with -1 for the boundary."""
-    return io.Int.Input(
-        "high_steps",
-        default=BY_BOUNDARY,
-        min=-1,
-        max=10000,
-        tooltip="Number of high-noise steps; -1 takes the steps at or above the boundary.",
-    )
-
-
-def denoise_input() -> Any:
-    """denoise, as KSampler shows it."""
+def denoise_input() -> Input:
     return io.Float.Input(
         "denoise",
         default=1.0,

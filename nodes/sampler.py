@@ -21,16 +21,14 @@ from .host.schema import part_schema
 from .host.types import Link, Model
 from .inputs import (
     SEEDS,
-    boundary_input,
     denoise_input,
     expert_inputs,
     guidance_input,
-    high_steps_input,
     latent_outputs,
     low_prompt_inputs,
     prompt_inputs,
-    sampler_inputs,
     seed_input,
+    split_inputs,
     steps_input,
 )
 
@@ -64,9 +62,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
                     "1 with a 4-step LoRA.",
                 ),
                 guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
-                *sampler_inputs(),
-                boundary_input(),
-                high_steps_input(),
+                *split_inputs(),
                 denoise_input(),
                 *low_prompt_inputs("stage"),
                 io.Boolean.Input(
@@ -190,9 +186,7 @@ class WanFLF2VPlan(io.ComfyNode):
                 seed_input("The seed of the noise."),
                 guidance_input("cfg", 4.0, "Guidance of the high-noise stage."),
                 steps_input(),
-                *sampler_inputs(),
-                boundary_input(),
-                high_steps_input(),
+                *split_inputs(),
                 denoise_input(),
             ],
             outputs=[

@@ -15,7 +15,7 @@ from .host.expansion import GraphBuilder, composite_schema
 from .host.grids import Plan, find_shift, plan_run
 from .host.schema import schema
 from .host.types import Link, Model
-from .inputs import boundary_input, denoise_input, high_steps_input, sampler_inputs, scheduler_input, steps_input
+from .inputs import boundary_input, denoise_input, scheduler_input, split_inputs, steps_input
 
 
 class WanFLF2VShift(io.ComfyNode):
@@ -111,9 +111,7 @@ class WanFLF2VSchedule(io.ComfyNode):
                     "model_low", optional=True, tooltip="The low-noise model, to check that they go together."
                 ),
                 steps_input(),
-                *sampler_inputs(),
-                boundary_input(),
-                high_steps_input(),
+                *split_inputs(),
                 denoise_input(),
             ],
             outputs=[

@@ -18,13 +18,11 @@ from .host.input_files import input_picture
 from .host.progress import warn_on_node
 from .host.types import Link
 from .inputs import (
-    boundary_input,
     check_widgets,
     fit_input,
     guidance_input,
-    high_steps_input,
-    sampler_inputs,
     size_inputs,
+    split_inputs,
     steps_input,
 )
 from .save_video import MAX_RATE, MIN_RATE
@@ -73,9 +71,7 @@ class WanFLF2VStoryboard(io.ComfyNode):
                 steps_input(),
                 guidance_input("cfg", 4.0, "Guidance of the high-noise stage (and of both while cfg_low is 0)."),
                 guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
-                *sampler_inputs(),
-                boundary_input(),
-                high_steps_input(),
+                *split_inputs(),
                 *(
                     io.Image.Input(
                         f"keyframe_{number}",

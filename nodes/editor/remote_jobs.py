@@ -19,16 +19,6 @@ NO_KEY = (
 )
 
 
-def remote_handlers() -> dict[str, Any]:
-    """The handlers by route name."""
-    return {
-        "remote/jobs": list_jobs,
-        "remote/accounts": list_accounts,
-        "remote/cancel": cancel_job,
-        "remote/fetch": fetch_job,
-    }
-
-
 def list_jobs(_: object) -> dict[str, Any]:
     """The newest jobs of the journal, newest first, without links or answers of the provider."""
     with Journal(remote_host.store().folders[0]) as journal:
@@ -96,3 +86,12 @@ def _row(journal: Journal, body: object) -> Row:
     if row is None:
         raise ProviderError(f"there is no job {number} in the journal.")
     return row
+
+
+HANDLERS: dict[str, Any] = {
+    "remote/jobs": list_jobs,
+    "remote/accounts": list_accounts,
+    "remote/cancel": cancel_job,
+    "remote/fetch": fetch_job,
+}
+"""By the name of their route."""

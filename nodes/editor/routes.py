@@ -13,7 +13,7 @@ from ...providers.errors import ProviderError
 from ...workflows.api_call import ApiCallError, api_call
 from ..host.progress import prompt_server
 from .panels import frames_preview, schedule_preview
-from .remote_jobs import remote_handlers
+from .remote_jobs import HANDLERS
 
 logger = logging.getLogger(__name__)
 PREFIX = "/wan_flf2v"
@@ -29,7 +29,7 @@ def register_routes() -> bool:
         "schedule": schedule_preview,
         "frames": frames_preview,
         "api_call": api_call,
-        **remote_handlers(),
+        **HANDLERS,
     }
     known = {(route.method, route.path) for route in server.routes}
     for name, answer in handlers.items():
