@@ -12,6 +12,7 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,6 @@ class StepDone:
     """The sampler's callback, with what k-diffusion puts into it."""
 
     values: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class _Ended:
-    result: Any
-    error: BaseException | None
 
 
 class _Stop(BaseException):
@@ -61,7 +56,7 @@ class PausableSampler:
 
     def __init__(self, sampler: Callable[..., torch.Tensor]) -> None:
         self._sampler = sampler
-        self._asked: queue.Queue[ModelCall | StepDone | _Ended] = queue.Queue()
+        self._asked: queue.Queue[ModelCall | StepDone | Future[torch.Tensor]] = queue.Queue()
         self._answered: queue.Queue[torch.Tensor | _Stop | None] = queue.Queue()
         self._waiting: ModelCall | None = None
         self._thread: threading.Thread | None = None
@@ -80,20 +75,21 @@ class PausableSampler:
         index = None if device is None else device.current_device()
 
         def run() -> None:
-            result, error = None, None
+            ended: Future[torch.Tensor] = Future()
             try:
                 if device is not None:
                     device.set_device(index)
                 with torch.inference_mode(inference), torch.no_grad():
-                    result = self._sampler(
-                        _Model(self), x, sigmas, callback=lambda values: self.ask(StepDone(values)), **options
-                    )
-            except BaseException as caught:  # noqa: BLE001 - raised again where the calls are served
-                error = caught
-            self._asked.put(_Ended(result, error))
+                    ended.set_result(self._sampler(_Model(self), x, sigmas, callback=self._tell, **options))
+            except BaseException as error:  # noqa: BLE001 - raised again where the calls are served
+                ended.set_exception(error)
+            self._asked.put(ended)
 
         self._thread = threading.Thread(target=context.run, args=(run,), name="sampler", daemon=True)
         self._thread.start()
+
+    def _tell(self, values: dict[str, Any]) -> None:
+        self.ask(StepDone(values))
 
     def ask(self, question: ModelCall | StepDone) -> torch.Tensor | None:
         """The answer of whoever serves; called in the sampler's thread."""
@@ -116,11 +112,8 @@ class PausableSampler:
         while True:
             question = self._waiting or self._asked.get()
             self._waiting = None
-            if isinstance(question, _Ended):
-                if question.error is not None:
-                    raise question.error
-                result: torch.Tensor = question.result
-                return result
+            if isinstance(question, Future):
+                return question.result()
             if isinstance(question, ModelCall) and until(question):
                 self._waiting = question
                 self.served_by = None  # a model that waits for nothing is not kept

@@ -7,6 +7,7 @@ stage alone does not run the high-noise stage again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -204,12 +205,14 @@ class WanFLF2VPlan(io.ComfyNode):
     def execute(cls, model_high: Model, noise_seed: int, cfg: float, **run: Any) -> io.NodeOutput:
         plan = plan_run(model_high, Run(**run))
         distilled = is_distilled(plan.run.steps, cfg, model_files(cls.hidden, "model_high"))
-        plan = plan.noting(warnings_for(plan.split, forced=plan.forced, cfg=cfg, distilled=distilled))
-        warn_on_node(cls.hidden, plan.notes)
+        notes = warnings_for(plan.split, forced=plan.forced, cfg=cfg, distilled=distilled)
+        warn_on_node(cls.hidden, notes)
         # Without a high-noise stage the noise is still to be added; with one, its seed would draw the same noise again.
         noise, seed = ("disable", (noise_seed + 1) % SEEDS) if plan.split.high else ("enable", noise_seed)
         grid = plan.grid
-        return io.NodeOutput(plan, grid.total_steps, grid.start, plan.switch, plan.split.high, noise, seed)
+        return io.NodeOutput(
+            replace(plan, notes=tuple(notes)), grid.total_steps, grid.start, plan.switch, plan.split.high, noise, seed
+        )
 
 
 class WanFLF2VHandOver(io.ComfyNode):

@@ -49,7 +49,13 @@ def schedule_preview(body: object) -> dict[str, Any]:
     scheduler = asked.read("scheduler", "string", enum=SCHEDULERS)
     sampler = asked.read("sampler_name", "string", enum=SAMPLERS)
     auto = asked.child("auto")
-    shift = asked.read("shift", exclusiveMinimum=0, maximum=MAX_SHIFT) if auto is None else _auto_shift(auto)
+    if auto is None:
+        shift = asked.read("shift", exclusiveMinimum=0, maximum=MAX_SHIFT)
+    else:
+        auto_steps, auto_high = auto.read("steps", "integer"), auto.read("high_steps", "integer")
+        shift = find_shift(
+            auto_steps, auto_high, auto.read("scheduler", "string", enum=SCHEDULERS), auto.read("boundary")
+        )
     one_stage = asked.body.get("boundary") is None
     boundary = 1.0 if one_stage else asked.read("boundary")
     run = Run(steps, sampler, scheduler, boundary, asked.read("high_steps", "integer", BY_BOUNDARY), denoise)
@@ -75,15 +81,6 @@ def schedule_preview(body: object) -> dict[str, Any]:
         "hand_over": split.sigmas[split.high],
         "warnings": notes,
     }
-
-
-def _auto_shift(auto: Request) -> float:
-    return find_shift(
-        auto.read("steps", "integer"),
-        auto.read("high_steps", "integer"),
-        auto.read("scheduler", "string", enum=SCHEDULERS),
-        auto.read("boundary"),
-    )
 
 
 def frames_preview(body: object) -> dict[str, Any]:

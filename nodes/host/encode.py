@@ -8,6 +8,7 @@ the encoder's layers are left out while the grey frames between the pictures lea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.ldm.wan.vae as wan
@@ -38,30 +39,30 @@ def encode_clip(vae: Vae, clip: Clip) -> torch.Tensor:
     return latent
 
 
+@dataclass(eq=False)
 class _StreamedModel:
     """What ``VAE.encode`` sees as its model: encodes the clip, whatever the stand-in of its shape holds."""
 
-    def __init__(self, vae: Vae, clip: Clip) -> None:
-        self._vae = vae
-        self._clip = clip
+    vae: Vae
+    clip: Clip
 
     def encode(self, stand_in: torch.Tensor) -> torch.Tensor:
         """The latent of the clip. Raises CannotStreamError when less than the whole clip is asked for."""
-        length, height, width, channels = self._clip.shape
+        length, height, width, channels = self.clip.shape
         if stand_in.shape != (1, channels, length, height, width):
             raise CannotStreamError
-        model = self._vae.first_stage_model
+        model = self.vae.first_stage_model
         code = (wan.WanVAE.encode, *(kind.forward for kind in KINDS))  # checked again when another pack replaces one
-        if not encodes_in_chunks(code, layout_of(model), self._vae.device):
+        if not encodes_in_chunks(code, layout_of(model), self.vae.device):
             raise CannotStreamError
         show = progress_bar(length)
-        latent = encode_in_chunks(model, self._clip, self._prepare, show)
+        latent = encode_in_chunks(model, self.clip, self._prepare, show)
         show(length)
         return latent
 
     def _prepare(self, pixels: torch.Tensor) -> torch.Tensor:
-        prepared: torch.Tensor = self._vae.process_input(pixels)
-        return prepared.to(self._vae.vae_dtype).to(self._vae.device)
+        prepared: torch.Tensor = self.vae.process_input(pixels)
+        return prepared.to(self.vae.vae_dtype).to(self.vae.device)
 
 
 def encode_in_chunks(
@@ -75,38 +76,36 @@ def encode_in_chunks(
     return latent
 
 
+@dataclass(eq=False)
 class _Pixels:
     """What the model's ``encode`` takes for its input ``[1, 3, F, H, W]``: slices of frames, in order, made when asked."""
 
-    def __init__(
-        self,
-        clip: Clip,
-        blocks: Sequence[SkippableBlock],
-        prepare: Callable[[torch.Tensor], torch.Tensor],
-        show: Callable[[int], None],
-    ) -> None:
-        length, height, width, channels = clip.shape
-        self.shape = torch.Size((1, channels, length, height, width))
-        self._clip = clip
-        self._blocks = blocks
-        self._prepare = prepare
-        self._show = show
-        self._done = 0
-        self._equal_frames = 0
+    clip: Clip
+    blocks: Sequence[SkippableBlock]
+    prepare: Callable[[torch.Tensor], torch.Tensor]
+    show: Callable[[int], None]
+    done: int = 0
+    equal_frames: int = 0
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the whole clip."""
+        length, height, width, channels = self.clip.shape
+        return torch.Size((1, channels, length, height, width))
 
     def __getitem__(self, key: tuple[slice, ...]) -> torch.Tensor:
         """The next frames."""
-        first, last, _ = key[2].indices(self._clip.length)
-        if first != self._done:
+        first, last, _ = key[2].indices(self.clip.length)
+        if first != self.done:
             raise CannotStreamError
-        self._show(first)
-        grey = self._clip.grey
+        self.show(first)
+        grey = self.clip.grey
         equal = max(grey.start, 1) <= first and last <= grey.stop  # before the clip's first frame there is no grey
-        self._equal_frames = self._equal_frames + last - first if equal else 0
-        for block in self._blocks:
-            block.begin(self._equal_frames)
-        self._done = last
-        return self._prepare(as_video(self._clip.frames(first, last)))
+        self.equal_frames = self.equal_frames + last - first if equal else 0
+        for block in self.blocks:
+            block.begin(self.equal_frames)
+        self.done = last
+        return self.prepare(as_video(self.clip.frames(first, last)))
 
 
 def skippable_parts(encoder: Any) -> list[torch.nn.Module]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
 import comfy.model_sampling
@@ -50,10 +49,6 @@ class Plan:
     split: Split
     family: Family
     notes: tuple[str, ...] = ()
-
-    def noting(self, notes: Iterable[str]) -> Plan:
-        """The same plan with these warnings."""
-        return dataclasses.replace(self, notes=tuple(notes))
 
     @property
     def switch(self) -> int:

@@ -72,7 +72,7 @@ def save_images(images: Pictures, request: Request) -> Saved:
     target = _Target(request, width, height, count)
     with _clear_errors(target.names.folder), target.files(count) as files:
         files.write(0, images)
-    return target.saved(files)
+    return Saved(files.saved, target.subfolder, files.last_frames)
 
 
 def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
@@ -91,7 +91,7 @@ def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
     with _clear_errors(target.names.folder, kept):
         files = decode_into(lambda: target.files(videos * count), latent, vae, request.hidden.unique_id)
         kept.unlink(missing_ok=True)
-    return target.saved(files)
+    return Saved(files.saved, target.subfolder, files.last_frames)
 
 
 class _Target:
@@ -133,10 +133,6 @@ class _Target:
             frames_per_file=self._frames_per_file,
             playback=request.playback,
         )
-
-    def saved(self, files: VideoFiles) -> Saved:
-        """What the attempt left."""
-        return Saved(files.saved, self.subfolder, files.last_frames)
 
 
 def cropped_size(width: int, height: int, request: Request) -> tuple[int, int]:
