@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host.continuous import PausedRun, available_samplers, begin, sample_high, sample_low
+from .host.continuous import available_samplers, sample_high, sample_low
 from .host.expansion import GraphBuilder, composite_schema
 from .host.schema import part_schema
-from .host.types import Conditioning, Latent, Link, Model
+from .host.types import Link
 from .inputs import (
     expert_inputs,
     guidance_input,
@@ -110,18 +110,8 @@ class WanFLF2VContinuousHigh(io.ComfyNode):
         return float("nan")  # a paused run goes on once
 
     @classmethod
-    def execute(
-        cls,
-        model: Model,
-        positive: Conditioning,
-        negative: Conditioning,
-        latent_image: Latent,
-        noise_seed: int,
-        cfg: float,
-        **steps: Any,
-    ) -> io.NodeOutput:
-        """``steps`` is what ``begin`` takes."""
-        paused = sample_high(model, (positive, negative), cfg, latent_image, noise_seed, begin(model, **steps))
+    def execute(cls, **given: Any) -> io.NodeOutput:
+        paused = sample_high(**given)
         return io.NodeOutput(paused, paused.latent)
 
 
@@ -143,7 +133,5 @@ class WanFLF2VContinuousLow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, model: Model, positive: Conditioning, negative: Conditioning, cfg: float, paused: PausedRun
-    ) -> io.NodeOutput:
-        return io.NodeOutput(sample_low(model, (positive, negative), cfg, paused))
+    def execute(cls, **given: Any) -> io.NodeOutput:
+        return io.NodeOutput(sample_low(**given))

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import comfy.sample
 import comfy.samplers
@@ -24,7 +24,6 @@ from .families import Family, check_same_family, family_of
 from .grids import SAMPLERS
 from .types import Conditioning, Latent, Model
 
-Prompts: TypeAlias = tuple[Conditioning, Conditioning]
 # Samplers that remember earlier steps, draw no noise, and ask the model for nothing but x and sigma.
 MULTISTEP = (
     "uni_pc",
@@ -128,24 +127,32 @@ def begin(
 
 
 def sample_high(
-    model: Model, prompts: Prompts, cfg: float, latent_image: Latent, seed: int, run: ContinuousRun
+    model: Model,
+    positive: Conditioning,
+    negative: Conditioning,
+    cfg: float,
+    latent_image: Latent,
+    noise_seed: int,
+    **steps: Any,
 ) -> PausedRun:
-    """The high-noise model's part of the run, with its latent as ``KSamplerAdvanced`` gives it."""
-    paused = PausedRun(run, family_of(model), seed, latent_image)
-    if not run.switch:
+    """The high-noise model's part of a run, its latent as KSamplerAdvanced gives it; ``steps`` is what ``begin`` takes."""
+    paused = PausedRun(begin(model, **steps), family_of(model), noise_seed, latent_image)
+    if not paused.run.switch:
         return paused
-    return replace(paused, latent=_sample(model, prompts, cfg, paused, first=True))
+    return replace(paused, latent=_sample(model, (positive, negative), cfg, paused, first=True))
 
 
-def sample_low(model: Model, prompts: Prompts, cfg: float, paused: PausedRun) -> Latent:
+def sample_low(model: Model, positive: Conditioning, negative: Conditioning, cfg: float, paused: PausedRun) -> Latent:
     """The finished latent: the low-noise model's part of a run. Raises FLF2VError for a model of another family."""
     check_same_family(paused.family, family_of(model))
     if paused.run.switch == paused.run.steps:
         return paused.latent
-    return _sample(model, prompts, cfg, paused, first=False)
+    return _sample(model, (positive, negative), cfg, paused, first=False)
 
 
-def _sample(model: Model, prompts: Prompts, cfg: float, paused: PausedRun, *, first: bool) -> Latent:
+def _sample(
+    model: Model, prompts: tuple[Conditioning, Conditioning], cfg: float, paused: PausedRun, *, first: bool
+) -> Latent:
     run, given = paused.run, paused.latent
     latent = comfy.sample.fix_empty_latent_channels(model, given["samples"])
     noise = comfy.sample.prepare_noise(latent, paused.seed, given.get("batch_index"))
