@@ -278,7 +278,10 @@ def main() -> int:
     parser.add_argument("--ways", default="", help="some of 0 to 7 (default: all)")
     parser.add_argument("--database", help="postgresql://… (default: SQLite)")
     arguments = parser.parse_args()
-    ways = tuple(int(way) for way in arguments.ways.split(",") if way) or (None, *range(len(WAYS)))
+    ways: tuple[int | None, ...] = tuple(int(way) for way in arguments.ways.split(",") if way) or (
+        None,
+        *range(len(WAYS)),
+    )
     folder = Path(tempfile.mkdtemp(prefix="flf2v-greedy-"))
     try:
         run(folder, arguments.seconds, ways, ["--database", arguments.database] if arguments.database else [])
