@@ -59,7 +59,14 @@ SMALL_GRAPHS: dict[str, tuple[dict[str, tuple[str, int]], list[tuple[str, str, i
         {"model_high": ("WanFLF2VShift", 0), "positive": ("WanFLF2VConditioning", 0)},
         [("VAEDecode", "samples", 0)],
     ),
-    "WanFLF2VSaveVideo": ({"images": ("VAEDecode", 0), "width": ("WanFLF2VResolution", 0)}, []),
+    "WanFLF2VSaveVideo": (
+        {"latent": ("WanFLF2VTwoStageSampler", 0), "vae": ("VAELoader", 0), "width": ("WanFLF2VResolution", 0)},
+        [("PreviewImage", "images", 1)],
+    ),
+    "WanFLF2VStoryboard": (
+        {"model_high": ("WanFLF2VShift", 0), "clip": ("CLIPLoader", 0), "vae": ("VAELoader", 0)},
+        [("PreviewAny", "source", 2)],
+    ),
     "WanFLF2VContinuousSampler": (
         {"model_high": ("WanFLF2VShift", 0), "positive": ("WanFLF2VConditioning", 0)},
         [("VAEDecode", "samples", 0)],
