@@ -98,6 +98,15 @@ def test_one_model_on_both_sides_is_one_ksampler_run_bit_for_bit(
     assert torch.equal(latent["samples"], one_run(high, prompt, sampler))
 
 
+@pytest.mark.parametrize("switch", [0, STEPS])
+@pytest.mark.parametrize("sampler", ["uni_pc", "dpmpp_2m"])
+def test_with_all_steps_on_one_side_it_is_one_ksampler_run_too(
+    call: Call, experts: tuple[Any, Any], prompt: tuple[Any, Any], sampler: str, switch: int
+) -> None:
+    latent, _ = continuous(call, *experts, prompt, sampler, switch_at_step=switch)
+    assert torch.equal(latent["samples"], one_run(experts[0 if switch else 1], prompt, sampler))
+
+
 @pytest.mark.parametrize("sampler", MULTISTEP)
 def test_two_experts_are_one_run_whose_model_changes(
     call: Call, experts: tuple[Any, Any], prompt: tuple[Any, Any], sampler: str
