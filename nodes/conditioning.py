@@ -6,8 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host.conditioning import apply_frames, see_picture
-from .host.frames import encode_frames
+from .host.frames import apply_frames, encode_frames, see_picture
 from .host.schema import FRAMES, schema
 from .host.types import ClipVision, Conditioning, Pictures
 from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, resize_input, size_inputs

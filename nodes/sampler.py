@@ -209,9 +209,9 @@ class WanFLF2VPlan(io.ComfyNode):
         warn_on_node(cls.hidden, notes)
         # Without a high-noise stage the noise is still to be added; with one, its seed would draw the same noise again.
         noise, seed = ("disable", (noise_seed + 1) % SEEDS) if plan.split.high else ("enable", noise_seed)
-        grid = plan.grid
+        grid, switch = plan.grid, plan.grid.start + plan.split.high  # switch: the low-noise stage's first step
         return io.NodeOutput(
-            replace(plan, notes=tuple(notes)), grid.total_steps, grid.start, plan.switch, plan.split.high, noise, seed
+            replace(plan, notes=tuple(notes)), grid.total_steps, grid.start, switch, plan.split.high, noise, seed
         )
 
 

@@ -11,7 +11,7 @@ from ...flf2v.json_text import check_value
 from ...flf2v.shift import MAX_SHIFT
 from ...flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
 from ...flf2v.split import BY_BOUNDARY, Run, check_hand_over, is_distilled, split_steps, warnings_for
-from ..host.grids import SAMPLERS, SCHEDULERS, ShiftedModel, find_shift, run_grid
+from ..host.grids import SAMPLERS, SCHEDULERS, find_shift, run_grid, shifted_model
 
 MOST_STEPS = 10_000  # of the whole grid; more are run, but not drawn
 ASPECT_TOLERANCE = 0.02
@@ -59,7 +59,7 @@ def schedule_preview(body: object) -> dict[str, Any]:
     one_stage = asked.body.get("boundary") is None
     boundary = 1.0 if one_stage else asked.read("boundary")
     run = Run(steps, sampler, scheduler, boundary, asked.read("high_steps", "integer", BY_BOUNDARY), denoise)
-    grid = run_grid(ShiftedModel(shift), run)
+    grid = run_grid(shifted_model(shift), run)
     found: dict[str, Any] = {"shift": shift, "sigmas": list(grid.sigmas), "steps": len(grid.sigmas) - 1}
     if one_stage:
         return found | {"high": None, "low": None, "boundary": None, "words": f"{found['steps']} steps", "warnings": []}
@@ -68,7 +68,7 @@ def schedule_preview(body: object) -> dict[str, Any]:
     distilled = is_distilled(steps, cfg, str(asked.body.get("files", "")))
     notes = warnings_for(split, forced=run.high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled)
     if asked.body.get("shift_low") is not None:
-        low = run_grid(ShiftedModel(asked.read("shift_low")), run)
+        low = run_grid(shifted_model(asked.read("shift_low")), run)
         try:
             check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
         except FLF2VError as error:

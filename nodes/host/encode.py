@@ -28,7 +28,7 @@ def encode_clip(vae: Vae, clip: Clip) -> torch.Tensor:
     """``vae.encode`` of the whole clip, bit for bit: ``[1, 16, T, H/8, W/8]``."""
     if _is_comfyuis_own(vae):
         streamed = with_model(vae, _StreamedModel(vae, clip))
-        streamed.process_input = _unchanged  # each chunk is processed when it is made
+        streamed.process_input = lambda pixels: pixels  # each chunk is processed when it is made
         stand_in = torch.zeros((), dtype=vae.vae_dtype, device=vae.device).expand(clip.shape)
         try:
             latent: torch.Tensor = streamed.encode(stand_in)
@@ -139,10 +139,6 @@ def _reach(layer: torch.nn.Module) -> int:
 def as_video(pixels: torch.Tensor) -> torch.Tensor:
     """``[F, H, W, 3]`` as ``[1, 3, F, H, W]``, laid out in memory as ``VAE.encode`` does."""
     return pixels.movedim(-1, 1).movedim(1, 0).unsqueeze(0)
-
-
-def _unchanged(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels
 
 
 def _is_comfyuis_own(vae: Vae) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.model_sampling
@@ -51,11 +52,6 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     @property
-    def switch(self) -> int:
-        """KSamplerAdvanced's first step of the low-noise stage."""
-        return self.grid.start + self.split.high
-
-    @property
     def forced(self) -> bool:
         """Whether the split is set by hand."""
         return self.run.high_steps != BY_BOUNDARY
@@ -102,15 +98,10 @@ def unshifted_times(scheduler: str, steps: int) -> list[float]:
     return scheduler_sigmas(scheduler, steps, 1.0)[:-1]
 
 
-class ShiftedModel:
+def shifted_model(shift: float) -> Model:
     """As much of a Wan model with this shift as ComfyUI's KSampler asks for a grid: its sampling."""
-
-    def __init__(self, shift: float) -> None:
-        self._sampling = _flow_sampling(shift)
-
-    def get_model_object(self, name: str) -> Any:
-        """The model sampling."""
-        return self._sampling
+    sampling = _flow_sampling(shift)
+    return SimpleNamespace(get_model_object=lambda name: sampling)
 
 
 def _flow_sampling(shift: float) -> Any:
