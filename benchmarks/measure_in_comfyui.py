@@ -170,8 +170,9 @@ def saving(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, l
 
     def ours() -> Any:
         node = with_hidden(nodes["WanFLF2VSaveVideo"])
-        latent = {"samples": samples}
-        return node.execute(16.0, "video", "mp4", "default", 0, 0, 0, latent=latent, vae=vae).result[1]
+        size = {"width": 0, "height": 0, "frames_per_video": 0}
+        asked = {"frame_rate": 16.0, "filename_prefix": "video", "format": "mp4", "quality": "default", **size}
+        return node.execute(latent={"samples": samples}, vae=vae, **asked).result[1]
 
     few = samples[:, :, : (FEW_FRAMES - 1) // 4 + 1]
     return {"core": core, "ours": ours, "vae": lambda: vae.decode(few)[:, -1]}[who]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from wan_flf2v.benchmarks import suite
+from wan_flf2v.benchmarks.child_rows import CHILD
 from wan_flf2v.benchmarks.rows import Row, markdown
 from wan_flf2v.benchmarks.suite import BEGIN, END, RESULTS, write_table
 from wan_flf2v.engine.errors import EngineError
@@ -80,6 +81,19 @@ def test_one_part_is_measured_anew_and_the_others_stay(
     assert f"| decode ({report['rows'][1]['date']}) | 3 s |" in markdown(report), "the day of its own"
     with pytest.raises(EngineError, match="of 5 rounds"):
         suite.run_suite(engine, 5, "x", print, "decode")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["encode", "decode"])
+def test_ours_and_core_s_are_measured_on_the_same_work(engine: Engine, job: str) -> None:
+    found = {}
+    for who in ("ours", "core", "vae"):
+        command = [str(engine.python), str(CHILD), str(engine.comfyui), str(ROOT), job, who, "16", "32", "32", "9"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found[who] = json.loads(done.stdout.splitlines()[-1])
+        assert found[who]["seconds"] > 0
+    assert found["ours"]["digest"] == found["core"]["digest"]
 
 
 @pytest.mark.slow
