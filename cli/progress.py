@@ -39,7 +39,8 @@ class JobProgress:
     def __init__(self, graph: Mapping[str, Any], steps: int) -> None:
         self._graph = graph
         self._steps = steps
-        self._done: dict[str, int] = {}  # steps of each stage
+        self._before = 0  # steps of the stages before this one
+        self._stage: tuple[str, int] = ("", 0)  # the node that samples and its steps
         self._told: list[str] = []
         self._took: list[float] = []  # seconds between steps, without what comes before a stage's first one
         self._last_step: tuple[str, float] = ("", 0.0)
@@ -88,8 +89,10 @@ class JobProgress:
 
     def _step(self, node: str, value: int, stage_steps: int) -> None:
         stage = _part(node)
-        self._done[node] = value
-        done = min(self._steps, sum(self._done.values()))
+        if self._stage[0] != node:  # the one before has ended, also where its last message was lost
+            self._before += self._stage[1]
+            self._stage = node, stage_steps
+        done = min(self._steps, self._before + value)
         if self._bar is not None:
             self._bar.n = done
         self.phase(f"{STAGES.get(stage, 'Sampling')}, step {value} of {stage_steps}", self._left(node, done))
