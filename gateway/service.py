@@ -203,8 +203,9 @@ class JobService:
                 await self.cancel(job_id, key)
         jobs = (await self.call(self.jobs.look, mine, ()))[0].values()
         uploads = {upload for job in jobs if job.owner == key.id for upload in job.values.get("uploads", ())}
-        gone = await self.call(self.jobs.delete, mine, key.id)
+        # In this order: a job that ends in between is found by the second, and none is found by neither.
         stopped = await self.call(self.jobs.disown, mine, key.id)
+        gone = await self.call(self.jobs.delete, mine, key.id)
         await self.forget(gone)
         for upload in uploads:
             if not await self.call(self.jobs.names, key.id, upload):
