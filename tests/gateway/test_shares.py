@@ -95,7 +95,7 @@ def test_what_a_database_refuses_fails_its_own_submit_alone(postgres_url: str) -
     stores = [JobStore(database), JobStore(database)]  # as two gateways have them
 
     def job(number: int, webhook: str = "", key: str = "") -> NewJob:
-        return NewJob(f"k{number}", "model", "m", "w", {}, {}, webhook, idempotency_key=key, digest="d")
+        return NewJob(f"k{number}", "model", "m", "wan22_flf2v", {}, {}, webhook, idempotency_key=key, digest="d")
 
     async def main() -> None:
         batches = [
