@@ -131,9 +131,11 @@ def samplings(
 
     def ours() -> Any:
         first, last = nodes["WanFLF2VContinuousHigh"], nodes["WanFLF2VContinuousLow"]
-        names = {"steps": STEPS, "start_at_step": 0, "switch_at_step": SWITCH, "scheduler": "simple"}
-        run = first.execute(high, prompt, prompt, latent, 1, 1.0, sampler_name="dpmpp_2m", **names).result[0]
-        return last.execute(low, prompt, prompt, 1.0, run)
+        names: dict[str, Any] = {"steps": STEPS, "start_at_step": 0, "switch_at_step": SWITCH, "scheduler": "simple"}
+        names |= {"latent_image": latent, "noise_seed": 1, "sampler_name": "dpmpp_2m"}
+        prompts = {"positive": prompt, "negative": prompt, "cfg": 1.0}
+        run = first.execute(model=high, **prompts, **names).result[0]
+        return last.execute(model=low, **prompts, paused=run)
 
     figures: dict[str, Any] = {"core": [], "ours": []}
     runs: dict[str, Callable[[], Any]] = {"core": core, "ours": ours}
@@ -184,7 +186,9 @@ def main() -> None:
         experts = tuple(ModelSamplingSD3().patch(random_expert(shape, seed), 8.0)[0] for seed in (1, 2))
         for size in sizes:
             picture = torch.rand(1, size[1], size[0], 3)
-            (frames,) = nodes["WanFLF2VEncodeFrames"].execute(vae, *size, "crop", picture, picture).result
+            asked = dict(zip(("width", "height", "length"), size, strict=True)) | {"fit": "crop"}
+            ends = {"start_image": picture, "end_image": picture}
+            (frames,) = nodes["WanFLF2VEncodeFrames"].execute(vae=vae, **asked, **ends).result
             report["sizes"]["×".join(map(str, size))] = {
                 "conditioning": conditionings(nodes, vae, size, arguments.rounds),
                 "sampling": samplings(nodes, experts, frames, size, arguments.rounds),

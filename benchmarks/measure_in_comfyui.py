@@ -141,8 +141,10 @@ def conditioning(who: str, nodes: dict[str, Any], vae: Any, width: int, height: 
 
     def ours() -> Any:
         encode, apply = nodes["WanFLF2VEncodeFrames"], nodes["WanFLF2VApplyFrames"]
-        (frames,) = encode.execute(vae, width, height, length, "crop", first, last).result
-        return apply.execute(prompt, prompt, frames, 1).result[0][0][1]["concat_latent_image"]
+        size = {"width": width, "height": height, "length": length}
+        (frames,) = encode.execute(vae=vae, **size, fit="crop", start_image=first, end_image=last).result
+        prompts = {"positive": prompt, "negative": prompt}
+        return apply.execute(**prompts, frames=frames, batch_size=1).result[0][0][1]["concat_latent_image"]
 
     few = torch.cat([first, last.expand(FEW_FRAMES - 1, -1, -1, -1)])
     return {"core": core, "ours": ours, "vae": lambda: vae.encode(few)}[who]
