@@ -17,14 +17,7 @@ from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, no
 from .host.input_files import input_picture
 from .host.progress import warn_on_node
 from .host.types import Link
-from .inputs import (
-    check_widgets,
-    fit_input,
-    guidance_input,
-    size_inputs,
-    split_inputs,
-    steps_input,
-)
+from .inputs import check_widgets, expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
 from .save_video import MAX_RATE, MIN_RATE
 from .storyboard_clips import SIZE, ClipNodes, numbered
 
@@ -46,8 +39,7 @@ class WanFLF2VStoryboard(io.ComfyNode):
             hidden=[io.Hidden.dynprompt, io.Hidden.unique_id],
             read_early=("storyboard",),
             inputs=[
-                io.Model.Input("model_high", tooltip="The high-noise model, after Wan FLF2V Shift."),
-                io.Model.Input("model_low", tooltip="The low-noise model, after the same Wan FLF2V Shift."),
+                *expert_inputs(),
                 io.Clip.Input("clip", tooltip="The text encoder (umt5-xxl)."),
                 io.Vae.Input("vae", tooltip="The Wan 2.1 VAE; Wan 2.2 A14B uses it too."),
                 io.String.Input(

@@ -20,11 +20,11 @@ PREFIX = "/wan_flf2v"
 Answer = Callable[[Any], Any]
 
 
-def register_routes() -> bool:
-    """Add the routes to ComfyUI's server; False where none is running, as in a script that imports the nodes."""
+def register_routes() -> None:
+    """Add the routes to ComfyUI's server, where one is running."""
     server = prompt_server()
     if server is None:
-        return False
+        return
     handlers: dict[str, Answer] = {
         "schedule": schedule_preview,
         "frames": frames_preview,
@@ -36,7 +36,6 @@ def register_routes() -> bool:
         path = f"{PREFIX}/{name}"
         if ("POST", path) not in known:  # a pack that is reloaded finds its routes there
             server.routes.post(path)(_handler(answer))
-    return True
 
 
 def _handler(answer: Answer) -> Callable[[Any], Awaitable[Any]]:
