@@ -90,7 +90,7 @@ class JobProgress:
     def _step(self, node: str, value: int, stage_steps: int) -> None:
         stage = _part(node)
         if self._stage[0] != node:  # the one before has ended, also where its last message was lost
-            self._before += self._stage[1]
+            self._before += 0 if stage == "part" else self._stage[1]  # a continuous run's parts count its whole steps
             self._stage = node, stage_steps
         done = min(self._steps, self._before + value)
         if self._bar is not None:

@@ -61,6 +61,19 @@ def test_the_time_that_is_left_counts_steps_and_not_what_was_loaded_before(
     assert told[-1] == "Low noise, step 2 of 10, 1:20 of sampling left"
 
 
+def test_the_parts_of_a_continuous_run_count_the_steps_of_the_whole_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    with JobProgress(GRAPH, 8) as shown:
+        for node, value in (("high", 1), ("high", 2), ("low", 3), ("low", 4)):
+            clock.now += 10
+            shown.message(*step(f"57.0.0.part_{node}", value, 8))
+    told = [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert told[-1] == "Sampling, step 4 of 8, 0:40 of sampling left"
+
+
 def test_a_terminal_has_a_bar_with_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
