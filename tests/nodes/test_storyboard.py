@@ -95,7 +95,7 @@ def names(comfy_server: Any, keyframes: list[Path]) -> list[str]:
 
 
 def test_each_edit_runs_only_the_segments_that_it_touches(comfy_server: Any, names: list[str]) -> None:
-    board = board_of(names[:5], seed=101)
+    board = board_of(names[:5], seed=101, negative="of this test alone")
     first = run(comfy_server, board)
     assert work(first) == {"text": 5, "frames": 4, "high": 4, "low": 4, "clip": 4, "film": 1}
     assert len(hashes(film_of(comfy_server, first))) == sum(LENGTHS) - 3
