@@ -232,7 +232,9 @@ def check() -> int:
 def _as_package() -> Path:
     """This folder under the name of the package, which is what mypy checks."""
     link = ROOT / ".engine" / "typecheck" / "wan_flf2v"
-    if link.exists() and link.resolve() != ROOT:
+    if link.is_symlink():
+        link.unlink()  # this folder may have been moved since
+    elif link.exists() and link.resolve() != ROOT:
         shutil.rmtree(link)  # a copy of last time, made where no link could be
     link.parent.mkdir(parents=True, exist_ok=True)
     _part("link").link_folder(ROOT, link)
