@@ -38,8 +38,9 @@ def conditioning_difference(nodes: dict[str, Any], weights: dict[str, Any]) -> d
             pipeline, pictures[0], 1, 16, HEIGHT, WIDTH, LENGTH, torch.float32, torch.device("cpu"),
             torch.Generator().manual_seed(0), None, pictures[1],
         )  # fmt: skip
-        encode = nodes["WanFLF2VEncodeFrames"].execute
-        (frames,) = encode(comfy.sd.VAE(sd=weights), WIDTH, HEIGHT, LENGTH, "crop", first, last).result
+        size = {"width": WIDTH, "height": HEIGHT, "length": LENGTH, "fit": "crop"}
+        vae, encode = comfy.sd.VAE(sd=weights), nodes["WanFLF2VEncodeFrames"].execute
+        (frames,) = encode(vae=vae, **size, start_image=first, end_image=last).result
     ours = comfy.latent_formats.Wan21().process_in(frames.latent)
     return {
         "latent_difference": float((condition[:, 4:] - ours).abs().max() / ours.abs().max()),
