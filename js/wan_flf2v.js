@@ -185,12 +185,15 @@ function addRemote(node) {
   const follower = {
     /** @param {import("./lib/remote.mjs").Answer} answer */
     show(answer) {
-      if (!node.graph) stop?.();
+      if (!node.graph) {
+        stop?.(); // it was removed while the answer was on its way
+        return null;
+      }
       const profile = valueOf(node, "profile");
       const account = answer.accounts.find((each) => each.name === profile);
       const mine = answer.jobs.filter((job) => job.profile === profile);
       showAccount(element, { account, jobs: mine, now: answer.now }, host, openJobs, again);
-      return node.graph && (running || mine.some(isLive)) ? REMOTE_PERIOD_MS : null;
+      return running || mine.some(isLive) ? REMOTE_PERIOD_MS : null;
     },
     /** @param {unknown} error */
     fail(error) {

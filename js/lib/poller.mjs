@@ -23,8 +23,8 @@ export class Poller {
     this.missed = false;
     this.latest = new Latest(
       ask,
-      (answer) => this.again([...this.followers].map((each) => each.show(answer))),
-      (error) => this.again([...this.followers].map((each) => each.fail(error))),
+      (answer) => this.tell((each) => each.show(answer)),
+      (error) => this.tell((each) => each.fail(error)),
     );
   }
 
@@ -50,8 +50,18 @@ export class Poller {
     if (this.missed) this.refresh();
   }
 
-  /** @param {(number | null)[]} waits */
-  again(waits) {
+  /**
+   * Tell every follower; one that can't show the answer says so itself and keeps it from nobody else.
+   * @param {(follower: Follower<A>) => number | null} say
+   */
+  tell(say) {
+    const waits = [...this.followers].map((each) => {
+      try {
+        return say(each);
+      } catch (error) {
+        return each.fail(error);
+      }
+    });
     const wanted = waits.filter((each) => each !== null);
     clearTimeout(this.timer);
     if (wanted.length) this.timer = setTimeout(() => this.refresh(), Math.min(...wanted));

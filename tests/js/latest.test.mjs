@@ -187,3 +187,14 @@ test("every form that is offered copies a text of its own, and the remarks stand
   assert.deepEqual(remarks(call).split("\n").slice(0, 2), ["one.", "two."]);
   assert.match(remarks(call).split("\n")[2], /^Pictures are names in ComfyUI's input folder/);
 });
+
+test("a follower that can't show an answer says so itself, and the others are shown it", async () => {
+  /** @type {unknown[]} */
+  const told = [];
+  const poller = new Poller(async () => "jobs", () => false);
+  const broken = { show: () => { throw new Error("removed"); }, fail: (/** @type {any} */ error) => (told.push(error.message), null) };
+  poller.follow(broken);
+  poller.follow({ show: (answer) => (told.push(answer), null), fail: () => assert.fail() });
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(told.slice(-2), ["removed", "jobs"]);
+});
