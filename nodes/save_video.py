@@ -8,11 +8,11 @@ from comfy_api.latest import InputImpl, io, ui
 
 from ..flf2v.errors import FLF2VError
 from ..flf2v.sizes import MAX_SIZE, check_size
+from .host.codecs import CODECS, FORMATS, QUALITIES, encoding_of
 from .host.save import Request, save_images, save_latent
 from .host.schema import schema
 from .host.types import Latent, Pictures, Vae
 from .host.video_files import PLAYBACKS
-from .host.writer import CODECS, FORMATS, QUALITIES, encoding_of
 from .inputs import NOT_CONNECTED
 
 MIN_RATE, MAX_RATE = 1.0, 120.0

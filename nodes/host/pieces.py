@@ -12,11 +12,12 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import InputImpl
 
+from .codecs import encoding_of
 from .families import check_vae
 from .join import Piece, join_videos
 from .types import Latent, Pictures, Vae
 from .video_files import Names, VideoFiles, decode_into
-from .writer import Contents, encoding_of
+from .writer import Contents
 
 _ENCODING = encoding_of("mp4", "default", "auto", -1)
 # x264 begins a group of pictures that stands for itself at the frames that stand alone

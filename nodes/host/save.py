@@ -19,10 +19,11 @@ from ...flf2v.errors import FLF2VError
 from ...flf2v.names import expand_name
 from ...flf2v.sizes import check_size
 from . import unfinished
+from .codecs import Encoding
 from .families import check_vae
 from .types import Latent, Pictures, Vae
 from .video_files import Names, VideoFiles, decode_into
-from .writer import PICTURE, Contents, Encoding
+from .writer import PICTURE, Contents
 
 STRIDE = 8  # pixels of a frame to one of the latent, each way
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .codecs import Encoding
 from .decode import DecodeWholeError, decode_streamed, decode_whole
 from .progress import progress_bar, show_on_node
 from .types import Latent, Vae
-from .writer import Contents, Encoding, Pixels, Writer, open_writer
+from .writer import Contents, Pixels, Writer, open_writer
 
 CHUNK = 16
 PLAYBACKS = ("once", "loop", "ping-pong")
@@ -186,6 +187,6 @@ def decode_into(files: Callable[[], VideoFiles], latent: Latent, vae: Vae, node_
 def to_pixels(frames: torch.Tensor, bits: int) -> Pixels:
     """Frames in [0, 1] as 8 or 16 bits a colour, rounded to the nearest."""
     top = 2**bits - 1
-    whole = (frames.float() * top).round().clamp(0, top)
+    whole = (frames.float() * top).round_().clamp_(0, top)
     pixels: Pixels = whole.to(torch.uint8 if bits == 8 else torch.int32).cpu().numpy()
     return pixels if bits == 8 else pixels.astype(np.uint16)

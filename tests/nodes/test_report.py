@@ -29,8 +29,9 @@ def frames() -> torch.Tensor:
 @pytest.fixture
 def write_video(comfy: ModuleType, tmp_path: Path) -> Callable[..., Path]:
     """Writes frames as Save Video does; returns the file."""
+    from wan_flf2v.nodes.host.codecs import encoding_of
     from wan_flf2v.nodes.host.video_files import to_pixels
-    from wan_flf2v.nodes.host.writer import Contents, encoding_of, open_writer
+    from wan_flf2v.nodes.host.writer import Contents, open_writer
 
     def write(frames: torch.Tensor, format: str, codec: str, quality: str = "default") -> Path:
         height, width = frames.shape[1:3]

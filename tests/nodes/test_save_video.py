@@ -187,7 +187,7 @@ FORMAT_OF = {"h264": "mp4", "h265": "mov", "av1": "mp4", "vp9": "webm", "prores"
 
 def every_codec() -> list[str]:
     """The codecs that this PyAV can write."""
-    from wan_flf2v.nodes.host.writer import CODECS
+    from wan_flf2v.nodes.host.codecs import CODECS
 
     return list(CODECS)
 
@@ -217,7 +217,9 @@ def tags(path: Path) -> dict[str, str]:
     return stream
 
 
-def test_every_codec_shows_the_colours_that_were_given_and_says_how(save: Save, comfy: Any) -> None:
+def test_every_codec_shows_the_colours_that_were_given_and_says_how(
+    save: Save, comfy: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     for codec in every_codec():
         lossless, bits = codec.startswith("ffv1"), 16 if codec == "ffv1 16-bit" else 8
         given = (colours() * (2**bits - 1)).round().numpy().astype(int)
@@ -229,6 +231,7 @@ def test_every_codec_shows_the_colours_that_were_given_and_says_how(save: Save, 
         assert (said["color_primaries"], said["color_transfer"]) == ("bt709", "bt709"), codec
         if bits == 8:  # of 16 bits the pixels themselves say that they are RGB
             assert (said["color_space"], said["color_range"]) == (("gbr", "pc") if lossless else ("bt709", "tv")), codec
+    assert "Svt" not in capfd.readouterr().err, "an encoder talks about its settings"
 
 
 def test_pictures_are_exact_and_carry_the_workflow(save: Save) -> None:
