@@ -33,6 +33,8 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 WITHOUT_DEPENDENCIES = ["spandrel", "kornia"]
 SETUP_TIME = "about 400 MB are downloaded and unpacked into this folder, which takes 1 to 5 minutes"
 SERVER_COMMANDS = {"serve", "worker", "keys", "status"}
+# Many tests wait for real processes: two at a time take little longer than one.
+WHOLE_SUITE = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "tests"]
 DEVELOPER_COMMANDS = {"test", "check", "bench", "mutants"}
 
 
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     if command == "test":
-        return run([str(BIN / "pytest"), *(arguments[1:] or ["tests"])], ROOT)
+        return run([str(BIN / "pytest"), *(arguments[1:] or WHOLE_SUITE)], ROOT)
     if command == "check":
         return check()
     if command == "mutants":

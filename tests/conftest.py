@@ -17,13 +17,29 @@ from PIL import Image
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.engine.setup import prepare, tiny_models
+from wan_flf2v.engine.setup import micro_models, prepare, tiny_models
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures stop what they started, as after a Ctrl-C
 
 T = TypeVar("T")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What several workers would make at the same time is there before they start."""
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        micro_models(prepare())
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay with one worker, and so do all of the editor's, which share servers; the longest come first."""
+    editor = {item.path for item in items if item.path.parent.name == "frontend"}
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in editor, item.path not in slow))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("editor" if item.path in editor else str(item.path)))
 
 
 @pytest.fixture(scope="session")
