@@ -7,6 +7,7 @@ ends its need; ``collect`` then removes it, and the bytes when it was the last o
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -56,13 +57,11 @@ class AssetStore:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(
-        self, data: bytes, *, owner: str, filename: str, media_type: str, job: str = "", kind: Kind = "output"
+        self, data: bytes | Path, *, owner: str, filename: str, media_type: str, job: str = "", kind: Kind = "output"
     ) -> Asset:
-        """Store bytes under a fresh id."""
-        content = hashlib.sha256(data).hexdigest()
-        asset = Asset(
-            secrets.token_hex(16), owner, job, filename, media_type, len(data), True, now(), kind, content
-        )  # fmt: skip
+        """Store bytes, or a file, which moves there, under a fresh id."""
+        content, size = _measure(data)
+        asset = Asset(secrets.token_hex(16), owner, job, filename, media_type, size, True, now(), kind, content)
         self._store(content, data, sa.insert(ASSETS).values(**asset.__dict__))
         return asset
 
@@ -73,11 +72,11 @@ class AssetStore:
             connection.execute(sa.insert(ASSETS).values(**asset.__dict__))
         return asset
 
-    def fill(self, asset_id: str, data: bytes, media_type: str) -> bool:
+    def fill(self, asset_id: str, data: bytes | Path, media_type: str) -> bool:
         """Store an announced upload's bytes; False when there is no such place, or it is filled already."""
-        content = hashlib.sha256(data).hexdigest()
+        content, size = _measure(data)
         waiting = sa.and_(ASSETS.c.id == asset_id, ASSETS.c.complete.is_(False), ASSETS.c.owner != _NOBODY)
-        values = {"complete": True, "size": len(data), "media_type": media_type, "content": content}
+        values = {"complete": True, "size": size, "media_type": media_type, "content": content}
         return self._store(content, data, sa.update(ASSETS).where(waiting).values(**values))
 
     def share(self, asset: Asset, job: str) -> Asset | None:
@@ -219,7 +218,7 @@ class AssetStore:
             number = int(name[:15] or "0", 16)
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
-    def _store(self, content: str, data: bytes, row: sa.Insert | sa.Update) -> bool:
+    def _store(self, content: str, data: bytes | Path, row: sa.Insert | sa.Update) -> bool:
         """Store bytes unless they are there, then the row; False when the row changed nothing."""
         path = None if self.folder is None else self.folder / content
         scratch = None if path is None or path.exists() else self._scratch(data)
@@ -237,21 +236,37 @@ class AssetStore:
                 scratch.unlink(missing_ok=True)
         return True
 
-    def _scratch(self, data: bytes) -> Path:
-        """A file beside its place, on the disk."""
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+    def _scratch(self, data: bytes | Path) -> Path:
+        """A file on the disk, in the same file system as its place."""
+        if isinstance(data, Path):
+            path = data
+        else:
+            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
+            os.close(handle)
+            path = Path(name)
+            path.write_bytes(data)
+        with path.open("rb+") as file:
             os.fsync(file.fileno())
-        return Path(name)
+        return path
 
-    def _store_parts(self, connection: Connection, content: str, data: bytes) -> None:
+    def _store_parts(self, connection: Connection, content: str, data: bytes | Path) -> None:
         if connection.execute(sa.select(BLOBS.c.part).where(BLOBS.c.asset == content).limit(1)).first() is None:
-            parts = range(-(-len(data) // _PART))
-            rows = [{"asset": content, "part": part, "data": data[part * _PART : (part + 1) * _PART]} for part in parts]
-            if rows:
-                connection.execute(sa.insert(BLOBS), rows)
+            for part, piece in enumerate(_pieces(data)):
+                connection.execute(sa.insert(BLOBS).values(asset=content, part=part, data=piece))
+
+
+def _pieces(data: bytes | Path) -> Iterator[bytes]:
+    with io.BytesIO(data) if isinstance(data, bytes) else data.open("rb") as file:
+        yield from iter(lambda: file.read(_PART), b"")
+
+
+def _measure(data: bytes | Path) -> tuple[str, int]:
+    """What the bytes are stored under, and how many they are."""
+    digest, size = hashlib.sha256(), 0
+    for piece in _pieces(data):
+        digest.update(piece)
+        size += len(piece)
+    return digest.hexdigest(), size
 
 
 def _name(asset: Asset) -> str:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -64,8 +65,8 @@ class Dialer:
         """Whether the operator has named this origin as trusted."""
         return str(url.origin()) in self.trusted if url.absolute and url.scheme in ("http", "https") else False
 
-    async def get(self, text: str, max_bytes: int) -> bytes:
-        """What lies at the URL. Raises DialRefused, also for errors on the way and for more than ``max_bytes``."""
+    async def get(self, text: str, max_bytes: int, into: Path) -> None:
+        """Write what lies at the URL into a file. Raises DialRefused, also for errors on the way and for too many bytes."""
         url = self.check(text)
         for _ in range(MAX_REDIRECTS + 1):
             try:
@@ -73,7 +74,7 @@ class Dialer:
                     if response.status in _REDIRECTS and "Location" in response.headers:
                         url = self.check(str(url.join(URL(response.headers["Location"]))))
                         continue
-                    return await _body(response, max_bytes)
+                    return await _body(response, max_bytes, into)
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
                 raise _refusal(url, error, self.timeout_s) from None
         raise DialRefused(f"It redirects more than {MAX_REDIRECTS} times.")
@@ -102,16 +103,16 @@ class Dialer:
             yield session
 
 
-async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _body(response: aiohttp.ClientResponse, max_bytes: int, into: Path) -> None:
     if response.status != 200:
         raise DialRefused(f"It answers HTTP {response.status}, not 200.")
-    pieces, size = [], 0
-    async for piece in response.content.iter_chunked(65536):
-        size += len(piece)
-        if size > max_bytes:
-            raise DialRefused(f"It is larger than {max_bytes // 1024 // 1024} MiB.")
-        pieces.append(piece)
-    return b"".join(pieces)
+    size = 0
+    with into.open("wb") as file:
+        async for piece in response.content.iter_chunked(65536):
+            size += len(piece)
+            if size > max_bytes:
+                raise DialRefused(f"It is larger than {max_bytes // 1024 // 1024} MiB.")
+            file.write(piece)
 
 
 def _refusal(url: URL, error: BaseException, timeout_s: float) -> DialRefused:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..workflows import Bindings
 from .assets import Asset, AssetStore, Kind
+from .bodies import Scratch
+from .database import new_id
 from .decode import PictureError
 from .dial import Dialer, DialRefused
 from .errors import Invalid, TooMany
@@ -38,12 +41,12 @@ class PictureIntake:
         self._settings, self._assets, self._dialer, self._links, self._call = settings, assets, dialer, links, call
         self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
 
-    async def take(self, bindings: Bindings, job: NewJob, key: Key) -> dict[str, Any]:
+    async def take(self, bindings: Bindings, job: NewJob, key: Key, scratch: Scratch) -> dict[str, Any]:
         """The job's values with every picture stored here for it; beside them the uploads that it used. Raises Invalid."""
         names = (bindings.first_image, bindings.last_image)
         uploads: list[str] = []
         refs = await asyncio.gather(
-            *(self._picture(name, str(job.values[name]), job.id, key, uploads) for name in names),
+            *(self._picture(name, str(job.values[name]), job.id, key, scratch, uploads) for name in names),
             return_exceptions=True,
         )
         for ref in refs:
@@ -52,10 +55,10 @@ class PictureIntake:
                 raise ref
         return {**job.values, **dict(zip(names, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
 
-    async def _picture(self, field: str, text: str, job: str, key: Key, uploads: list[str]) -> str:
+    async def _picture(self, field: str, text: str, job: str, key: Key, scratch: Scratch, uploads: list[str]) -> str:
         if is_example(text):
             return f"example:{example_file(text, self._settings.demo)}"
-        data: bytes | str
+        source: bytes | Path
         own = self._links.asset_of(text)
         try:
             if own is not None:
@@ -70,23 +73,25 @@ class PictureIntake:
                     raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
                 if not asset.media_type.startswith("image/"):
                     raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
-                data = await self._call(self._assets.load, asset)
+                source = await self._call(self._assets.load, asset)
             elif text[:5].lower() == "data:":
-                check_data_uri(text, self._settings.limits.picture_bytes)
-                data = text
+                source = scratch.long.get(text) or text.encode("utf-8", "surrogatepass")
+                length = source.stat().st_size if isinstance(source, Path) else len(source)
+                check_data_uri(text, length, self._settings.limits.picture_bytes)
             elif "://" in text:
+                source = scratch.file(f"{new_id()}.fetched")
                 async with self._fetches.hold(key.id):
-                    data = await self._dialer.get(text, self._settings.limits.picture_bytes)
+                    await self._dialer.get(text, self._settings.limits.picture_bytes, source)
             else:
                 raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
-            return f"asset:{(await self.store(data, 'picture.png', key, job)).id}"
+            return f"asset:{(await self.store(source, 'picture.png', key, scratch, job)).id}"
         except (PictureError, DialRefused) as error:
             raise Invalid(f"{field}: {error}", field=field) from None
 
-    async def store(self, data: bytes | str, filename: str, key: Key, job: str = "") -> Asset:
+    async def store(self, source: bytes | Path, filename: str, key: Key, scratch: Scratch, job: str = "") -> Asset:
         """Store a picture as a plain PNG, for a job or as an upload. Raises PictureError, TooMany or Unavailable."""
-        png = await self.decoder.png(data, key.id)
-        await self.make_room(key, len(png))
+        png = await self.decoder.png(source, scratch.file(f"{new_id()}.png"), key.id)
+        await self.make_room(key, png.stat().st_size)
         kind: Kind = "input" if job else "upload"
         asset: Asset = await self._call(
             self._assets.put,

@@ -1,37 +1,56 @@
-"""Pictures at the door: a data URI, a URL or an upload becomes a plain PNG, decoded in a child process."""
+"""Pictures at the door: a data URI, a URL or an upload becomes a plain PNG, in a child process, from file to file."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import TypeVar
 
+from .bodies import Json, Scratch, take_apart
 from .decode import PictureError, confine, to_png
-from .errors import Unavailable
+from .errors import TooLarge, Unavailable
 from .shares import Shares
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
-_HEAD = 200  # longer than any beginning of a data URI that is taken
 _PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
 
 
+T = TypeVar("T")
+
+
 class PictureDecoder:
-    """Decodes untrusted pictures, each in a child process of its own; one that dies or hangs costs its request alone."""
+    """Reads untrusted pictures and long bodies in child processes; what dies or hangs there costs its request alone."""
 
     def __init__(self, max_pixels: int, processes: int = 2, patience_s: float = _PATIENCE_S) -> None:
         self._max_pixels, self._patience_s = max_pixels, patience_s
         self._shares = Shares("pictures", processes, max(1, processes // 2))
         self._idle = [_child() for _ in range(processes)]
 
-    async def png(self, data: bytes | str, owner: str) -> bytes:
-        """The picture as a plain RGB PNG, from its file or its data URI. Raises PictureError or Unavailable."""
+    async def png(self, source: bytes | Path, out: Path, owner: str) -> Path:
+        """The picture as a plain RGB PNG in ``out``, from a file or a data URI. Raises PictureError or Unavailable."""
+        await self._work(owner, to_png, source, out, self._max_pixels)
+        return out
+
+    async def json(self, path: Path, scratch: Scratch, owner: str) -> Json:
+        """The value of a long body, its data URIs put aside. Raises BadRequest, TooLarge or Unavailable."""
+        try:
+            value, found = await self._work(owner, take_apart, path)
+        except PictureError:
+            raise TooLarge("The body takes too much time or memory to read.") from None
+        scratch.long |= {text: path.with_name(text[-64:]) for text in found}
+        return value
+
+    async def _work(self, owner: str, function: Callable[..., T], *args: object) -> T:
         async with self._shares.hold(owner):
             died = 0
             while died < 2:  # the first time it may have been somebody else's deed
                 child = self._idle.pop()
                 try:
-                    work = child.submit(to_png, data, self._max_pixels)
+                    work = child.submit(function, *args)
                     return await asyncio.wait_for(asyncio.wrap_future(work), self._patience_s)
                 except BrokenProcessPool:
                     died += 1
@@ -39,7 +58,7 @@ class PictureDecoder:
                 except asyncio.TimeoutError:
                     child = _ended(child)
                     raise Unavailable(
-                        "The gateway is too busy to decode a picture; try again.", retry_after_s=5
+                        "The gateway is too busy to read this request's pictures; try again.", retry_after_s=5
                     ) from None
                 finally:
                     self._idle.append(child)
@@ -67,13 +86,13 @@ def _ended(child: ProcessPoolExecutor) -> ProcessPoolExecutor:
     return _child()
 
 
-def check_data_uri(text: str, max_bytes: int) -> None:
-    """Raise PictureError for what is no base64 data URI of a picture. Copies nothing: it may be very long."""
-    head, comma, _ = text[:_HEAD].partition(",")
+def check_data_uri(text: str, length: int, max_bytes: int) -> None:
+    """Raise PictureError for what is no base64 data URI of a picture. ``text`` is it, or stands for one so long."""
+    head, comma, _ = text.partition(",")
     media_type, *parameters = head[len("data:") :].lower().split(";")
     if not comma or "base64" not in parameters:
         raise PictureError("A data URI must look like data:image/png;base64,….")
     if media_type not in _MEDIA_TYPES:
         raise PictureError(f"A picture must be PNG, JPEG or WebP; the data URI says {media_type[:60] or 'nothing'}.")
-    if (len(text) - len(head) - 1) * 3 // 4 > max_bytes + 3:
+    if (length - len(head) - 1) * 3 // 4 > max_bytes + 3:
         raise PictureError(f"A picture must have at most {max_bytes // 1024 // 1024} MiB.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ import sqlalchemy.exc
 from ..workflows import Bindings
 from .assets import AssetStore
 from .batches import Batches
+from .bodies import Scratch, request_digest
 from .database import is_away
 from .dial import Dialer, DialRefused
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
@@ -34,7 +33,6 @@ from .signing import WebhookSigner
 from .workers import WorkerStore
 
 T = TypeVar("T")
-_LONG = 4096
 FAULTS = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)  # what one job of a batch can bring about
 _OFFER_S = 1.0
 _ID = re.compile(r"[0-9a-f-]{36}")
@@ -51,6 +49,7 @@ class Submit:
     path: str
     body: Mapping[str, Any]
     choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]]
+    scratch: Scratch
     webhook: str = ""
     webhook_all: bool = False
     idempotency_key: str | None = None
@@ -123,7 +122,7 @@ class JobService:
         bring = not all(is_example(str(values[name])) for name in (bindings.first_image, bindings.last_image))
         if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
             return known
-        job = replace(job, values=await self.intake.take(bindings, job, asked.key))
+        job = replace(job, values=await self.intake.take(bindings, job, asked.key, asked.scratch))
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
             await self.call(self.assets.remove_of_jobs, [job.id])
@@ -154,7 +153,7 @@ class JobService:
         if not 0 < len(key) <= 255 or not key.isprintable():
             raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
         hook = [asked.webhook, asked.webhook_all] if asked.webhook else []
-        digest = await asyncio.to_thread(request_digest, asked.path, [asked.body, *hook] if hook else asked.body)
+        digest = request_digest(asked.path, [asked.body, *hook] if hook else asked.body, asked.scratch)
         return replace(job, idempotency_key=key, digest=digest)
 
     async def offer(self) -> Offer:
@@ -221,21 +220,6 @@ class JobService:
         """End the threads and child processes."""
         self.intake.decoder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def request_digest(path: str, body: object) -> str:
-    """What tells two requests under one idempotency key apart."""
-    text = json.dumps(_shortened(body), sort_keys=True)
-    return hashlib.sha256(f"{path}\n{text}".encode()).hexdigest()
-
-
-def _shortened(value: object) -> object:
-    """A JSON value with the hash of every long text in its place."""
-    if isinstance(value, str) and len(value) > _LONG:
-        return ["sha256", hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()]
-    if isinstance(value, Mapping):
-        return {name: _shortened(item) for name, item in value.items()}
-    return [_shortened(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ..workflows import Bindings, available_bindings
 from .attempts import AttemptStore
+from .bodies import remove_scratch
 from .database import now
 from .queue import queue_of
 from .service import JobService
@@ -92,6 +93,7 @@ class Upkeep:
         while old := await service.call(service.jobs.expired, before):
             await service.forget(old)
             await service.call(service.jobs.forget, old)
+        await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)
         await service.call(service.workers.forget_dead, keep)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
 from ...workflows import Bindings, Field
-from ..errors import BadRequest, Invalid, TooLarge, TooSlow
+from ..bodies import SMALL, Json, Scratch, parse
+from ..errors import Invalid, TooLarge, TooSlow
 from ..keys import NOBODY, Key, Scope
 from ..offer import Offer, is_plain
 from ..records import Api, Job
@@ -22,8 +23,6 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from ..metrics import Metrics
 
-Json = Any
-_SMALL = 64 * 1024  # bytes of JSON that are read without a thread
 Schema = Mapping[str, Any]
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
@@ -36,6 +35,7 @@ class Call:
     service: JobService
     settings: Settings
     metrics: Metrics
+    scratch: Scratch
     key: Key = NOBODY
 
     @property
@@ -47,31 +47,36 @@ class Call:
         """A variable part of the path."""
         return self.request.match_info[name]
 
-    async def raw(self) -> bytes:
-        """The body. Raises TooLarge or TooSlow."""
+    async def raw(self) -> bytes | Path:
+        """The body, or a file with it when it is long. Raises TooLarge or TooSlow."""
         try:
-            pieces = await asyncio.wait_for(self._pieces(), self.settings.limits.body_read_s)
+            return await asyncio.wait_for(self._raw(), self.settings.limits.body_read_s)
         except asyncio.TimeoutError:
             raise TooSlow(f"The body did not arrive within {self.settings.limits.body_read_s:.0f} s.") from None
-        return b"".join(pieces) if len(pieces) < 8 else await asyncio.to_thread(b"".join, pieces)
 
-    async def _pieces(self) -> list[bytes]:
-        pieces, size, limit = [], 0, self.settings.limits.body_bytes
+    async def _raw(self) -> bytes | Path:
+        held, size, limit, file = bytearray(), 0, self.settings.limits.body_bytes, None
         async for piece in self.request.content.iter_any():
             size += len(piece)
             if size > limit:
                 raise TooLarge(f"The body must have at most {limit // 2**20} MiB.")
-            pieces.append(piece)
-        return pieces
+            held += piece
+            if len(held) > SMALL:
+                file = file or self.scratch.file("body")
+                await asyncio.to_thread(_append, file, held)
+                held = bytearray()
+        if file is None:
+            return bytes(held)
+        await asyncio.to_thread(_append, file, held)
+        return file
 
     async def json(self) -> dict[str, Json]:
-        """The body as a JSON object. Raises BadRequest."""
+        """The body as a JSON object. Raises BadRequest, TooLarge or TooSlow."""
         raw = await self.raw()
-        try:
-            body = parse(raw) if len(raw) < _SMALL else await asyncio.to_thread(parse, raw)
-        except (ValueError, RecursionError) as error:
-            said = str(error) if isinstance(error, _Twice) else "The body must be a JSON object, encoded as UTF-8."
-            raise BadRequest(said) from None
+        if isinstance(raw, bytes):
+            body = parse(raw)
+        else:
+            body = await self.service.intake.decoder.json(raw, self.scratch, self.key.id)
         if not isinstance(body, dict):
             raise Invalid("The body must be a JSON object.", field="")
         return body
@@ -88,7 +93,7 @@ class Call:
         """The id of the job that this request makes. Raises what JobService.submit does."""
         webhook = self.query_text("webhook") or webhook
         header = self.request.headers.get("Idempotency-Key")
-        asked = Submit(self.key, api, self.request.path, body, choose, webhook, webhook_all, header)
+        asked = Submit(self.key, api, self.request.path, body, choose, self.scratch, webhook, webhook_all, header)
         job = await self.service.submit(asked)
         self.metrics.accepted.labels(api).inc()
         return job
@@ -199,23 +204,6 @@ def finished(job: Job) -> dict[str, Any]:
     return {name: time for name, time in times.items() if time is not None}
 
 
-class _Twice(ValueError):
-    """A name comes twice in one object."""
-
-
-def parse(text: bytes) -> Json:
-    """The JSON value; a name that comes twice in an object, and what only Python takes for a number, is a ValueError."""
-    return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
-        raise _Twice(f"The body has the name {twice[:60]!r} twice in one object.")
-    return found
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+def _append(path: Path, data: bytearray) -> None:
+    with path.open("ab") as file:
+        file.write(data)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -79,15 +81,17 @@ async def upload_form(call: Call) -> web.Response:
     file = form.get("file")
     if not isinstance(file, web.FileField):
         raise Invalid("The form must have a picture in a field named file.", field="file")
-    data = file.file.read()
-    return wrapped(await _stored(call, data, file.filename))
+    path = call.scratch.file("upload")
+    with path.open("wb") as copy:
+        await asyncio.to_thread(shutil.copyfileobj, file.file, copy)
+    return wrapped(await _stored(call, path, file.filename))
 
 
-async def _stored(call: Call, data: bytes, filename: str) -> dict[str, Any]:
-    if len(data) > call.settings.limits.picture_bytes:
+async def _stored(call: Call, path: Path, filename: str) -> dict[str, Any]:
+    if path.stat().st_size > call.settings.limits.picture_bytes:
         raise TooLarge(f"A picture must have at most {call.settings.limits.picture_bytes // 2**20} MiB.")
     try:
-        asset = await call.service.intake.store(data, filename, call.key)
+        asset = await call.service.intake.store(path, filename, call.key, call.scratch)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.timing.keep_s)
@@ -124,12 +128,14 @@ async def put_upload(call: Call) -> web.Response:
     if asset is None or asset.complete:
         raise NotFound("This upload was made already, or has expired.")
     data = await call.raw()
-    if len(data) != asset.size:
-        raise Invalid(f"The upload was announced with {asset.size} bytes; it has {len(data)}.", field="size")
+    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if size != asset.size:
+        raise Invalid(f"The upload was announced with {asset.size} bytes; it has {size}.", field="size")
     try:
-        png = await call.service.intake.decoder.png(data, asset.owner)
+        png = await call.service.intake.decoder.png(data, call.scratch.file("upload.png"), asset.owner)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
+    size = png.stat().st_size
     if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):
         raise NotFound("This upload was made already, or has expired.")
-    return web.json_response({"size": len(png)})
+    return web.json_response({"size": size})

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from ...providers.addresses import is_loopback, is_public
+from ..bodies import SMALL, Scratch
 from ..database import new_id
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized
 from ..facades import runcomfy, serverless, uploads, wavespeed
@@ -35,6 +37,7 @@ _SAFE = {
     "X-Frame-Options": "DENY",
 }
 _SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
+_SEEN_S = 1.0
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,100}")
 log = logging.getLogger(__name__)
 access = logging.getLogger("wan_flf2v.access")
@@ -59,7 +62,7 @@ def build_app(settings: Settings, service: JobService, keys: KeyStore, metrics: 
         # an id is never the word of a neighbouring address, so that a wrong method there is a 405
         path = operation.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")
         endpoint = _endpoint(operation, gate, metrics)
-        app.router.add_route(operation.method, path, endpoint)
+        app.router.add_route(operation.method, path, endpoint, expect_handler=_not_yet)
         if operation.method == "GET":
             app.router.add_route("HEAD", path, endpoint)
     return app
@@ -159,14 +162,45 @@ def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
             await gate.count_submit(key)
         elif operation.scope is not None:
             gate.count_call(key.id)
-        call = Call(request, gate.service, gate.settings, metrics, key)
+        scratch = Scratch.within(gate.settings.data)
+        call = Call(request, gate.service, gate.settings, metrics, scratch, key)
         if not request.can_read_body:
             return await operation.handler(call)
         who = gate.address(request) if operation.scope is None else key.id
         async with gate.bodies.hold(who, largest if length is None else length):
-            return await operation.handler(call)
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
+            try:
+                return await operation.handler(call)
+            finally:
+                if scratch.folder.exists():
+                    await asyncio.to_thread(scratch.close)
 
     return endpoint
+
+
+async def _not_yet(_request: web.Request) -> None:
+    """Ask for no body yet: who says that he waits for a 100 may be refused before he sends it."""
+
+
+class _Refusal(web.Response):
+    """An answer before the whole body came. A long rest is not read: the client has a moment to see the answer."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """See Response."""
+        self._to = request
+        if not request.content.is_eof():
+            self.force_close()
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """See Response."""
+        await super().write_eof(data)
+        length = self._to.content_length
+        if not self._to.content.is_eof() and (length is None or length > SMALL):
+            await asyncio.sleep(_SEEN_S)
+            self._to.protocol.force_close()
 
 
 def _answer_errors(metrics: Metrics) -> Any:
@@ -231,7 +265,4 @@ def error_response(path: str, error: ApiError, headers: dict[str, str] | None = 
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    response = web.json_response(body, status=error.status, headers=headers)
-    if error.status in (408, 413, 503):
-        response.force_close()  # the rest of the body is not waited for
-    return response
+    return _Refusal(text=json.dumps(body), content_type="application/json", status=error.status, headers=headers)

@@ -53,10 +53,10 @@ REFUSED_URLS = {
 
 
 @pytest.mark.parametrize("url", REFUSED_URLS.values(), ids=REFUSED_URLS.keys())
-def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(url: str) -> None:
+def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(tmp_path: Path, url: str) -> None:
     async def main() -> None:
         with pytest.raises(DialRefused):
-            await Dialer(timeout_s=3).get(url, 1000)
+            await Dialer(timeout_s=3).get(url, 1000, tmp_path / "got")
 
     run(main)
 
@@ -99,19 +99,21 @@ class Script(AbstractResolver):
 @pytest.mark.parametrize(
     "answers", [[["127.0.0.1"]], [["93.184.216.34", "10.0.0.5"]]], ids=["private", "one of two private"]
 )
-def test_a_name_is_refused_unless_every_address_is_public(answers: list[list[str]]) -> None:
+def test_a_name_is_refused_unless_every_address_is_public(tmp_path: Path, answers: list[list[str]]) -> None:
     async def main() -> None:
         with pytest.raises(DialRefused, match="private network"):
-            await Dialer(timeout_s=3, resolver=Script(*answers)).get("https://pictures.example/a.png", 1000)
+            await Dialer(timeout_s=3, resolver=Script(*answers)).get(
+                "https://pictures.example/a.png", 1000, tmp_path / "got"
+            )
 
     run(main)
 
 
-def test_an_answer_that_changes_wins_nothing_because_the_checked_address_is_the_dialled_one() -> None:
+def test_an_answer_that_changes_wins_nothing_because_the_checked_address_is_the_dialled_one(tmp_path: Path) -> None:
     async def main() -> None:
         script = Script(["192.0.2.1"], ["127.0.0.1"])
         with pytest.raises(DialRefused):
-            await Dialer(timeout_s=2, resolver=script).get("https://pictures.example/a.png", 1000)
+            await Dialer(timeout_s=2, resolver=script).get("https://pictures.example/a.png", 1000, tmp_path / "got")
         assert script.asked == 1  # no second look-up between check and connection
 
     run(main)
@@ -120,14 +122,14 @@ def test_an_answer_that_changes_wins_nothing_because_the_checked_address_is_the_
 @pytest.mark.parametrize(
     "target", ["https://169.254.169.254/", "http://127.0.0.1:1/", "https://[::ffff:10.0.0.1]/", "file:///etc/passwd"]
 )
-def test_a_redirect_is_checked_like_a_first_address(target: str) -> None:
+def test_a_redirect_is_checked_like_a_first_address(tmp_path: Path, target: str) -> None:
     async def main() -> None:
         async def answer(_request: web.Request) -> web.Response:
             raise web.HTTPFound(target)
 
         async with web_server(answer) as origin:
             with pytest.raises(DialRefused):
-                await Dialer((origin,), 3).get(f"{origin}/a.png", 1000)
+                await Dialer((origin,), 3).get(f"{origin}/a.png", 1000, tmp_path / "got")
 
     run(main)
 
@@ -152,7 +154,7 @@ def test_endless_redirects_large_bodies_and_slow_servers_end(tmp_path: Path) -> 
                 ("slow", "did not answer", 1),
             ):
                 with pytest.raises(DialRefused, match=words):
-                    await Dialer((origin,), timeout_s).get(f"{origin}/{path}", 1024 * 1024)
+                    await Dialer((origin,), timeout_s).get(f"{origin}/{path}", 1024 * 1024, tmp_path / "got")
 
     run(main)
 
@@ -176,7 +178,7 @@ def test_the_providers_guard_is_the_same_one() -> None:
                 check_media_url(url, ("https", "own.example", 443))
 
 
-def test_a_proxy_is_given_no_name_that_leads_into_the_own_network() -> None:
+def test_a_proxy_is_given_no_name_that_leads_into_the_own_network(tmp_path: Path) -> None:
     seen: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -188,7 +190,9 @@ def test_a_proxy_is_given_no_name_that_leads_into_the_own_network() -> None:
         proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         for addresses, words in ((["10.0.0.1"], "private network"), (["93.184.216.34"], "can't be reached")):
             with pytest.raises(DialRefused, match=words):
-                await Dialer(proxy=proxy, resolver=Script(addresses)).get("https://pictures.example/a.png", 1000)
+                await Dialer(proxy=proxy, resolver=Script(addresses)).get(
+                    "https://pictures.example/a.png", 1000, tmp_path / "got"
+                )
         assert set(seen) == {b"CONNECT pictures.example:443 HTTP/1.1\r\n"}
         server.close()
 

@@ -179,7 +179,7 @@ def test_sizes_rates_and_the_queue_have_limits(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, limits=limits, seconds=300) as here:
             big = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "6_text": "x" * 300_000})
-            assert (big.status, big.headers["Connection"]) == (413, "close")
+            assert big.status == 413
 
             async def chunks() -> AsyncIterator[bytes]:
                 for _ in range(100):
