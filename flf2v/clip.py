@@ -5,49 +5,59 @@ Shapes: pictures ``[F, H, W, 3]`` with values in [0, 1], float32.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
-from .frames import GREY, count_given
+from .frames import GREY, check_middle, count_given
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The given frames at both ends, mid grey between; ``start`` and ``end`` are fitted to ``width`` x ``height``."""
+    """The given frames at both ends, mid grey between; all are fitted to ``width`` x ``height``.
+
+    ``middle`` are given frames ``[H, W, 3]`` between the ends, by their numbers.
+    """
 
     length: int
     width: int
     height: int
     start: torch.Tensor | None = None
     end: torch.Tensor | None = None
+    middle: Mapping[int, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise FLF2VError when the given frames overlap."""
-        count_given(self.length, self.start, self.end)
+        check_middle(self.length, list(self.middle), *count_given(self.length, self.start, self.end))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """The shape of the whole clip."""
         return self.length, self.height, self.width, 3
 
-    @property
-    def grey(self) -> range:
-        """The frames that are mid grey."""
-        count_start, count_end = count_given(self.length, self.start, self.end)
-        return range(count_start, self.length - count_end)
-
     def frames(self, first: int, last: int) -> torch.Tensor:
         """The pixels of the frames ``first`` up to, not including, ``last``: a new tensor."""
         pixels = torch.full((last - first, self.height, self.width, 3), GREY)
-        if self.start is not None and first < self.grey.start:
-            given = self.start[first:last]
-            pixels[: given.shape[0]] = given
-        if self.end is not None and last > self.grey.stop:
-            given = self.end[max(first - self.grey.stop, 0) : last - self.grey.stop]
-            pixels[pixels.shape[0] - given.shape[0] :] = given
+        for begin, given in self._given():
+            shown = given[max(first - begin, 0) : max(last - begin, 0)]
+            at = max(begin - first, 0)
+            pixels[at : at + len(shown)] = shown
         return pixels
+
+    def is_grey(self, first: int, last: int) -> bool:
+        """Whether no picture gives any of these frames."""
+        return all(last <= begin or begin + len(given) <= first for begin, given in self._given())
 
     def whole(self) -> torch.Tensor:
         """The pixels of all frames."""
         return self.frames(0, self.length)
+
+    def _given(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """The given frames in runs, each with the number of its first."""
+        if self.start is not None:
+            yield 0, self.start
+        for number, frame in self.middle.items():
+            yield number, frame[None]
+        if self.end is not None:
+            yield self.length - len(self.end), self.end

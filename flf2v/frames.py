@@ -7,7 +7,7 @@ Layout: Wan 2.1 ``first_last_frame2video.py``; ComfyUI stores 1 - mask and inver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -72,9 +72,17 @@ def _scaled(pixels: torch.Tensor, width: int, height: int, resize: Resize) -> to
 
 
 def build_mask(
-    length: int, latent_height: int, latent_width: int, start: torch.Tensor | None, end: torch.Tensor | None
+    length: int,
+    latent_height: int,
+    latent_width: int,
+    start: torch.Tensor | None,
+    end: torch.Tensor | None,
+    middle: Iterable[int] = (),
 ) -> torch.Tensor:
-    """The mask ``[1, 4, T, H/8, W/8]``: per pixel frame 0 = given, 1 = to generate; frame 0 counts four times."""
+    """The mask ``[1, 4, T, H/8, W/8]``: per pixel frame 0 = given, 1 = to generate; frame 0 counts four times.
+
+    ``middle`` are the numbers of further given frames.
+    """
     count_start, count_end = count_given(length, start, end)
     latents = latent_length(length)
     mask = torch.ones((1, 1, latents * TEMPORAL_STRIDE, latent_height, latent_width))
@@ -82,7 +90,38 @@ def build_mask(
         mask[:, :, : count_start + TEMPORAL_STRIDE - 1] = 0.0
     if count_end:
         mask[:, :, -count_end:] = 0.0
-    return mask.view(1, latents, TEMPORAL_STRIDE, latent_height, latent_width).transpose(1, 2)
+    mask = mask.view(1, latents, TEMPORAL_STRIDE, latent_height, latent_width).transpose(1, 2)
+    return weaken(mask, middle, 1.0)
+
+
+def weaken(mask: torch.Tensor, middle: Iterable[int], strength: float) -> torch.Tensor:
+    """The mask with 1 - ``strength`` for the frames with these numbers, each none of the first frame's four."""
+    weakened = mask.clone()
+    for number in middle:
+        latent, part = divmod(number + TEMPORAL_STRIDE - 1, TEMPORAL_STRIDE)
+        weakened[:, part, latent] = 1 - strength
+    return weakened
+
+
+def read_frame_numbers(text: str) -> tuple[int, ...]:
+    """The numbers in a text such as "24, 48". Raises FLF2VError for anything else."""
+    try:
+        return tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        raise FLF2VError(f'middle_frames must be frame numbers such as "24, 48", from 0; got {text!r}.') from None
+
+
+def check_middle(length: int, numbers: Sequence[int], count_start: int = 1, count_end: int = 1) -> None:
+    """Raise FLF2VError for numbers of middle frames that are not free, ``count_start`` and ``count_end`` being given."""
+    first, last = max(count_start, 1), length - 1 - max(count_end, 1)
+    for number in numbers:
+        if not first <= number <= last:
+            raise FLF2VError(
+                f"middle_frames must be between {first} and {last}, what start_image and end_image leave of {length} "
+                f"frames; got {number}."
+            )
+    if len(set(numbers)) < len(numbers):
+        raise FLF2VError(f"middle_frames must name each frame once; got {', '.join(map(str, numbers))}.")
 
 
 def count_given(length: int, start: torch.Tensor | None, end: torch.Tensor | None) -> tuple[int, int]:

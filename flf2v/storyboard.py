@@ -138,8 +138,6 @@ def check_supported(board: Storyboard) -> None:
         raise FLF2VError(
             f"frames can't be carried from one segment to the next yet: set carry to 0; got {board.carry}."
         )
-    if any(clip.middle for clip in board.clips):
-        raise FLF2VError('a keyframe can\'t be gone through inside a clip yet: leave "through" out.')
 
 
 def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:

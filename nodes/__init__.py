@@ -15,7 +15,12 @@ from .sampler import WanFLF2VHandOver, WanFLF2VPlan, WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
 from .storyboard import WanFLF2VStoryboard
-from .storyboard_parts import WanFLF2VStoryboardClip, WanFLF2VStoryboardFilm, WanFLF2VStoryboardImages
+from .storyboard_parts import (
+    WanFLF2VStoryboardClip,
+    WanFLF2VStoryboardFilm,
+    WanFLF2VStoryboardImages,
+    WanFLF2VStoryboardPictures,
+)
 
 NODES: list[type[io.ComfyNode]] = [
     WanFLF2VResolution,
@@ -43,6 +48,7 @@ PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VContinuousLow,
     WanFLF2VInTurn,
     WanFLF2VBarrier,
+    WanFLF2VStoryboardPictures,
     WanFLF2VStoryboardClip,
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,

@@ -9,7 +9,17 @@ from comfy_api.latest import io
 from .host.frames import apply_frames, encode_frames, see_picture
 from .host.schema import FRAMES, schema
 from .host.types import ClipVision, Conditioning, Pictures
-from .inputs import END_TOOLTIP, START_TOOLTIP, batch_size_input, check_widgets, fit_input, resize_input, size_inputs
+from .inputs import (
+    END_TOOLTIP,
+    START_TOOLTIP,
+    batch_size_input,
+    check_widgets,
+    fit_input,
+    middle_inputs,
+    resize_input,
+    size_inputs,
+    strength_input,
+)
 
 
 class WanFLF2VConditioning(io.ComfyNode):
@@ -38,13 +48,30 @@ class WanFLF2VConditioning(io.ComfyNode):
                     tooltip="CLIP vision for Wan 2.1 FLF2V, applied to each picture. Wan 2.2 needs none.",
                 ),
                 resize_input(),
+                *middle_inputs(),
+                strength_input("middle_strength", " by positive and negative"),
+                strength_input("middle_strength_low", " by positive_low and negative_low"),
             ],
-            outputs=_conditioning_outputs(),
+            outputs=[
+                *_conditioning_outputs(),
+                io.Conditioning.Output(
+                    "out_positive_low",
+                    display_name="positive_low",
+                    tooltip="positive with middle_strength_low, for positive_low of the sampler.",
+                ),
+                io.Conditioning.Output(
+                    "out_negative_low",
+                    display_name="negative_low",
+                    tooltip="negative with middle_strength_low, for negative_low of the sampler.",
+                ),
+            ],
         )
 
     @classmethod
-    def validate_inputs(cls, width: Any = None, height: Any = None, length: Any = None) -> bool | str:
-        return check_widgets(width, height, length)
+    def validate_inputs(
+        cls, width: Any = None, height: Any = None, length: Any = None, middle_frames: Any = None
+    ) -> bool | str:
+        return check_widgets(width, height, length, middle_frames)
 
     @classmethod
     def execute(
@@ -55,13 +82,19 @@ class WanFLF2VConditioning(io.ComfyNode):
         start_image: Pictures | None = None,
         end_image: Pictures | None = None,
         clip_vision: ClipVision | None = None,
+        middle_strength: float = 1.0,
+        middle_strength_low: float = 1.0,
         **asked: Any,
     ) -> io.NodeOutput:
         """``asked`` is what ``encode_frames`` takes."""
         frames = encode_frames(start_image=start_image, end_image=end_image, **asked)
         first = see_picture(clip_vision, None if start_image is None else start_image[:1])
         last = see_picture(clip_vision, None if end_image is None else end_image[-1:])
-        return io.NodeOutput(*apply_frames(positive, negative, frames, batch_size, first, last))
+        applied = [
+            apply_frames(positive, negative, frames, batch_size, first, last, strength)
+            for strength in (middle_strength, middle_strength_low)
+        ]
+        return io.NodeOutput(*applied[0], *applied[1][:2])
 
 
 class WanFLF2VEncodeFrames(io.ComfyNode):
@@ -82,13 +115,16 @@ class WanFLF2VEncodeFrames(io.ComfyNode):
                 io.Image.Input("start_image", optional=True, tooltip=START_TOOLTIP),
                 io.Image.Input("end_image", optional=True, tooltip=END_TOOLTIP),
                 resize_input(),
+                *middle_inputs(),
             ],
             outputs=[FRAMES.Output("frames", display_name="frames", tooltip="For Wan FLF2V Apply Frames.")],
         )
 
     @classmethod
-    def validate_inputs(cls, width: Any = None, height: Any = None, length: Any = None) -> bool | str:
-        return check_widgets(width, height, length)
+    def validate_inputs(
+        cls, width: Any = None, height: Any = None, length: Any = None, middle_frames: Any = None
+    ) -> bool | str:
+        return check_widgets(width, height, length, middle_frames)
 
     @classmethod
     def execute(cls, **asked: Any) -> io.NodeOutput:
@@ -116,6 +152,7 @@ class WanFLF2VApplyFrames(io.ComfyNode):
                 io.ClipVisionOutput.Input(
                     "clip_vision_end", optional=True, tooltip="CLIP vision of the last frame; Wan 2.1 only."
                 ),
+                strength_input("middle_strength"),
             ],
             outputs=_conditioning_outputs(),
         )

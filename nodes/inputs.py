@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import MIN_LENGTH, check_length
+from ..flf2v.frames import MIN_LENGTH, check_length, check_middle, read_frame_numbers
 from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, RESIZES, check_size
 from ..flf2v.split import BY_BOUNDARY
 from .host.grids import SAMPLERS, SCHEDULERS
@@ -82,13 +82,45 @@ def resize_input() -> Input:
     )
 
 
-def check_widgets(width: Any, height: Any, length: Any) -> bool | str:
+def middle_inputs() -> list[Input]:
+    """middle_images and middle_frames."""
+    return [
+        io.Image.Input(
+            "middle_images",
+            optional=True,
+            tooltip="Pictures that the video goes through on its way, as one batch.",
+        ),
+        io.String.Input(
+            "middle_frames",
+            optional=True,
+            default="",
+            tooltip='The frame number of each of middle_images, counted from 0: "24, 48". Any number goes.',
+        ),
+    ]
+
+
+def strength_input(name: str, stage: str = "") -> Input:
+    return io.Float.Input(
+        name,
+        optional=True,
+        default=1.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        tooltip=f"How firmly middle_images are held{stage}: the mask is 1 - strength there.",
+    )
+
+
+def check_widgets(width: Any, height: Any, length: Any, middle_frames: Any = None) -> bool | str:
     """What ComfyUI's validation asks before a prompt is queued: True, or the message. What is no number is linked."""
     try:
         if isinstance(width, int) and isinstance(height, int):
             check_size(width, height)
         if isinstance(length, int):
             check_length(length)
+        numbers = read_frame_numbers(middle_frames) if isinstance(middle_frames, str) else ()
+        if isinstance(length, int):
+            check_middle(length, numbers)
     except FLF2VError as error:
         return str(error)
     return True

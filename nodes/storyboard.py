@@ -161,9 +161,13 @@ def report(board: Storyboard, frame_rate: Any) -> str:
     """The storyboard in words: its frames, where each keyframe is, and what each segment takes."""
     rate = "" if is_link(frame_rate) else f", {board.frames / frame_rate:.2f} s at {frame_rate:g} per second"
     ring = ", a ring" if board.closed else ""
-    lines = [f"{len(board.keyframes)} keyframes, {len(board.clips)} segments{ring}: {board.frames} frames{rate}"]
+    segments = sum(1 + len(clip.middle) for clip in board.clips)
+    lines = [f"{len(board.keyframes)} keyframes, {segments} segments{ring}: {board.frames} frames{rate}"]
     lines += [f"keyframe {number} at frame {at}" for number, (at, _) in enumerate(board.keyframes, 1)]
-    for number, clip in enumerate(board.clips, 1):
-        own = "".join(f", {name} {value:g}" for name, value in clip.settings)
-        lines.append(f"segment {number}: {clip.length} frames, seed {clip.seed}{own}: {clip.prompt}")
+    number = 0
+    for clip in board.clips:
+        first, number = number + 1, number + 1 + len(clip.middle)
+        name = f"segments {first} to {number} in one clip" if clip.middle else f"segment {number}"
+        own = "".join(f", {setting} {value:g}" for setting, value in clip.settings)
+        lines.append(f"{name}: {clip.length} frames, seed {clip.seed}{own}: {clip.prompt}")
     return "\n".join(lines)

@@ -51,6 +51,8 @@ class ClipNodes:
         texts = [self._text(clip.prompt), self._text(clip.negative)]
         asked = {key: self._given[key] for key in ("fit", *SIZE)} | {"length": clip.length}
         asked |= {"start_image": self._picture(clip.start), "end_image": self._picture(clip.end)}
+        if clip.middle:
+            asked |= {"middle_images": self._middle(clip), "middle_frames": ", ".join(str(at) for at, _ in clip.middle)}
         name = _digest(asked)
         vae = self._turns.after("encode", texts, self._given["vae"], name, given=asked)
         encoded = self._graph.node("WanFLF2VEncodeFrames", id=f"frames_{name}", vae=vae, **asked)
@@ -96,6 +98,13 @@ class ClipNodes:
     def _text(self, text: str) -> Link:
         node = self._graph.node("CLIPTextEncode", id=f"text_{_digest(text)}", text=text, clip=self._given["clip"])
         found: Link = node.out(0)
+        return found
+
+    def _middle(self, clip: Clip) -> Link:
+        """The pictures that the clip goes through, as one batch."""
+        pictures = numbered("picture", [self._picture(keyframe) for _, keyframe in clip.middle])
+        asked = {key: self._given[key] for key in ("fit", *SIZE)} | pictures
+        found: Link = self._graph.node("WanFLF2VStoryboardPictures", id=f"middle_{_digest(asked)}", **asked).out(0)
         return found
 
     def _picture(self, keyframe: Keyframe) -> Link:

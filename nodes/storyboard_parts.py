@@ -8,13 +8,39 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..flf2v.frames import fit_to_video
+from ..flf2v.sizes import Fit
 from ..flf2v.storyboard import MAX_KEYFRAMES
 from .host.pieces import join_film, write_images, write_latent
 from .host.schema import part_schema
 from .host.types import Latent, Pictures, Vae
+from .inputs import fit_input
 
 CLIP = io.Custom("WAN_FLF2V_CLIP")
 _NUMBERS = range(1, MAX_KEYFRAMES + 1)
+
+
+class WanFLF2VStoryboardPictures(io.ComfyNode):
+    """Pictures of any sizes as one batch of the video's size."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VStoryboardPictures",
+            display_name="Wan FLF2V Storyboard Pictures",
+            inputs=[
+                io.Int.Input("width", default=0),
+                io.Int.Input("height", default=0),
+                fit_input(),
+                *(io.Image.Input(f"picture_{number}", optional=number > 1) for number in _NUMBERS),
+            ],
+            outputs=[io.Image.Output("images")],
+        )
+
+    @classmethod
+    def execute(cls, width: int, height: int, fit: Fit, **pictures: Any) -> io.NodeOutput:
+        fitted = [fit_to_video(picture, (height, width), fit) for picture in _in_order("picture", pictures)]
+        return io.NodeOutput(torch.stack(fitted))
 
 
 class WanFLF2VStoryboardClip(io.ComfyNode):

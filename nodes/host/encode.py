@@ -99,8 +99,7 @@ class _Pixels:
         if first != self.done:
             raise CannotStreamError
         self.show(first)
-        grey = self.clip.grey
-        equal = max(grey.start, 1) <= first and last <= grey.stop  # before the clip's first frame there is no grey
+        equal = first > 0 and self.clip.is_grey(first, last)  # before the clip's first frame there is no grey
         self.equal_frames = self.equal_frames + last - first if equal else 0
         for block in self.blocks:
             block.begin(self.equal_frames)
@@ -161,7 +160,7 @@ def encodes_in_chunks(code: tuple[Any, ...], layout: tuple[Any, ...], device: to
     generator = torch.Generator().manual_seed(0)
     model = tiny_vae(layout, device, generator)
     start, end = (torch.rand((count, 16, 16, 3), generator=generator) for count in (2, 1))
-    for clip in (Clip(97, 16, 16, start, end), Clip(41, 16, 16, start)):
+    for clip in (Clip(97, 16, 16, start, end, {66: end[0]}), Clip(41, 16, 16, start)):
         expected = model.encode(as_video(clip.whole()).to(device))
         given = encode_in_chunks(model, clip, lambda pixels: pixels.to(device), lambda done: None)
         if not same(given, expected):

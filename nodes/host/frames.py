@@ -11,7 +11,16 @@ import torch
 
 from ...flf2v.clip import Clip
 from ...flf2v.errors import FLF2VError
-from ...flf2v.frames import SPATIAL_STRIDE, build_mask, check_length, fit_frames
+from ...flf2v.frames import (
+    SPATIAL_STRIDE,
+    build_mask,
+    check_length,
+    check_middle,
+    count_given,
+    fit_frames,
+    read_frame_numbers,
+    weaken,
+)
 from ...flf2v.sizes import Fit, Resize, check_size, render_size
 from .encode import encode_clip
 from .families import check_vae
@@ -24,10 +33,14 @@ _seen: Memo[ClipVisionOutput] = Memo()
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """First and last frames, encoded: ``latent`` [1, 16, T, h, w] and ``mask`` [1, 4, T, h, w] (0 = given)."""
+    """Given frames, encoded: ``latent`` [1, 16, T, h, w] and ``mask`` [1, 4, T, h, w] (0 = given).
+
+    ``middle`` are the numbers of those between the ends.
+    """
 
     latent: torch.Tensor
     mask: torch.Tensor
+    middle: tuple[int, ...] = ()
 
 
 def encode_frames(
@@ -39,22 +52,49 @@ def encode_frames(
     start_image: Pictures | None = None,
     end_image: Pictures | None = None,
     resize: Resize = "bilinear",
+    middle_images: Pictures | None = None,
+    middle_frames: str = "",
 ) -> EncodedFrames:
-    """Encode the given frames with grey between them. Raises FLF2VError for values that cannot work."""
+    """Encode the given frames with grey between them. Raises FLF2VError for values that cannot work.
+
+    A middle frame is written into the clip at its own number, so the latent frame that holds it carries it, and the mask's
+    channel of it, one of four, says which frame of those is given.
+    """
     check_size(width, height)
     check_length(length)
     check_vae(vae)
-    if start_image is None and end_image is None:
+    if start_image is None and end_image is None and middle_images is None:
         raise FLF2VError("no picture is connected. Connect start_image, end_image or both.")
-    start, end = (
+    numbers = _middle_numbers(middle_images, middle_frames)
+    check_middle(length, numbers, *count_given(length, start_image, end_image))
+    start, end, middle = (
         None if pictures is None else fit_frames(pictures, width, height, fit, resize)
-        for pictures in (start_image, end_image)
+        for pictures in (start_image, end_image, middle_images)
     )
     render_width, render_height = render_size(width, height)
-    mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end)
-    clip = Clip(length, render_width, render_height, start, end)
-    key = (vae.patcher.patches_uuid, vae.vae_dtype, vae.device, clip.shape, digest(start), digest(end))
-    return EncodedFrames(ENCODED.get(vae.first_stage_model, key, lambda: encode_clip(vae, clip)), mask)
+    mask = build_mask(length, render_height // SPATIAL_STRIDE, render_width // SPATIAL_STRIDE, start, end, numbers)
+    clip = Clip(
+        length,
+        render_width,
+        render_height,
+        start,
+        end,
+        {} if middle is None else dict(zip(numbers, middle, strict=True)),
+    )
+    pictures = (digest(start), digest(end), digest(middle), numbers)
+    key = (vae.patcher.patches_uuid, vae.vae_dtype, vae.device, clip.shape, *pictures)
+    return EncodedFrames(ENCODED.get(vae.first_stage_model, key, lambda: encode_clip(vae, clip)), mask, numbers)
+
+
+def _middle_numbers(pictures: Pictures | None, text: str) -> tuple[int, ...]:
+    """The frame number of each picture."""
+    numbers, count = read_frame_numbers(text), 0 if pictures is None else len(pictures)
+    if len(numbers) != count:
+        raise FLF2VError(
+            f"middle_images needs a number in middle_frames for each picture; got {count} pictures and "
+            f"{len(numbers)} numbers."
+        )
+    return numbers
 
 
 def empty_latent(frames: EncodedFrames, batch_size: int) -> Latent:
@@ -71,9 +111,11 @@ def apply_frames(
     batch_size: int,
     clip_vision_start: ClipVisionOutput | None = None,
     clip_vision_end: ClipVisionOutput | None = None,
+    middle_strength: float = 1.0,
 ) -> tuple[Conditioning, Conditioning, Latent]:
     """Copies of both prompts with the frames and the CLIP vision that there is, and the empty latent to sample."""
-    values = {"concat_latent_image": frames.latent, "concat_mask": frames.mask}
+    mask = weaken(frames.mask, frames.middle, middle_strength)
+    values = {"concat_latent_image": frames.latent, "concat_mask": mask}
     vision = join_clip_vision(clip_vision_start, clip_vision_end)
     if vision is not None:
         values["clip_vision_output"] = vision

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.frames import build_mask, check_length, count_given, fit_frames, latent_length
+from wan_flf2v.flf2v.frames import (
+    build_mask,
+    check_length,
+    check_middle,
+    count_given,
+    fit_frames,
+    latent_length,
+    read_frame_numbers,
+    weaken,
+)
 from wan_flf2v.flf2v.sizes import FITS, RESIZES, Fit, Resize
 
 LENGTHS = st.integers(1, 40).map(lambda n: 4 * n + 1)
@@ -91,6 +100,58 @@ def test_the_mask_names_exactly_the_given_frames(start: int, end: int) -> None:
     assert torch.equal(frames, frames[:, :1].expand(24, 15))
     assert frames[3:, 0].tolist() == [0.0] * start + [1.0] * (21 - start - end) + [0.0] * end
     assert frames[:3, 0].tolist() == [0.0 if start else 1.0] * 3
+
+
+# Where a middle frame stands among the four frames of its latent frame: (latent frame, [which of the four is given]).
+MIDDLE = {
+    4: (1, [0, 0, 0, 1]), 5: (2, [1, 0, 0, 0]), 6: (2, [0, 1, 0, 0]), 7: (2, [0, 0, 1, 0]), 8: (2, [0, 0, 0, 1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(1, 80))
+def test_the_mask_gives_a_middle_frame_at_its_own_number_and_no_other(number: int) -> None:
+    picture = torch.zeros(1, 16, 16, 3)
+    with_it = 1 - build_mask(81, 2, 2, picture, None, [number])[0, :, :, 0, 0].T  # [T, 4]
+    latent, row = MIDDLE[4 + number % 4]
+    latent += (number - 4 - number % 4) // 4
+    assert with_it[latent].tolist() == row
+    with_it[latent] = 0
+    assert torch.equal(with_it, 1 - build_mask(81, 2, 2, picture, None)[0, :, :, 0, 0].T)
+
+
+def test_strength_weakens_the_middle_frames_alone() -> None:
+    picture = torch.zeros(1, 16, 16, 3)
+    whole = build_mask(81, 2, 2, picture, picture, [5, 40])
+    weak = weaken(whole, [5, 40], 0.25)
+    assert set(weak[whole != weak].tolist()) == {0.75}
+    assert (whole != weak).sum() == 2 * 4
+    assert torch.equal(weaken(whole, [5, 40], 1.0), whole)
+    assert torch.equal(weaken(whole, [5, 40], 0.0), build_mask(81, 2, 2, picture, picture))
+
+
+def test_frame_numbers_are_read_or_refused() -> None:
+    assert read_frame_numbers("24, 48") == read_frame_numbers("24,48") == read_frame_numbers(" 24 48 ") == (24, 48)
+    assert read_frame_numbers("") == ()
+    for text in ("0.5", "24; 48", "half", "24-48"):
+        with pytest.raises(FLF2VError, match='frame numbers such as "24, 48", from 0; got'):
+            read_frame_numbers(text)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([0], "between 1 and 79"),
+        ([80], "between 1 and 79"),
+        ([-1], "got -1"),
+        ([4, 9, 4], "each frame once; got 4, 9, 4"),
+    ],
+)
+def test_middle_frames_that_are_not_free_are_refused(numbers: list[int], message: str) -> None:
+    with pytest.raises(FLF2VError, match=message):
+        check_middle(81, numbers)
+    check_middle(81, [1, 79], 1, 1)
+    with pytest.raises(FLF2VError, match="between 5 and 77"):
+        check_middle(81, [4], 5, 3)
 
 
 def test_given_frames_may_fill_the_clip_and_no_more() -> None:

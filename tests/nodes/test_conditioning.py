@@ -62,6 +62,56 @@ def test_latent_and_mask_equal_cores(
     assert torch.equal(latent["samples"], expected.result[2]["samples"])
 
 
+def applied(call: Call, vae: Any, conditioning: Any, **more: Any) -> tuple[Any, ...]:
+    inputs = {"vae": vae, "width": 48, "height": 32, "length": 17, "fit": "crop", "batch_size": 1}
+    inputs |= {"positive": conditioning, "negative": conditioning, "start_image": frames(1, seed=1)}
+    return call("WanFLF2VConditioning", **{**inputs, "end_image": frames(1, seed=2), **more})
+
+
+@pytest.mark.parametrize("number", [1, 6, 7, 8, 15])
+def test_a_middle_frame_is_encoded_at_its_own_number_and_both_stages_are_told(
+    call: Call, vae: Any, conditioning: Any, number: int
+) -> None:
+    middle = frames(1, seed=3)
+    inputs = {"middle_images": middle, "middle_frames": str(number), "middle_strength_low": 0.25}
+    positive, negative, _, positive_low, negative_low = applied(call, vae, conditioning, **inputs)
+    fitted = [fit_frames(frames(1, seed=seed), 48, 32, "crop") for seed in (1, 2, 3)]
+    clip = torch.full((17, 32, 48, 3), 0.5)
+    clip[:1], clip[-1:], clip[number] = fitted[0], fitted[1], fitted[2][0]
+    for stage, mask in (((positive, negative), 0.0), ((positive_low, negative_low), 0.75)):
+        for prompt in stage:
+            given = prompt[0][1]
+            assert torch.equal(given["concat_latent_image"], vae.encode(clip))
+            per_frame = given["concat_mask"][0, :, :, 0, 0].T.flatten()[3:].tolist()
+            assert per_frame == [0.0] + [mask if at == number else 1.0 for at in range(1, 16)] + [0.0]
+
+
+def test_without_middle_frames_both_stages_get_the_same(call: Call, vae: Any, conditioning: Any) -> None:
+    plain = applied(call, vae, conditioning)
+    weak = applied(call, vae, conditioning, middle_strength=0.3, middle_strength_low=0.1)
+    for one, other in ((plain[0], plain[3]), (plain[1], plain[4]), (plain[0], weak[0]), (plain[0], weak[3])):
+        for key in ("concat_latent_image", "concat_mask"):
+            assert torch.equal(one[0][1][key], other[0][1][key])
+
+
+def test_a_strength_edit_encodes_nothing_and_another_number_does(call: Call, vae: Any, conditioning: Any) -> None:
+    inputs = {"middle_images": frames(2, seed=93), "middle_frames": "5, 9"}
+
+    def run(**changes: Any) -> int:
+        return encodes(vae, lambda: applied(call, vae, conditioning, **{**inputs, **changes}))
+
+    assert run() > 0
+    assert run(middle_strength=0.5) == run(middle_strength_low=0.5) == run() == 0
+    assert run(middle_frames="9, 5") > 0, "the pictures the other way round"
+    assert run(middle_frames="5, 10") > 0
+
+
+def test_middle_frames_serve_without_ends(call: Call, vae: Any, conditioning: Any) -> None:
+    alone = {"start_image": None, "end_image": None, "middle_images": frames(1, seed=3), "middle_frames": "8"}
+    positive, *_ = applied(call, vae, conditioning, **alone)
+    assert positive[0][1]["concat_mask"].eq(0).sum() == 4 * 6
+
+
 def test_clip_vision_of_both_pictures_equals_cores(
     comfy: Any, call: Call, vae: Any, conditioning: Any, models: Any
 ) -> None:
@@ -167,6 +217,11 @@ def test_bilinear_is_the_default_and_others_are_scaled_as_their_names_say(call: 
         ({"height": 8}, "height must be between 16 and 16384"),
         ({"start_image": None, "end_image": None}, "Connect start_image, end_image or both"),
         ({"start_image": torch.zeros(1, 1, 1, 3)}, "between 16 and 16384 pixels on each side"),
+        ({"middle_images": frames(2), "middle_frames": "2"}, "each picture; got 2 pictures and 1 numbers"),
+        ({"middle_images": frames(1)}, "each picture; got 1 pictures and 0 numbers"),
+        ({"middle_frames": "2"}, "each picture; got 0 pictures and 1 numbers"),
+        ({"middle_images": frames(1), "middle_frames": "4"}, "between 1 and 3, what start_image and end_image leave"),
+        ({"middle_images": frames(1), "middle_frames": "two"}, "frame numbers such as \"24, 48\", from 0; got 'two'"),
     ],
 )
 def test_wrong_inputs_are_refused(call: Call, vae: Any, change: dict[str, Any], message: str) -> None:
@@ -195,3 +250,6 @@ def test_sizes_and_length_are_checked_before_a_prompt_is_queued(pack: dict[str, 
         assert validate(width=None, height=None, length=None) is True  # linked
         assert "137 or 141" in validate(width=48, height=32, length=140)
         assert "even" in validate(width=49, height=32, length=81)
+        assert validate(length=81, middle_frames="24, 48") is True
+        assert "between 1 and 79" in validate(length=81, middle_frames="24, 80")
+        assert "from 0; got 'half'" in validate(middle_frames="half")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
@@ -69,8 +69,9 @@ class Watched(Clip):
         return super().frames(first, last)
 
 
-def clip_of(length: int, start: int = 1, end: int = 1, size: int = 32) -> Watched:
-    return Watched(length, size, size, frames(start, size, size, 0), frames(end, size, size, 1))
+def clip_of(length: int, start: int = 1, end: int = 1, size: int = 32, middle: Sequence[int] = ()) -> Watched:
+    pictures = {number: frames(1, size, size, number)[0] for number in middle}  # type: ignore[index]
+    return Watched(length, size, size, frames(start, size, size, 0), frames(end, size, size, 1), pictures)
 
 
 @contextmanager
@@ -115,6 +116,23 @@ def test_the_latent_is_vae_encodes_to_the_bit(
         assert (latent.dtype, latent.device) == (expected.dtype, expected.device)
 
     equal()
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("middle", [(20,), (21,), (22,), (23,), (40, 41), (3, 70)])
+def test_with_middle_frames_it_is_vae_encodes_too_and_layers_are_left_out_around_them(
+    encode: ModuleType, vae: Any, middle: tuple[int, ...], interface: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if interface == "of later versions":
+        install_later_encoder(monkeypatch)
+    clip = clip_of(81, size=16, middle=middle)
+    computed: list[int] = []
+    layer = vae.first_stage_model.encoder.downsamples[0]
+    hook = layer.register_forward_pre_hook(lambda _, inputs: computed.append(inputs[0].shape[2]))
+    latent = encode.encode_clip(vae, clip)
+    hook.remove()
+    assert torch.equal(latent, vae.encode(clip.whole()))
+    assert sum(computed) <= 36 + 20 * len(middle)
 
 
 def test_both_interfaces_are_one_encoder(vae: Any, monkeypatch: pytest.MonkeyPatch) -> None:

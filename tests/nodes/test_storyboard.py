@@ -279,6 +279,46 @@ def test_the_films_frames_are_the_clips_frames_and_a_clip_alone_is_the_same_work
     assert len(film) == len(set(film)) == sum(LENGTHS[:2]) - 1
 
 
+def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any, names: list[str]) -> None:
+    board = board_of(names[:3], (8, 6), seed=313)
+    board["keyframes"][1]["through"] = True
+    del board["segments"][1]["prompt"]
+    done = run(comfy_server, board)
+    assert work(done) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1} | {"text": work(done)["text"]}
+    film = hashes(film_of(comfy_server, done))
+    assert len(film) == 8 + 6 - 1
+    edited = copy.deepcopy(board)
+    edited["keyframes"][1]["picture"] = names[3]
+    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
+    edited["segments"][0]["length"], edited["segments"][1]["length"] = 6, 8
+    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
+
+    graph = graph_of(board)
+    saved = graph.pop("73")
+    links = {name: graph["57"]["inputs"][name] for name in ("model_high", "model_low")}
+    given = {key: graph["57"]["inputs"][key] for key in ("steps", "cfg", "cfg_low", "sampler_name", "scheduler")}
+    given |= {"boundary": 0.9, "high_steps": 1, "denoise": 1.0, "noise_seed": 313}
+    load = {f"picture {i}": {"class_type": "LoadImage", "inputs": {"image": names[i]}} for i in range(3)}
+    text = {key: {"class_type": "CLIPTextEncode", "inputs": {"clip": ["38", 0], "text": words}}
+            for key, words in (("p", "prompt 0"), ("n", ""))}  # fmt: skip
+    ends = {"start_image": ["picture 0", 0], "middle_images": ["picture 1", 0], "end_image": ["picture 2", 0]}
+    size = {"width": 64, "height": 48}
+    conditioning = {"positive": ["p", 0], "negative": ["n", 0], "vae": ["39", 0], "length": 13, "batch_size": 1}
+    conditioning |= {"fit": "crop", "middle_frames": "7", **size, **ends}
+    conditioned = {"positive": ["67", 0], "negative": ["67", 1], "latent_image": ["67", 2]}
+    clip = {"latent": ["sampled", 0], "vae": ["39", 0], "frame_rate": 16.0, **size}
+    alone = graph | load | text | {
+        "67": {"class_type": "WanFLF2VConditioning", "inputs": conditioning},
+        "sampled": {"class_type": "WanFLF2VTwoStageSampler", "inputs": {**links, **conditioned, **given}},
+        "clip": {"class_type": "WanFLF2VStoryboardClip", "inputs": clip},
+        "57": {"class_type": "WanFLF2VStoryboardFilm", "inputs": {"spans": "0:13", "clip_1": ["clip", 0]}},
+        "73": saved,
+    }  # fmt: skip
+    done = comfy_server.run(alone)
+    assert done.status == "success", done.error
+    assert hashes(film_of(comfy_server, done)) == film, "the same clip, made by the other nodes"
+
+
 def test_images_are_made_only_for_somebody_who_reads_them(comfy_server: Any, names: list[str]) -> None:
     graph = graph_of(board_of(names[:3], LENGTHS[:2], seed=404), width=50, height=34)
     done = comfy_server.run(graph)
@@ -337,7 +377,10 @@ def test_connected_keyframes_are_used_and_a_changed_file_counts_as_an_edit(
         (json.dumps({"keyframes": [{"slot": 1}, {"picture": "../../etc/passwd"}]}), "keyframe 2 must be in ComfyUI's input"),
         (json.dumps({"length": 14}), "segment 1: length must be 4n"),
         (json.dumps({"carry": 5, "length": 13}), "frames can't be carried from one segment to the next yet"),
-        (json.dumps({"keyframes": [{"slot": 1}, {"slot": 2, "through": True}, {"slot": 1}]}), "can't be gone through"),
+        (
+            json.dumps({"keyframes": [{"slot": 1}, {"slot": 2, "through": True}, {"slot": 1}], "length": 6}),
+            "segment 2: length must be 4n + 1 frames, so that the last frame is not lost in the VAE; got 11.",
+        ),
     ],
 )  # fmt: skip
 def test_bad_boards_are_refused_at_the_door(comfy_server: Any, names: list[str], text: str, message: str) -> None:
