@@ -11,6 +11,7 @@ import { Pictures } from "./lib/pictures.mjs";
 import { showSchedule, showWords } from "./lib/plot.mjs";
 import { Poller } from "./lib/poller.mjs";
 import { REMOTE, isLive, showAccount, showJobs } from "./lib/remote.mjs";
+import { CORE, replace } from "./lib/replace.mjs";
 import { PLOTTED, scheduleOf } from "./lib/schedule.mjs";
 import { Watcher } from "./lib/watch.mjs";
 import { said, speak, t } from "./lib/words.mjs";
@@ -248,6 +249,21 @@ async function copyApiCall(form) {
   }
 }
 
+/** @param {any} node ComfyUI's own first/last-frame node */
+function replaceCore(node) {
+  const canvas = /** @type {any} */ (app.canvas);
+  canvas.emitBeforeChange(); // one step to undo
+  try {
+    replace(node, (type) => /** @type {any} */ (window).LiteGraph.createNode(type));
+    toast("success", t("Replaced. Undo brings the three nodes back."));
+  } catch (error) {
+    toast("error", t("Replace with Wan FLF2V's nodes"), words(error));
+  } finally {
+    // the editor gives new nodes their size when it draws them, which is part of this step
+    requestAnimationFrame(() => requestAnimationFrame(() => canvas.emitAfterChange()));
+  }
+}
+
 const menu = () => ({
   content: t("Copy as API call"),
   has_submenu: true,
@@ -297,5 +313,9 @@ app.registerExtension({
     else if (type === "WanFLF2VSaveVideo") /** @type {any} */ (node).previewMediaType ??= "video";
   },
   getCanvasMenuItems: () => (hasOurs(app.rootGraph ?? app.graph) ? [null, /** @type {any} */ (menu())] : []),
-  getNodeMenuItems: (node) => (isOurs(node) ? [null, /** @type {any} */ (menu())] : []),
+  getNodeMenuItems(node) {
+    if (isOurs(node)) return [null, /** @type {any} */ (menu())];
+    if (node.type !== CORE) return [];
+    return [null, /** @type {any} */ ({ content: t("Replace with Wan FLF2V's nodes"), callback: () => replaceCore(node) })];
+  },
 });
