@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.workflows import Bindings
 
-KILLS = 10
+KILLS = int(os.environ.get("WAN_FLF2V_KILLS", 4))  # each costs a start of ComfyUI
 
 
 def read(path: Path) -> tuple[np.ndarray[Any, Any], dict[str, str]]:
@@ -51,7 +52,7 @@ async def until_done(url: str, graph: dict[str, Any]) -> float:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_ten_kills_lose_no_sampling_and_leave_no_broken_video(
+def test_kills_lose_no_sampling_and_leave_no_broken_video(
     engine: Engine, models: Path, pictures: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "comfyui"
@@ -59,7 +60,7 @@ def test_ten_kills_lose_no_sampling_and_leave_no_broken_video(
     for path in pictures:
         (home / "input" / path.name).write_bytes(path.read_bytes())
     bindings = Bindings.load("wan22_flf2v")
-    small = {"71_width": 96, "71_height": 96, "67_length": 81, "57_steps": 2, "6_text": "a puppy"}
+    small = {"71_width": 64, "71_height": 64, "67_length": 81, "57_steps": 2, "6_text": "a puppy"}
     values = {**small, bindings.first_image: pictures[0].name, bindings.last_image: pictures[1].name}
     graph = bindings.apply(bindings.check(values, free=True))
     graph["73"]["inputs"] |= {"format": "mkv", "filename_prefix": "clip%CLIPTextEncode.text%"}  # lossless
@@ -93,7 +94,7 @@ def test_ten_kills_lose_no_sampling_and_leave_no_broken_video(
             if kills == KILLS:
                 break
             asyncio.run(until_saving(server.url, graph))
-            time.sleep(chance.uniform(0.02, 0.9) * seconds)
+            time.sleep(0.9 * (kills + chance.random()) / KILLS * seconds)
             was_whole = any(output.glob("*.mkv"))  # it was quicker this time
             server.kill()
             assert was_whole or not any(output.glob("*.mkv")), "a video that is not whole has a name"
