@@ -1,6 +1,6 @@
 """Makes the subgraph blueprint ``subgraphs/*.json``, the main workflow as one node, from the workflow's UI graph.
 
-Run after ``draw_workflows``: ``python -m wan_flf2v.tests.frontend.draw_blueprint``. The two pictures come from outside;
+``draw_workflows`` writes it too; alone: ``python -m wan_flf2v.tests.frontend.draw_blueprint``. The two pictures come from outside;
 the other public fields are widgets of the node.
 """
 
@@ -119,6 +119,10 @@ def text() -> str:
     return json.dumps(blueprint(json.loads(SOURCE.read_text(encoding="utf-8"))), ensure_ascii=False, indent=1) + "\n"
 
 
-if __name__ == "__main__":
-    BLUEPRINT.parent.mkdir(exist_ok=True)
+def write() -> None:
+    """Write the blueprint's file."""
     BLUEPRINT.write_text(text(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

@@ -17,6 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.engine.setup import prepare, tiny_models
+from wan_flf2v.tests.frontend import draw_blueprint
 from wan_flf2v.tests.frontend.browser import launch, open_editor
 from wan_flf2v.workflows.models import model_files
 
@@ -379,7 +380,7 @@ def renumber_links(graph: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Draw every workflow of LAYOUTS into ``workflows/``."""
+    """Draw every workflow of LAYOUTS into ``workflows/``, and the blueprint of the main one."""
     engine = prepare()
     with (
         tempfile.TemporaryDirectory() as home,
@@ -392,6 +393,7 @@ def main() -> None:
             text = json.dumps(draw(page, name), ensure_ascii=False, indent=1) + "\n"
             (WORKFLOWS / f"{name}.json").write_text(text, encoding="utf-8")
             print(f"workflows/{name}.json")
+    draw_blueprint.write()
 
 
 if __name__ == "__main__":
