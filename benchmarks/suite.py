@@ -47,8 +47,8 @@ def run_suite(engine: Engine, rounds: int, name: str, say: Say, only: str | None
         earlier = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if earlier.get("machine") != report["machine"]:
             raise EngineError(f"{path} holds no result of this machine, to put {only} into.")
-        rows = [row for row in earlier["rows"] if row.get("part") != only]
-        report = {**earlier, "rounds": max(rounds, earlier["rounds"]), "rows": rows}
+        others = [row for row in earlier["rows"] if row.get("part") != only]
+        report = {**earlier, "rounds": max(rounds, earlier["rounds"]), "rows": others}
     models = tiny_models(engine)
     for part in PARTS if only is None else [only]:
         for rows in PARTS[part](engine, models, rounds, say):
