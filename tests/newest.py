@@ -33,18 +33,19 @@ def python_for(comfyui: Path) -> Path:
     folder = ENGINE_FOLDER / f"venv-{version_of(comfyui)}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     complete = folder / ".complete"
-    if complete.exists():
+    listed = (comfyui / "requirements.txt").read_text(encoding="utf-8")
+    sources = listed + (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    if complete.exists() and complete.read_text(encoding="utf-8") == sources:
         return python
     venv.create(folder, with_pip=True)
-    listed = (comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    needed = [line for line in listed if line.strip() and re.split(r"[^\w-]", line)[0] not in (*TORCH, "")]
+    needed = [line for line in listed.splitlines() if line.strip() and re.split(r"[^\w-]", line)[0] not in (*TORCH, "")]
     wanted = ENGINE_FOLDER / f"requirements-{version_of(comfyui)}.txt"
     wanted.write_text("\n".join(needed) + "\n", encoding="utf-8")
     torch = [f"{name}=={importlib.metadata.version(name)}" for name in TORCH[:2]]
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for arguments in (torch[:1], ["--no-deps", torch[1]], ["-r", str(wanted)], ["-e", f"{ROOT}[cli,dev]"]):
         subprocess.run([*pip, *arguments], check=True)
-    complete.touch()
+    complete.write_text(sources, encoding="utf-8")
     return python
 
 

@@ -1,7 +1,7 @@
 """Makes the subgraph blueprint ``subgraphs/*.json``, the main workflow as one node, from the workflow's UI graph.
 
-``draw_workflows`` writes it too; alone: ``python -m wan_flf2v.tests.frontend.draw_blueprint``. The two pictures come from outside;
-the other public fields are widgets of the node.
+``draw_workflows`` writes it too; alone: ``python -m wan_flf2v.tests.frontend.draw_blueprint``. The two pictures come
+from outside; the other public fields are widgets of the node.
 """
 
 from __future__ import annotations
