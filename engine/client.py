@@ -126,19 +126,6 @@ class ComfyClient:
         state = await self._json("GET", "/queue")
         return [item[1] for item in state["queue_running"]], [item[1] for item in state["queue_pending"]]
 
-    async def has_jobs(self) -> bool:
-        """Whether this ComfyUI has the newer jobs API (0.3.75 has not)."""
-        async with self._call("GET", "/api/jobs", params={"limit": "1"}) as response:
-            return response.status == 200
-
-    async def job(self, prompt_id: str) -> dict[str, Any] | None:
-        """What the jobs API says of a prompt; None when it does not know it, or there is no such API."""
-        async with self._call("GET", f"/api/jobs/{prompt_id}") as response:
-            if response.status != 200:
-                return None
-            record = await response.json(content_type=None)
-            return record if isinstance(record, dict) else None
-
     async def free(self) -> None:
         """Ask for models to be unloaded and memory to be given back."""
         async with self._call("POST", "/free", json={"unload_models": True, "free_memory": True}):

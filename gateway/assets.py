@@ -28,6 +28,7 @@ _PART = 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = ""  # the owner of a row to be collected
 _ROUND = 200
+UNKNOWN = "application/octet-stream"  # the media type of what is none of the known ones
 Kind = Literal["upload", "input", "output"]
 
 

@@ -149,12 +149,7 @@ def locked(connection: Connection, job_id: str) -> Row[Any] | None:
 
 
 def end_job(
-    connection: Connection,
-    row: Row[Any],
-    state: State,
-    *,
-    outputs: Sequence[Mapping[str, Any]] = (),
-    error: str = "",
+    connection: Connection, row: Row[Any], state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = ""
 ) -> None:
     """End a job in this transaction: its row, its open attempt, and the webhook that tells of it."""
     connection.execute(

@@ -65,12 +65,6 @@ class TooLarge(ApiError):
     status, code = 413, 413001
 
 
-class WrongType(ApiError):
-    """The body is of a type that this address does not take."""
-
-    status, code = 415, 415001
-
-
 class Invalid(ApiError):
     """A field is unknown, missing, of the wrong type or out of range."""
 

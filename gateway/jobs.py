@@ -18,6 +18,7 @@ from .records import OPEN_STATES, Job, NewJob, job_of
 
 NOBODY = ""  # the owner of a job that its key has deleted while it ran
 SAFETY = "safety_checker"  # among a job's values: not a field of its workflow, but whether its video is checked
+_BROUGHT = ("id", "owner", "api", "model", "workflow", "values", "shown", "webhook", "webhook_all")
 _NO_FIELDS = {SAFETY, "uploads"}
 _STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
@@ -49,10 +50,7 @@ class JobStore:
         """
         verdicts: list[tuple[Verdict, str]] = []
         turns: dict[tuple[str, str], int] = {}
-        with (
-            self.depths.counted(limit, share, {job.owner for job in jobs}) as room,
-            self.queue.write() as connection,
-        ):
+        with self.depths.counted(limit, share, {job.owner for job in jobs}) as room, self.queue.write() as connection:
             for job in jobs:
                 known = _known(connection, job)
                 if known is not None:
@@ -69,8 +67,9 @@ class JobStore:
                 place = (job.owner, queue_of(job.workflow))
                 turn = turns[place] = turns[place] + 1 if place in turns else next_turn(connection, *place)
                 ticket = ticket_of(job.id, 1)
-                row = {**_row(job), "queue": place[1], "turn": turn, "ticket": ticket}
-                connection.execute(sa.insert(JOBS).values(created_at=clock(), **row))
+                place_now = {"state": "queued", "queue": place[1], "turn": turn, "ticket": ticket}
+                row = {name: getattr(job, name) for name in _BROUGHT}
+                connection.execute(sa.insert(JOBS).values(created_at=clock(), **row, **place_now))
                 self.queue.put(connection, ticket, place[1], turn)
                 verdicts.append(("accepted", job.id))
         return verdicts
@@ -246,21 +245,6 @@ def _reserve(connection: Connection, job: NewJob) -> bool:
     row = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "job": job.id, "created_at": clock()}
     taken = insert.values(**row).on_conflict_do_nothing().returning(IDEMPOTENCY.c.job)
     return connection.execute(taken).first() is not None
-
-
-def _row(job: NewJob) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "owner": job.owner,
-        "api": job.api,
-        "model": job.model,
-        "workflow": job.workflow,
-        "values": dict(job.values),
-        "shown": dict(job.shown),
-        "webhook": job.webhook,
-        "webhook_all": job.webhook_all,
-        "state": "queued",
-    }
 
 
 def _forget(connection: Connection, job_ids: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-TIMES = ("wait", "run", "decode", "fetch")
 
 
 @dataclass

@@ -55,8 +55,7 @@ class Offer:
             raise NotFound(f"There is no model {name[:100]!r} here.")
         if bindings.name not in self.workflows:
             raise Unavailable(
-                f"{bindings.model} can't be run now: no worker is ready that has its model files.",
-                retry_after_s=10,
+                f"{bindings.model} can't be run now: no worker is ready that has its model files.", retry_after_s=10
             )
         return bindings
 

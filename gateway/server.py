@@ -74,13 +74,7 @@ class Gateway:
         metrics = Metrics()
         metrics.watch(service, webhooks)
         upkeep = Upkeep(service, AttemptStore(database, jobs.queue, settings.timing.attempts))
-        loops = (
-            service.commits.run,
-            service.looks.run,
-            upkeep.run_sweeping,
-            upkeep.run_forgetting,
-            webhooks.run,
-        )
+        loops = (service.commits.run, service.looks.run, upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
             yield build_app(settings, service, keys, metrics)

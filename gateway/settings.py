@@ -84,8 +84,7 @@ class Timing(BaseModel):
         600.0, ge=0, description="after a first SIGTERM or Ctrl-C: how long the running job may take to end"
     )
     job_timeout: str = Field(
-        "7200",
-        description="seconds that a job may run; also WORKFLOW=SECONDS for one deployment, separated by commas",
+        "7200", description="seconds that a job may run; also WORKFLOW=SECONDS for one deployment, separated by commas"
     )
     attempts: int = Field(3, ge=1, description="attempts at a job before it is given up")
     keep_s: float = Field(7 * DAY_S, gt=0, description="how long jobs, videos and uploads are kept")

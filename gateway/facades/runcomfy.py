@@ -9,18 +9,7 @@ from aiohttp import web
 from ...workflows import Bindings
 from ..offer import DEMO_SIDE, DEMO_VALUES, Checker, Offer, every_workflow
 from ..records import Job
-from .operation import (
-    INTEGER,
-    NUMBER,
-    STRING,
-    URI,
-    Call,
-    Operation,
-    Schema,
-    array,
-    fields_schema,
-    obj,
-)
+from .operation import INTEGER, NUMBER, STRING, URI, Call, Operation, Schema, array, fields_schema, obj
 from .requests import RESULT_STATES, Requests
 
 TAG = "RunComfy Model API"

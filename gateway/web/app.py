@@ -31,11 +31,7 @@ from . import files, openapi, pages
 from .listen import SPOKE
 
 _PATH, _KEY = web.RequestKey("path", str), web.RequestKey("key", str)
-_SAFE = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 _SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
 _SEEN_S = 1.0
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,100}")

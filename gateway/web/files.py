@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from ..assets import UNKNOWN
 from ..errors import Forbidden, NotFound
 from ..facades.operation import STRING, Call, Operation
 
 _RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
-_INLINE = ("video/mp4", "video/webm", "image/png", "image/webp")
 
 
 def operations() -> list[Operation]:
@@ -34,7 +34,7 @@ async def read_file(call: Call) -> web.StreamResponse:
     asset = await call.service.call(call.service.assets.linked, asset_id)
     if asset is None or not asset.complete:
         raise NotFound("This file has expired.")
-    kind = "inline" if asset.media_type in _INLINE else "attachment"
+    kind = "attachment" if asset.media_type == UNKNOWN else "inline"
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": asset.media_type,

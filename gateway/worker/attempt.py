@@ -24,7 +24,7 @@ from ..measured import Measured
 from ..records import Claim, Job, State
 from ..settings import Settings
 from .collect import Collector, NotCollected
-from .comfy import Prompts
+from .comfy import where_is
 from .faults import outcome_of, refusal
 from .progress import DECODING, PromptProgress
 from .supervisor import Supervisor
@@ -109,7 +109,7 @@ class Runner:
 
     async def _is_gone(self, client: ComfyClient, claim: Claim) -> bool:
         for _ in range(_UNKNOWN):
-            if await Prompts(client).where(claim.prompt_id) != "unknown":
+            if await where_is(client, claim.prompt_id) != "unknown":
                 return False
             await asyncio.sleep(self.settings.poll_s / 2)
         return True
@@ -132,7 +132,7 @@ class Runner:
 
     async def _poll(self, client: ComfyClient, claim: Claim, job: Job, progress: PromptProgress, began: float) -> Ended:
         settings, limit_s = self.settings, self.settings.job_timeout_of(job.workflow)
-        prompts, unknown, stopping, reachable = Prompts(client), 0, 0.0, time.monotonic()
+        unknown, stopping, reachable = 0, 0.0, time.monotonic()
         while True:
             word = await self.stored(self.attempts.beat, claim, progress.stage, progress.value)
             if word == "fenced":
@@ -148,7 +148,7 @@ class Runner:
                         log.warning("ComfyUI ignored an interrupt; it is killed", extra={"job": claim.job})
                         await asyncio.to_thread(self.supervisor.kill)
                         return await self._stopped(claim, word == "cancel", limit_s)
-                where = await prompts.where(claim.prompt_id)
+                where = await where_is(client, claim.prompt_id)
                 reachable = time.monotonic()
             except Unreachable:
                 if not await asyncio.to_thread(self.supervisor.alive):

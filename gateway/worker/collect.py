@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...engine.client import ComfyClient, OutputFile, outputs_of
-from ..assets import AssetStore
+from ..assets import UNKNOWN, AssetStore
 from ..jobs import SAFETY
 from ..records import Job
 from .safety import SafetyCheckers
@@ -49,7 +49,7 @@ class Collector:
     async def _try(self, client: ComfyClient, job: Job, record: Mapping[str, Any], file: OutputFile) -> dict[str, Any]:
         data = await client.fetch(file)
         flagged = await asyncio.to_thread(self.safety.check, data) if job.values.get(SAFETY) else None
-        media_type = _MEDIA.get("." + file.filename.rsplit(".", 1)[-1].lower(), "application/octet-stream")
+        media_type = _MEDIA.get("." + file.filename.rsplit(".", 1)[-1].lower(), UNKNOWN)
         asset = await asyncio.to_thread(
             self.assets.put, data, owner=job.owner, job=job.id, filename=file.filename, media_type=media_type
         )

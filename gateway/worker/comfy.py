@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...engine.client import ComfyClient
@@ -16,40 +15,19 @@ from ...workflows.bindings import MODEL_INPUTS
 from .faults import outcome_of
 
 Where = Literal["waiting", "running", "ended", "unknown"]
-_WHERE: Mapping[str, Where] = {
-    "pending": "waiting",
-    "in_progress": "running",
-    "completed": "ended",
-    "failed": "ended",
-    "cancelled": "ended",
-}
 
 
-@dataclass
-class Prompts:
-    """Asks one ComfyUI about prompts. The polling is the truth; a websocket may be dead without a sign."""
-
-    client: ComfyClient
-    jobs_api: bool | None = None  # None: not tried yet
-
-    async def where(self, prompt_id: str) -> Where:
-        """Where a prompt stands. Raises Unreachable."""
-        if await self.client.history(prompt_id) is not None:
-            return "ended"
-        if self.jobs_api is not False:
-            job = await self.client.job(prompt_id)
-            if job is not None:
-                self.jobs_api = True
-                return _WHERE.get(str(job.get("status")), "running")
-            if self.jobs_api is None:
-                self.jobs_api = await self.client.has_jobs()
-        running, waiting = await self.client.queue_state()
-        if prompt_id in running:
-            return "running"
-        if prompt_id in waiting:
-            return "waiting"
-        # It may have ended between the two questions.
-        return "unknown" if await self.client.history(prompt_id) is None else "ended"
+async def where_is(client: ComfyClient, prompt_id: str) -> Where:
+    """Where a prompt stands. Polling is the truth; a websocket may be dead without a sign. Raises Unreachable."""
+    if await client.history(prompt_id) is not None:
+        return "ended"
+    running, waiting = await client.queue_state()
+    if prompt_id in running:
+        return "running"
+    if prompt_id in waiting:
+        return "waiting"
+    # It may have ended between the two questions.
+    return "unknown" if await client.history(prompt_id) is None else "ended"
 
 
 async def runnable(client: ComfyClient, workflows: Mapping[str, Bindings]) -> list[str]:

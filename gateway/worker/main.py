@@ -30,7 +30,7 @@ from .agent import Agent
 from .attempt import Runner
 from .collect import Collector
 from .safety import SafetyCheckers
-from .supervisor import External, Owned, Supervisor, environment
+from .supervisor import Owned, Supervisor, environment
 
 _CONNECTIONS = 3
 _NOTE_S = 5  # for writing down that the stop is an orderly one
@@ -116,7 +116,7 @@ def _home_id(home: Path) -> str:
 
 def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
     if arguments.comfyui_url:
-        return External(arguments.comfyui_url.rstrip("/"))
+        return Supervisor(arguments.comfyui_url.rstrip("/"))
     if arguments.comfyui_command:
         return Owned(home, command=shlex.split(arguments.comfyui_command))
     tiny = getattr(arguments, "tiny", False) and not arguments.models

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 
@@ -29,51 +28,33 @@ _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|KEY|AUTH", re.IGNORECASE)
 log = logging.getLogger(__name__)
 
 
-class Supervisor(Protocol):
-    """What the agent asks of whatever looks after its ComfyUI. Methods block."""
+class Supervisor:
+    """Looks after a ComfyUI that somebody else runs: starts, ends and deletes nothing. Methods block."""
 
-    @property
-    def url(self) -> str:
-        """Where ComfyUI answers."""
+    url = ""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def ensure(self) -> bool:
         """Start ComfyUI unless its process lives; whether it was started now."""
+        return False
 
     def alive(self) -> bool:
         """Whether its process lives, as far as can be told."""
-
-    def kill(self) -> bool:
-        """End it at once; False where it is not ours to end."""
-
-    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
-        """Delete what a job left in its folders; False where they are not ours to touch."""
-
-
-@dataclass(frozen=True)
-class External:
-    """A ComfyUI that somebody else runs."""
-
-    url: str
-
-    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
-        """See Supervisor."""
-        return False
-
-    def ensure(self) -> bool:
-        """See Supervisor."""
-        return False
-
-    def alive(self) -> bool:
-        """See Supervisor."""
         return True
 
     def kill(self) -> bool:
-        """See Supervisor."""
+        """End it at once; False where it is not ours to end."""
+        return False
+
+    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+        """Delete what a job left in its folders; False where they are not ours to touch."""
         return False
 
 
 @dataclass
-class Owned:
+class Owned(Supervisor):
     """A ComfyUI process of our own, remembered in ``home`` so that the next agent finds it and its running prompt.
 
     ``server`` is the usual way to run it; with ``command`` another one is used, where ``{port}`` stands for the port.
@@ -84,11 +65,6 @@ class Owned:
     command: Sequence[str] = ()
     port: int = 0
     _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def url(self) -> str:
-        """See Supervisor."""
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def _file(self) -> Path:
@@ -164,11 +140,14 @@ class Owned:
                 return None
         except (OSError, ValueError, KeyError, psutil.Error):
             return None
-        self.port = int(state["port"])
+        self._use(int(state["port"]))
         return process
 
+    def _use(self, port: int) -> None:
+        self.port, self.url = port, f"http://127.0.0.1:{port}"
+
     def _spawn(self) -> subprocess.Popen[bytes]:
-        self.port = self.port or free_port()
+        self._use(self.port or free_port())
         if self.server is not None:
             self.server.port = self.port
             self.server.spawn()

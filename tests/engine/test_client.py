@@ -179,19 +179,6 @@ def test_an_uploaded_picture_goes_by_the_name_that_comfyui_gave_it(answer, name,
     assert b'filename="other.png"' in comfyui.last("upload").raw
 
 
-def test_the_newer_jobs_api_is_used_where_there_is_one(comfyui: Recorder) -> None:
-    comfyui.answers["job"] = {"status": "pending"}
-    assert ask(comfyui, lambda client: client.has_jobs())
-    assert ask(comfyui, lambda client: client.job("p1")) == {"status": "pending"}
-    assert comfyui.last("job").path == "/api/jobs/p1"
-    comfyui.answers["job"] = ["a list"]
-    assert ask(comfyui, lambda client: client.job("p1")) is None
-    comfyui.fail_always("job", Fault(status=404, body="{}"))
-    comfyui.fail_always("jobs", Fault(status=404, body="{}"))
-    assert ask(comfyui, lambda client: client.job("p1")) is None
-    assert not ask(comfyui, lambda client: client.has_jobs())
-
-
 def test_node_definitions_memory_and_files(comfyui: Recorder) -> None:
     comfyui.answers |= {"info": {"A": {}}, "one": {"B": {}}, "view": b"video", "stats": {"system": {}}}
     assert ask(comfyui, lambda client: client.object_info()) == {"A": {}}

@@ -27,7 +27,7 @@ from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.safety import SafetyCheckers
-from wan_flf2v.gateway.worker.supervisor import External
+from wan_flf2v.gateway.worker.supervisor import Supervisor
 from wan_flf2v.gateway.workers import WorkerStore
 
 from .fake_comfyui import FakeComfyUI, video_bytes
@@ -145,7 +145,7 @@ async def local(
         jobs=jobs,
         attempts=AttemptStore(database, jobs.queue, timing.attempts),
         assets=assets,
-        supervisor=External(f"http://127.0.0.1:{comfy_port}"),
+        supervisor=Supervisor(f"http://127.0.0.1:{comfy_port}"),
         settings=settings,
         collector=Collector(assets, safety or SafetyCheckers(), collect_pauses),
     )

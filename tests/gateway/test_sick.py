@@ -23,7 +23,7 @@ from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.faults import outcome_of
 from wan_flf2v.gateway.worker.safety import SafetyCheckers
-from wan_flf2v.gateway.worker.supervisor import External
+from wan_flf2v.gateway.worker.supervisor import Supervisor
 from wan_flf2v.gateway.workers import WorkerStore
 
 from .fake_comfyui import FakeComfyUI
@@ -74,7 +74,7 @@ async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> 
         jobs=jobs,
         attempts=AttemptStore(database, jobs.queue, here.settings.attempts),
         assets=assets,
-        supervisor=External(f"http://127.0.0.1:{port}"),
+        supervisor=Supervisor(f"http://127.0.0.1:{port}"),
         settings=here.settings,
         collector=Collector(assets, SafetyCheckers()),
     )
