@@ -22,6 +22,7 @@ from wan_flf2v.benchmarks.gateway import load, show
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.queue import queue_of
+from wan_flf2v.gateway.settings import Timing
 from wan_flf2v.gateway.workers import Worker, WorkerStore
 from wan_flf2v.tests.gateway.local import BODY, FLF2V
 from wan_flf2v.tests.gateway.postgres import postgres
@@ -123,7 +124,7 @@ def main() -> None:
                 f"a worker takes a job: median {statistics.median(times):.2f} ms, worst {max(times):.2f} ms", flush=True
             )
             worker = Worker("w1", "boot", "ready", [WORKFLOW], {}, 0, "home", [queue_of(WORKFLOW)])
-            workers = WorkerStore(database, 20)
+            workers = WorkerStore(database, Timing.model_validate({}))
             workers.enter(worker)
             workers.beat(worker)
             options = ["--no-auth", "--no-worker", "--rate", "0", "--max-queue", "1000000", "--dead-after", "3600"]

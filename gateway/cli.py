@@ -139,28 +139,32 @@ def worker(arguments: argparse.Namespace) -> None:
 
 
 def keys(arguments: argparse.Namespace) -> None:
-    """Create, list or revoke API keys, or show a key's webhook secret. Raises GatewayError."""
-    store = KeyStore(_database(_settings(arguments)))
+    """Create, list, renew or revoke API keys, or show a key's webhook secret. Raises GatewayError."""
+    try:
+        _keys(arguments, KeyStore(_database(_settings(arguments))))
+    except ValueError as error:
+        raise GatewayError(str(error)) from None
+
+
+def _keys(arguments: argparse.Namespace, store: KeyStore) -> None:
     if arguments.action == "create":
-        try:
-            scopes = [scope for scope in arguments.scopes.split(",") if scope]
-            key, secret = store.create(arguments.key, scopes, arguments.days)
-        except ValueError as error:
-            raise GatewayError(str(error)) from None
+        scopes = [scope for scope in arguments.scopes.split(",") if scope]
+        key, secret = store.create(arguments.key, scopes, arguments.days)
         print(secret)
         print(f"Key {key.name!r} ({', '.join(key.scopes)}). It is shown only now: keep it safe.", file=sys.stderr)
     elif arguments.action == "list":
         for key in store.every():
             print(f"{key.id}  {key.name:20}  {','.join(key.scopes):22}  {key.state}")
     elif arguments.action == "webhook":
-        found = [key for key in store.every() if arguments.key in (key.id, key.name) and key.revoked_at is None]
-        if len(found) != 1:
-            raise GatewayError(
-                f"There is no single key {arguments.key!r}; wan-flf2v keys list shows them with their ids."
-            )
+        key = store.one(arguments.key)
         if arguments.change:
-            store.turn_webhook(found[0].id)
-        print(f"whsec_{WebhookSigner(shared_secret(store.database, 'webhooks'), store).secret(found[0].id)}")
+            store.turn_webhook(key.id)
+        print(f"whsec_{WebhookSigner(shared_secret(store.database, 'webhooks'), store).secret(key.id)}")
+    elif arguments.action == "renew":
+        print(store.renew(arguments.key, arguments.hours))
+        print(
+            f"The secret before works for {arguments.hours:g} hours more. This one is shown only now.", file=sys.stderr
+        )
     else:
         going = [key for key in store.every() if arguments.key in (key.id, key.name)]
         if not store.revoke(arguments.key):
@@ -179,7 +183,7 @@ def status(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     database = _database(settings)
     counts = JobStore(database).counts()
-    living = WorkerStore(database, settings.timing.dead_after_s).living()
+    living = WorkerStore(database, settings.timing).living()
     print("Jobs:   ", ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none")
     print("Workers:" if living else "Workers: none is alive. Start one: wan-flf2v serve, or wan-flf2v worker")
     for one in living:
@@ -250,7 +254,7 @@ def add_parsers(commands: Any) -> None:
         )
         command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
         add_flags(command.add_argument_group("times"), *Timing.model_fields)
-    maker = commands.add_parser("keys", help="create, list and revoke the gateway's API keys")
+    maker = commands.add_parser("keys", help="create, list, renew and revoke the gateway's API keys")
     actions = maker.add_subparsers(dest="action", required=True)
     create = actions.add_parser("create", help="make a key and print it once")
     create.add_argument("key", metavar="NAME")
@@ -260,14 +264,17 @@ def add_parsers(commands: Any) -> None:
     revoke = actions.add_parser("revoke", help="switch a key off")
     revoke.add_argument("key", metavar="NAME_OR_ID")
     revoke.add_argument("--cancel-jobs", action="store_true", help="also cancel its jobs, which otherwise go on")
+    renew = actions.add_parser("renew", help="make a new secret for a key, which keeps its jobs and files")
+    renew.add_argument("key", metavar="NAME_OR_ID")
+    renew.add_argument("--hours", type=float, default=24, help="for how long the one before still works (default 24)")
     webhook = actions.add_parser("webhook", help="show the secret that signs a key's webhooks")
     webhook.add_argument("key", metavar="NAME_OR_ID")
     webhook.add_argument("--change", action="store_true", help="make a new one; for a day the old one signs too")
-    for action in (create, shown, revoke, webhook):
+    for action in (create, shown, renew, revoke, webhook):
         action.set_defaults(run=keys)
     overview = commands.add_parser("status", help="show the gateway's workers and queue")
     overview.set_defaults(run=status)
-    for command in (server, agent, create, shown, revoke, webhook, overview):
+    for command in (server, agent, create, shown, renew, revoke, webhook, overview):
         add_flags(command, "data", "database")
         command.add_argument("--config", metavar="FILE", help="settings in TOML: a line `name = value` for each")
 

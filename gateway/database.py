@@ -104,6 +104,8 @@ KEYS = sa.Table(
     sa.Column("expires_at", sa.Float),
     sa.Column("webhook_turn", sa.Integer, nullable=False, server_default="0"),
     sa.Column("webhook_turned_at", sa.Float),
+    sa.Column("old_hash", sa.String(64)),
+    sa.Column("old_until", sa.Float),
 )
 RATES = sa.Table(
     "flf2v_rates",

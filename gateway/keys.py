@@ -90,6 +90,29 @@ class KeyStore:
             rows = connection.execute(sa.select(*columns).order_by(KEYS.c.created_at))
             return [Key(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows]
 
+    def renew(self, key: str, hours: float) -> str:
+        """A new secret for the key of this id or name; the one before works for so many hours more.
+
+        All that is the key's stays its own. Raises ValueError.
+        """
+        one = self.one(key)
+        if one.state == "expired":
+            raise ValueError(f"The key {key!r} has expired; make another.")
+        if hours < 0:
+            raise ValueError(f"The secret before can't work for {hours:g} hours more.")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        before = {"old_hash": KEYS.c.hash, "old_until": now() + hours * 3600}
+        with self.database.write() as connection:
+            connection.execute(sa.update(KEYS).where(KEYS.c.id == one.id).values(hash=digest(secret), **before))
+        return secret
+
+    def one(self, key: str) -> Key:
+        """The one key of this id or name that is not revoked. Raises ValueError."""
+        found = [one for one in self.every() if key in (one.id, one.name) and one.revoked_at is None]
+        if len(found) != 1:
+            raise ValueError(f"There is no single key {key!r}; wan-flf2v keys list shows them with their ids.")
+        return found[0]
+
     def revoke(self, key: str) -> int:
         """Revoke the keys of this id or name; returns how many."""
         mine = sa.or_(KEYS.c.id == key, KEYS.c.name == key)
@@ -123,7 +146,8 @@ class KeyStore:
         hashed = digest(secret)
         with self.database.read() as connection:
             columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at]
-            query = sa.select(*columns).where(KEYS.c.hash == hashed, ~is_dead())
+            before = sa.and_(KEYS.c.old_hash == hashed, KEYS.c.old_until > now())
+            query = sa.select(*columns).where(sa.or_(KEYS.c.hash == hashed, before), ~is_dead())
             row = connection.execute(query).first()
         key = None if row is None else Key(row[0], row[1], tuple(row[2]), row[3])
         if key is not None:

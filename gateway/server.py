@@ -64,7 +64,7 @@ class Gateway:
             settings,
             jobs=jobs,
             assets=open_assets(settings, database),
-            workers=WorkerStore(database, settings.timing.dead_after_s),
+            workers=WorkerStore(database, settings.timing),
             decoder=PictureDecoder(settings.limits.picture_pixels),
             dialer=dialer,
             links=links,

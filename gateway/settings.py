@@ -72,6 +72,9 @@ class Timing(BaseModel):
     engine_poll_s: float = Field(1.0, gt=0, description="pause between two looks into the queue")
     heartbeat_s: float = Field(5.0, gt=0, description="pause between two of a worker's heartbeats")
     dead_after_s: float = Field(20.0, gt=0, description="without a heartbeat for so long a worker counts as dead")
+    remember_s: float = Field(
+        600.0, gt=0, description="how long jobs are accepted for workers that have gone: an autoscaler starts others"
+    )
     sweep_s: float = Field(5.0, gt=0, description="pause between two looks for dead workers")
     cancel_grace_s: float = Field(
         30.0, ge=0, description="how long a cancelled job may go on before its ComfyUI is killed"

@@ -96,7 +96,7 @@ class Upkeep:
         await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)
-        await service.call(service.workers.forget_dead, keep)
+        await service.call(service.workers.forget_dead, max(keep, service.settings.timing.remember_s))
 
 
 async def _guard(what: str, function: Callable[[], Awaitable[None]]) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from .database import WORKERS, Database, clock
+from .settings import Timing
 
-_REMEMBER_S = 600.0
 Status = Literal["starting", "ready", "busy", "restarting", "unreachable", "quarantined", "draining", "stopped"]
 
 
@@ -42,9 +42,8 @@ class Worker:
 class WorkerStore:
     """Reads and writes heartbeats. Blocking."""
 
-    def __init__(self, database: Database, dead_after_s: float) -> None:
-        self.database = database
-        self._dead_after_s = dead_after_s
+    def __init__(self, database: Database, timing: Timing) -> None:
+        self.database, self.timing = database, timing
 
     def enter(self, worker: Worker) -> bool:
         """Take the name for this process; False while another one, with another home, lives under it."""
@@ -59,7 +58,7 @@ class WorkerStore:
                 nothing: dict[str, Any] = {"workflows": [], "info": {}, "queues": [], "measured": {}}
                 connection.execute(sa.insert(WORKERS).values(id=worker.id, beat_at=clock(), **values, **nothing))
                 return True
-            if row.home not in ("", worker.home) and row.status != "stopped" and row.age < self._dead_after_s:
+            if row.home not in ("", worker.home) and row.status != "stopped" and row.age < self.timing.dead_after_s:
                 return False
             connection.execute(sa.update(WORKERS).where(WORKERS.c.id == worker.id).values(beat_at=clock(), **values))
             return True
@@ -97,18 +96,18 @@ class WorkerStore:
 
     def lives(self, worker: Worker) -> bool:
         """Whether a worker beat a moment ago and has not stopped."""
-        return worker.age < self._dead_after_s and worker.status != "stopped"
+        return worker.age < self.timing.dead_after_s and worker.status != "stopped"
 
     def holding(self) -> set[str]:
         """The workers whose jobs are left to them: one that stopped in an orderly way may be on its way back."""
-        return {worker.id for worker in self.every() if worker.age < self._dead_after_s}
+        return {worker.id for worker in self.every() if worker.age < self.timing.dead_after_s}
 
     def offering(self) -> list[Worker]:
         """The workers whose models are offered: the living, or for a while after they went the last that were here.
 
-        A job is accepted while its worker restarts; it waits in the queue.
+        A job is accepted while its worker restarts, or before an autoscaler starts one; it waits in the queue.
         """
-        known = [worker for worker in self.every() if worker.workflows and worker.age < _REMEMBER_S]
+        known = [worker for worker in self.every() if worker.workflows and worker.age < self.timing.remember_s]
         return [worker for worker in known if self.lives(worker)] or known
 
     def forget_dead(self, before_s: float) -> None:

@@ -68,7 +68,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Su
         settings=settings,
         collector=Collector(assets, SafetyCheckers.installed()),
     )
-    agent = Agent(runner, WorkerStore(database, settings.timing.dead_after_s), jobs.queue, home)
+    agent = Agent(runner, WorkerStore(database, settings.timing), jobs.queue, home)
     task = asyncio.create_task(agent.run())
     try:
         if await until(stops.first, task):

@@ -149,7 +149,7 @@ async def local(
         settings=settings,
         collector=Collector(assets, safety or SafetyCheckers(), collect_pauses),
     )
-    workers = WorkerStore(database, timing.dead_after_s)
+    workers = WorkerStore(database, timing)
     agent = Agent(runner, workers, jobs.queue)
     async with (
         _site(comfy.app(), comfy_port),

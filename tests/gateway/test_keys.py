@@ -142,3 +142,28 @@ def test_above_its_limit_a_key_still_gets_its_limit_on_postgres(postgres_url: st
         passed += rate.hit("a")
     assert 0.8 * min(offered, 50) * 3 <= passed <= 50 * 4 + 2
     database.close()
+
+
+def test_a_renewed_key_keeps_its_jobs_and_the_secret_before_works_a_while(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            job = await here.submit()
+            await here.until(job)
+            video = (await here.call("GET", f"/v1/requests/{job}/result")).json["output"]["video"]
+            said = await asyncio.to_thread(command, capsys, "renew", "test", "--hours", "2", "--data", str(tmp_path))
+            new = {"Authorization": f"Bearer {said[1].splitlines()[0]}"}
+            for headers in (new, {}):  # the one before is sent where none is named
+                assert (await here.call("GET", f"/v1/requests/{job}/status", headers=headers)).status == 200
+            later = time.time() + 2.1 * 3600
+            monkeypatch.setattr("wan_flf2v.gateway.keys.now", lambda: later)
+            here.keys._seen.clear()
+            assert await asyncio.to_thread(here.keys.find, here.secret) is None
+            assert await asyncio.to_thread(here.keys.find, new["Authorization"].removeprefix("Bearer ")) is not None
+            assert (await here.call("GET", video)).status == 200
+            assert (
+                "no single key" in (await asyncio.to_thread(command, capsys, "renew", "x", "--data", str(tmp_path)))[1]
+            )
+
+    run(main)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import IDEMPOTENCY, JOBS, Database
 from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.queue import JobQueue, queue_of
-from wan_flf2v.gateway.records import NewJob
+from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
+from wan_flf2v.gateway.records import Claim, NewJob
+from wan_flf2v.gateway.settings import Timing
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import Worker, WorkerStore
 from wan_flf2v.workflows import Bindings
@@ -218,14 +219,14 @@ def report(store: WorkerStore, name: str, *queues: str, status: str = "ready") -
 
 
 def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> None:
-    store = WorkerStore(kit.database, 20)
+    store = WorkerStore(kit.database, Timing())
     upkeep = Upkeep(Service(kit, store), kit.attempts)  # type: ignore[arg-type]
     job = kit.add()
     report(store, "w1", queue_of(WAN22))
     kit.take("w1@boot")
     kit.attempts.claim(f"{job}/1", "w1")
     assert upkeep.take_over() == []
-    store._dead_after_s = -1
+    store.timing = Timing.model_construct(dead_after_s=-1)
     assert upkeep.take_over() == [f"{job}/1"]
     assert upkeep.take_over() == []
     assert kit.take("w2@boot") == job
@@ -234,7 +235,7 @@ def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> 
 
 def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: a worker whose clock was 25 s behind lost its jobs to others while it rendered them."""
-    store = WorkerStore(kit.database, 20)
+    store = WorkerStore(kit.database, Timing())
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
     report(store, "w1", queue_of(WAN22))
     monkeypatch.undo()
@@ -242,7 +243,7 @@ def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pyt
 
 
 def test_two_workers_with_one_name_on_two_machines_do_not_live_together(kit: Kit) -> None:
-    store = WorkerStore(kit.database, 20)
+    store = WorkerStore(kit.database, Timing())
     first = Worker("w1", "boot1", "ready", [], {}, 0, "machine-1")
     second = Worker("w1", "boot2", "ready", [], {}, 0, "machine-2")
     restarted = Worker("w1", "boot3", "ready", [], {}, 0, "machine-1")
@@ -251,7 +252,7 @@ def test_two_workers_with_one_name_on_two_machines_do_not_live_together(kit: Kit
     assert store.enter(restarted)  # the same machine's next process needs not wait
     assert not store.beat(first)
     assert store.beat(restarted)
-    store._dead_after_s = -1
+    store.timing = Timing.model_construct(dead_after_s=-1)
     assert store.enter(second)
 
 
@@ -266,7 +267,7 @@ def old_release(kit: Kit, queue: str, **values: object) -> str:
 
 
 def test_another_releases_jobs_are_left_to_its_workers_and_else_run_by_ours_or_refused(kit: Kit) -> None:
-    store = WorkerStore(kit.database, 20)
+    store = WorkerStore(kit.database, Timing())
     upkeep = Upkeep(Service(kit, store), kit.attempts)  # type: ignore[arg-type]
     field = next(iter(Bindings.load(WAN22).fields))
     kept = old_release(kit, f"{WAN22}.before", **{field: "x"})
@@ -294,7 +295,7 @@ def test_the_first_releases_waiting_and_running_jobs_are_queued(kit: Kit) -> Non
         connection.execute(sa.update(JOBS).where(JOBS.c.id == jobs[0]).values(state="running", worker="w1", attempt=1))
     assert kit.jobs.adopt() == 2
     assert kit.jobs.adopt() == 0
-    store = WorkerStore(kit.database, 20)
+    store = WorkerStore(kit.database, Timing())
     report(store, "new", queue_of(WAN22))
     Upkeep(Service(kit, store), kit.attempts).clear_stranded()  # type: ignore[arg-type]
     assert [kit.take(), kit.take()] == jobs
@@ -332,3 +333,39 @@ def test_one_idempotency_key_at_two_gateways_at_once_makes_one_job_and_fails_nob
     assert len(kept) == 15
     assert len(known) == 45
     assert {job for _, job in answers} == known
+
+
+def test_a_workers_models_are_offered_for_a_while_after_it_has_gone(kit: Kit) -> None:
+    for remember_s, left in ((600, ["w1"]), (-1, [])):
+        store = WorkerStore(kit.database, Timing.model_construct(dead_after_s=-1, remember_s=remember_s))
+        report(store, "w1", queue_of(WAN22))
+        assert [worker.id for worker in store.offering()] == left
+
+
+# What an attempt that counts no more may still ask for. A new method of the store needs a row.
+FENCED: dict[str, Callable[[AttemptStore, Claim], tuple[object, object]]] = {
+    "claim": lambda store, old: (store.claim(old.ticket, old.worker), None),
+    "beat": lambda store, old: (store.beat(old, "Sampling", 0.9), "fenced"),
+    "check": lambda store, old: (store.check(old), "fenced"),
+    "times": lambda store, old: (len(store.times(old)), 2),
+    "mark_stopping": lambda store, old: (store.mark_stopping(old), None),
+    "release": lambda store, old: (store.release(old, "why"), False),
+    "abandon": lambda store, old: (store.abandon(old.ticket, old.worker), False),
+    "finish": lambda store, old: (store.finish(old, "succeeded", outputs=[{"asset": "a"}]), False),
+}
+
+
+def test_no_write_of_an_attempt_that_counts_no_more_changes_anything(kit: Kit) -> None:
+    job = kit.add()
+    assert kit.take("w1@1") == job
+    old = kit.attempts.claim(ticket_of(job, 1), "w1")
+    assert old is not None
+    assert kit.attempts.release(old, "its worker died")
+    assert kit.take("w2@1") == job
+    assert kit.attempts.claim(ticket_of(job, 2), "w2") is not None
+    before = kit.jobs.get(job), kit.jobs.attempts(job), kit.queue.held()
+    assert set(FENCED) == {name for name in vars(AttemptStore) if not name.startswith("_")}
+    for name, call in FENCED.items():
+        found, expected = call(kit.attempts, old)
+        assert found == expected, name
+        assert (kit.jobs.get(job), kit.jobs.attempts(job), kit.queue.held()) == before, name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wan_flf2v.gateway import cli
-from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
+from wan_flf2v.gateway.settings import GatewayError, Settings, settings_of
 
 
 def parsed(*options: str, command: str = "serve") -> argparse.Namespace:
@@ -55,13 +55,6 @@ def test_the_flags_of_before_keep_their_names_and_meaning(tmp_path: Path) -> Non
     assert settings_of(parsed("--demo", "--data", str(tmp_path))).data == tmp_path
     assert settings_of(parsed("--demo")).data.name == "demo"
     assert not settings_of(parsed("--demo")).auth
-
-
-@pytest.mark.usefixtures("_clean")
-def test_every_limit_and_time_has_a_flag() -> None:
-    for name in [*Limits.model_fields, *Timing.model_fields]:
-        assert settings_of(parsed(flag_of(name), "1")).model_fields_set & {name}
-    assert settings_of(parsed("--attempts", "1", command="worker")).attempts == 1
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> 
         settings=here.settings,
         collector=Collector(assets, SafetyCheckers()),
     )
-    made = Machine(comfy, Agent(runner, WorkerStore(database, here.settings.dead_after_s), jobs.queue), port)
+    made = Machine(comfy, Agent(runner, WorkerStore(database, here.settings), jobs.queue), port)
     await made.start_comfy()
     task = asyncio.create_task(made.agent.run())
     try:
@@ -169,7 +169,7 @@ def test_a_comfyui_of_somebody_elses_that_is_gone_gets_nothing_and_gives_back_wh
     run(main)
 
 
-def test_a_gpu_that_hangs_behind_a_living_server_costs_a_job_its_time_limit_and_another_worker_does_it(
+def test_a_gpu_that_hangs_behind_a_living_server(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
