@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ import aiohttp
 from aiohttp import web
 from PIL import Image
 
-from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
@@ -136,7 +136,8 @@ async def local(
         **(limits or Limits()).model_dump(),
         **timing.model_dump(),
     )
-    port, comfy_port = free_port(), free_port()
+    door, comfy_door = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    url, comfy_url = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (door, comfy_door))
     comfy = FakeComfyUI(video(), seconds=seconds)
     database = Database(settings.database_url)
     jobs, assets = JobStore(database), open_assets(settings, database)
@@ -145,22 +146,20 @@ async def local(
         jobs=jobs,
         attempts=AttemptStore(database, jobs.queue, timing.attempts),
         assets=assets,
-        supervisor=Supervisor(f"http://127.0.0.1:{comfy_port}"),
+        supervisor=Supervisor(comfy_url),
         settings=settings,
         collector=Collector(assets, safety or SafetyCheckers(), collect_pauses),
     )
     workers = WorkerStore(database, timing)
     agent = Agent(runner, workers, jobs.queue)
     async with (
-        _site(comfy.app(), comfy_port),
-        Gateway(settings, f"http://127.0.0.1:{port}").serving() as app,
-        _site(app, port),
+        _site(comfy.app(), comfy_door),
+        Gateway(settings, url).serving() as app,
+        _site(app, door),
         aiohttp.ClientSession() as session,
     ):
         keys = KeyStore(database)
         secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
-        comfy_url = f"http://127.0.0.1:{comfy_port}"
-        url = f"http://127.0.0.1:{port}"
         here = Local(url, settings, session, comfy, keys, runner.jobs, secret, comfy_url, agent=agent, workers=workers)
         task = here.worker = asyncio.create_task(agent.run()) if worker else None
         try:
@@ -175,10 +174,10 @@ async def local(
 
 
 @asynccontextmanager
-async def _site(app: web.Application, port: int) -> AsyncIterator[None]:
+async def _site(app: web.Application, door: socket.socket) -> AsyncIterator[None]:
     runner = web.AppRunner(app, shutdown_timeout=0.2)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.SockSite(runner, door).start()
     try:
         yield
     finally:
@@ -188,11 +187,11 @@ async def _site(app: web.Application, port: int) -> AsyncIterator[None]:
 @asynccontextmanager
 async def web_server(answer: Any, max_bytes: int = 2**20) -> AsyncIterator[str]:
     """The origin of a server that answers everything with this handler."""
-    port = free_port()
+    door = socket.create_server(("127.0.0.1", 0))
     app = web.Application(client_max_size=max_bytes)
     app.router.add_route("*", "/{path:.*}", answer)
-    async with _site(app, port):
-        yield f"http://127.0.0.1:{port}"
+    async with _site(app, door):
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
 
 
 def png(width: int = 64, height: int = 48) -> bytes:
