@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 class ApiError(Exception):
@@ -12,12 +13,17 @@ class ApiError(Exception):
     code = 500001
 
     def __init__(
-        self, message: str, *, field: str | None = None, retry_after_s: float | None = None, code: int | None = None
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.retry_after_s = retry_after_s
-        self.code = code or type(self).code
+        self.message, self.headers = message, dict(headers)
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, round(retry_after_s)))
         self.detail: Sequence[dict[str, object]] = (
             [{"loc": ["body", field], "msg": message, "type": "value_error"}] if field else []
         )
@@ -36,7 +42,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """The key may not do this."""
+    """The key or link may not do this."""
 
     status, code = 403, 403001
 
@@ -65,6 +71,12 @@ class TooLarge(ApiError):
     status, code = 413, 413001
 
 
+class NoSuchRange(ApiError):
+    """The file has no such range."""
+
+    status, code = 416, 416001
+
+
 class Invalid(ApiError):
     """A field is unknown, missing, of the wrong type or out of range."""
 
@@ -72,12 +84,12 @@ class Invalid(ApiError):
 
 
 class TooMany(ApiError):
-    """The queue is full or the key sends too fast; says when to come back."""
+    """Too many requests or a full queue; Retry-After says when to come back."""
 
     status, code = 429, 429001
 
 
 class Unavailable(ApiError):
-    """Nothing can serve this now; says when to come back."""
+    """Nothing can serve this now; Retry-After says when to come back."""
 
     status, code = 503, 503001

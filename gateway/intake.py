@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..workflows import Bindings
 from .assets import Asset, AssetStore, Kind
 from .bodies import Scratch
 from .database import new_id
@@ -18,7 +17,6 @@ from .examples import example_file, is_example
 from .keys import Key
 from .links import Links
 from .pictures import PictureDecoder, check_data_uri
-from .records import NewJob
 from .settings import Settings
 from .shares import Shares
 
@@ -41,19 +39,18 @@ class PictureIntake:
         self._settings, self._assets, self._dialer, self._links, self._call = settings, assets, dialer, links, call
         self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
 
-    async def take(self, bindings: Bindings, job: NewJob, key: Key, scratch: Scratch) -> dict[str, Any]:
-        """The job's values with every picture stored here for it; beside them the uploads that it used. Raises Invalid."""
-        names = (bindings.first_image, bindings.last_image)
+    async def take(self, pictures: Mapping[str, str], job: str, key: Key, scratch: Scratch) -> dict[str, Any]:
+        """What each field's picture is stored as for this job; beside them the uploads that it used. Raises Invalid."""
         uploads: list[str] = []
         refs = await asyncio.gather(
-            *(self._picture(name, str(job.values[name]), job.id, key, scratch, uploads) for name in names),
+            *(self._picture(name, text, job, key, scratch, uploads) for name, text in pictures.items()),
             return_exceptions=True,
         )
         for ref in refs:
             if isinstance(ref, BaseException):
-                await self._call(self._assets.remove_of_jobs, [job.id])
+                await self._call(self._assets.remove_of_jobs, [job])
                 raise ref
-        return {**job.values, **dict(zip(names, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
+        return {**dict(zip(pictures, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
 
     async def _picture(self, field: str, text: str, job: str, key: Key, scratch: Scratch, uploads: list[str]) -> str:
         if is_example(text):

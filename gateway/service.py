@@ -119,10 +119,12 @@ class JobService:
         bindings, values = asked.choose(await self.offer())
         names = {"model": bindings.model, "serverless": bindings.name, "wavespeed": WAVESPEED_MODEL}
         job = replace(job, model=names[job.api], workflow=bindings.name, values=values)
-        bring = not all(is_example(str(values[name])) for name in (bindings.first_image, bindings.last_image))
+        pictures = {name: str(values[name]) for name in (bindings.first_image, bindings.last_image)}
+        bring = not all(map(is_example, pictures.values()))
         if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
             return known
-        job = replace(job, values=await self.intake.take(bindings, job, asked.key, asked.scratch))
+        stored = await self.intake.take(pictures, job.id, asked.key, asked.scratch)
+        job = replace(job, values={**values, **stored})
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
             await self.call(self.assets.remove_of_jobs, [job.id])

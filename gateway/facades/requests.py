@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from aiohttp import web
 
-from ...workflows import Bindings
 from ..errors import NotFound
-from ..offer import Offer
 from ..records import Job
 from .operation import (
     IDEMPOTENCY_HEADER,
@@ -98,15 +96,8 @@ class Requests:
             errors=SUBMIT_ERRORS,
         )
 
-    async def accept(
-        self, call: Call, body: Mapping[str, Any], choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]]
-    ) -> web.Response:
-        """Submit and answer the ticket; ``choose`` makes checked values of the body."""
-        named = (
-            str(body.get("webhook") or "") if self.api == "serverless" else ""
-        )  # the one that takes it in the body too
-        all_of = call.query_bool("webhook_intermediate_status") or body.get("webhook_intermediate_status") is True
-        job = await call.submit(self.api, body, choose, webhook=named, webhook_all=all_of)
+    def ticket(self, call: Call, job: str) -> web.Response:
+        """The answer to a submit."""
         return web.json_response({"request_id": job, **self._urls(call, job, call.request.path.split("/")[-2])})
 
     def _urls(self, call: Call, job_id: str, workflow: str) -> dict[str, str]:

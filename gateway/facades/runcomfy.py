@@ -86,7 +86,8 @@ def submit_to(model: str) -> Any:
             bindings = offer.by_model(model)
             return bindings, checker.model(bindings, body)
 
-        return await REQUESTS.accept(call, body, choose)
+        told_all = call.query_bool("webhook_intermediate_status")
+        return REQUESTS.ticket(call, await call.submit("model", body, choose, webhook_all=told_all))
 
     return submit
 

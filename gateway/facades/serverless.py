@@ -127,7 +127,10 @@ def submit_to(name: str, requests: Requests) -> Any:
             bindings = offer.by_name(name)
             return bindings, checker.overrides(bindings, body.get("overrides"))
 
-        return await requests.accept(call, body, choose)
+        webhook = str(body.get("webhook") or "")  # the one API that takes it in the body too
+        told_all = call.query_bool("webhook_intermediate_status") or body.get("webhook_intermediate_status") is True
+        job = await call.submit("serverless", body, choose, webhook=webhook, webhook_all=told_all)
+        return requests.ticket(call, job)
 
     return submit
 

@@ -212,7 +212,7 @@ def _answer_errors(metrics: Metrics) -> Any:
         except ApiError as error:
             response = error_response(request.path, error)
         except web.HTTPException as error:
-            response = error_response(request.path, _known(error), _allow(error))
+            response = error_response(request.path, _known(error))
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception:
@@ -234,7 +234,7 @@ def _known(error: web.HTTPException) -> ApiError:
     if error.status == 404:
         return NotFound("There is no such address here; /docs lists them.")
     if error.status == 405:
-        return NotAllowed("This address does not take this method.")
+        return NotAllowed("This address does not take this method.", headers={"Allow": error.headers["Allow"]})
     if error.status == 413:
         return TooLarge("The body is too large.")
     known = ApiError(error.reason or "The request can't be served.")
@@ -242,11 +242,7 @@ def _known(error: web.HTTPException) -> ApiError:
     return known
 
 
-def _allow(error: web.HTTPException) -> dict[str, str]:
-    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-
-
-def error_response(path: str, error: ApiError, headers: dict[str, str] | None = None) -> web.Response:
+def error_response(path: str, error: ApiError) -> web.Response:
     """The error in the shape of the API whose address was called."""
     detail: Sequence[dict[str, object]] = error.detail
     if path.startswith("/api/v3/"):
@@ -256,9 +252,5 @@ def error_response(path: str, error: ApiError, headers: dict[str, str] | None = 
         body = {"error_code": code, "error_message": error.message}
     if detail:
         body["detail"] = list(detail)
-    headers = dict(headers or {})
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+    headers = error.headers | ({"WWW-Authenticate": "Bearer"} if error.status == 401 else {})
     return _Refusal(text=json.dumps(body), content_type="application/json", status=error.status, headers=headers)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ..assets import UNKNOWN
-from ..errors import Forbidden, NotFound
+from ..errors import Forbidden, NoSuchRange, NotFound
 from ..facades.operation import STRING, Call, Operation
 
 _RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
@@ -51,8 +51,7 @@ async def read_file(call: Call) -> web.StreamResponse:
     elif asked:
         start, stop = int(asked[1]), min(int(asked[2]) + 1 if asked[2] else asset.size, asset.size)
     if asked and start >= stop:
-        headers = {"Content-Range": f"bytes */{asset.size}"}
-        return web.json_response({"error_code": 416001, "error_message": "No such range."}, status=416, headers=headers)
+        raise NoSuchRange(f"The file has {asset.size} bytes.", headers={"Content-Range": f"bytes */{asset.size}"})
     if asked:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{asset.size}"
     response = web.StreamResponse(status=206 if asked else 200, headers=headers)

@@ -6,20 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..errors import ApiError
 from ..facades.operation import INTEGER, STRING, Operation, Schema, array, obj
 
-REASONS: Mapping[int, str] = {
-    400: "The request is not in the form that this address takes.",
-    401: "No key, or one that is unknown or revoked.",
-    403: "The key or link may not do this.",
-    404: "There is no such thing, or it belongs to another key.",
-    408: "The body did not arrive in time.",
-    413: "The body is too large.",
-    416: "The file has no such range.",
-    422: "A field is unknown, missing, of the wrong type or out of range.",
-    429: "Too many requests or a full queue; Retry-After says when to come back.",
-    503: "Nothing can serve this now; Retry-After says when to come back.",
-}
+REASONS: Mapping[int, str] = {error.status: str(error.__doc__) for error in ApiError.__subclasses__()}
 DETAIL = array({"type": "object"})
 ERROR = obj(("error_code", "error_message"), error_code=INTEGER, error_message=STRING, detail=DETAIL)
 ERROR_V3 = obj(("code", "message", "error_code"), code=INTEGER, message=STRING, error_code=STRING, detail=DETAIL)
