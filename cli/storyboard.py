@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.client import ComfyClient
 from ..flf2v.errors import FLF2VError
-from ..flf2v.storyboard import Storyboard, check_supported, parse_storyboard
+from ..flf2v.storyboard import Storyboard, parse_storyboard
 from ..workflows.bindings import API_FOLDER, model_files_of
 from .errors import CliError
 from .generate import check_out, run_cancellable, run_locally
@@ -101,7 +101,6 @@ def read_job(path: Path, settings: list[str]) -> StoryboardJob:
     try:
         text = path.read_text(encoding="utf-8")
         board = parse_storyboard(text)
-        check_supported(board)
     except OSError as error:
         raise CliError(f"{path} cannot be read: {error.strerror}.") from None
     except (FLF2VError, UnicodeDecodeError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from .colour import match_colours
 from .errors import FLF2VError
 from .report import check_frame
 
@@ -33,13 +34,10 @@ def match_end_colour(
     if count == 0:
         return frames
     check_frame(frames[0], [last])
-    last = last.to(frames.device, frames.dtype)
     # the last frame's own correction for all: measured per frame it would undo real changes of light on the way
-    mean, deviation = frames[-1].mean((0, 1)), frames[-1].std((0, 1)).clamp(min=1e-4)
-    scale, goal = (last.std((0, 1)) / deviation).clamp(0.5, 2), last.mean((0, 1))
+    match = match_colours(frames[-1], last)
     matched = frames.clone()
     for number, frame in enumerate(matched[-count:]):
         each(number)
-        frame += ((frame - mean) * scale + goal - frame) * ((number + 1) / count)
-        frame.clamp_(0, 1)
+        frame.copy_(match.moved(frame, (number + 1) / count))
     return matched

@@ -128,16 +128,8 @@ def parse_storyboard(text: str, slots: Sequence[int] = (), model: VideoModel = W
         else:
             clips.append(_clip(segment, board, start, end, length))
         if not (number < len(through) and through[number]):
-            _check_clip(clips[-1], board.get("carry", 0), model, f"segment {number}")
+            _check_clip(clips[-1], board.get("carry", 0), model, f"segment {number}", first=len(clips) == 1)
     return Storyboard(tuple(clips), closed, board.get("carry", 0), board.get("colour", True))
-
-
-def check_supported(board: Storyboard) -> None:
-    """Raise FLF2VError for what the text can say and nothing makes yet."""
-    if board.carry:
-        raise FLF2VError(
-            f"frames can't be carried from one segment to the next yet: set carry to 0; got {board.carry}."
-        )
 
 
 def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:
@@ -186,7 +178,7 @@ def _go_on(clip: Clip, length: int, end: Keyframe) -> Clip:
     return Clip(clip.start, end, clip.length + length - 1, clip.prompt, clip.negative, clip.seed, middle, clip.settings)
 
 
-def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str) -> None:
+def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str, *, first: bool) -> None:
     try:
         model.check_length(clip.length)
     except FLF2VError as error:
@@ -195,4 +187,9 @@ def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str) -> None:
     if clip.length <= carry:
         raise FLF2VError(
             f"{name}: a length of {clip.length} frames leaves none after the {carry} that are carried over."
+        )
+    if clip.middle and not first and clip.middle[0][0] < carry:
+        raise FLF2VError(
+            f"{name}: the clip goes through a keyframe at its frame {clip.middle[0][0]}, but its first {carry} frames are "
+            "carried over. Give the segment before it a longer length."
         )

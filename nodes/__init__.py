@@ -16,6 +16,7 @@ from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
 from .storyboard import WanFLF2VStoryboard
 from .storyboard_parts import (
+    WanFLF2VStoryboardCarry,
     WanFLF2VStoryboardClip,
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,
@@ -49,6 +50,7 @@ PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VInTurn,
     WanFLF2VBarrier,
     WanFLF2VStoryboardPictures,
+    WanFLF2VStoryboardCarry,
     WanFLF2VStoryboardClip,
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,

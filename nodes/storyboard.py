@@ -11,7 +11,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..flf2v.errors import FLF2VError
-from ..flf2v.storyboard import MAX_KEYFRAMES, Storyboard, check_supported, parse_storyboard
+from ..flf2v.storyboard import MAX_KEYFRAMES, Storyboard, parse_storyboard
 from ..flf2v.video_model import WAN
 from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, not_kept, past_shift
 from .host.input_files import input_picture
@@ -19,7 +19,7 @@ from .host.progress import warn_on_node
 from .host.types import Link
 from .inputs import check_widgets, expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
 from .save_video import MAX_RATE, MIN_RATE
-from .storyboard_clips import SIZE, ClipNodes, numbered
+from .storyboard_clips import ClipNodes, numbered
 
 IMAGES = 1  # the number of this output
 EXAMPLE = '{\n  "prompt": "",\n  "negative": "",\n  "length": 81,\n  "seed": 0\n}'
@@ -48,7 +48,8 @@ class WanFLF2VStoryboard(io.ComfyNode):
                     multiline=True,
                     tooltip="The storyboard as JSON: keyframes (picture or slot), segments (prompt, negative, length or "
                     "seconds, seed, steps, cfg, cfg_low, high_steps), and prompt, negative, length, seed for segments "
-                    "without their own; closed makes a ring. Without keyframes: the connected ones in their order.",
+                    "without their own; closed makes a ring; carry lets motion go on over the joints. Without keyframes: "
+                    "the connected ones in their order.",
                 ),
                 *size_inputs()[:2],
                 fit_input(),
@@ -131,16 +132,14 @@ class WanFLF2VStoryboard(io.ComfyNode):
         graph = GraphBuilder()
         high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
         wants_images = is_read(cls.hidden.dynprompt, cls.hidden.unique_id, IMAGES)
-        clips = ClipNodes(graph, high, low, slots, {**given, "frame_rate": frame_rate}, wants_images)
-        videos, images = zip(*(clips.add(clip) for clip in board.clips), strict=True)
+        clips = ClipNodes(graph, high, low, slots, {**given, "frame_rate": frame_rate}, wants_images).add(board)
+        videos = [clip.out(0) for clip in clips]
         spans = " ".join(f"{first}:{end}" for first, end in board.spans)
         film = graph.node("WanFLF2VStoryboardFilm", id="film", spans=spans, **numbered("clip", videos))
         frames = None
         if wants_images:
-            size = {name: given[name] for name in SIZE}
-            frames = graph.node(
-                "WanFLF2VStoryboardImages", id="images", spans=spans, **size, **numbered("images", images)
-            ).out(0)
+            images = numbered("images", [clip.out(2) for clip in clips])
+            frames = graph.node("WanFLF2VStoryboardImages", id="images", spans=spans, **images).out(0)
         expansion = graph.finalize()
         notes = not_kept(2 * len(expansion))  # those of the edges expand again
         warn_on_node(cls.hidden, notes)
@@ -148,9 +147,8 @@ class WanFLF2VStoryboard(io.ComfyNode):
 
 
 def read_board(text: str, slots: dict[int, Any]) -> Storyboard:
-    """The storyboard of this text, its pictures there. Raises FLF2VError, also for what can't be made yet."""
+    """The storyboard of this text, its pictures there. Raises FLF2VError."""
     board = parse_storyboard(text, tuple(slots))
-    check_supported(board)
     for number, (_, keyframe) in enumerate(board.keyframes, 1):
         if keyframe.picture is not None:
             input_picture(keyframe.picture, f"keyframe {number}")
@@ -164,6 +162,8 @@ def report(board: Storyboard, frame_rate: Any) -> str:
     segments = sum(1 + len(clip.middle) for clip in board.clips)
     lines = [f"{len(board.keyframes)} keyframes, {segments} segments{ring}: {board.frames} frames{rate}"]
     lines += [f"keyframe {number} at frame {at}" for number, (at, _) in enumerate(board.keyframes, 1)]
+    if board.carry:
+        lines.append(f"one after the other, each from the last {board.carry} frames of the one before it")
     number = 0
     for clip in board.clips:
         first, number = number + 1, number + 1 + len(clip.middle)

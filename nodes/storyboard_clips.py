@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..flf2v.storyboard import Clip, Keyframe
+from ..flf2v.storyboard import Clip, Keyframe, Storyboard
 from .host.expansion import GraphBuilder
 from .host.types import Link
 from .in_turn import InTurn
@@ -38,19 +38,32 @@ class ClipNodes:
         self._images = images
         self._turns = InTurn(graph)
         self._low = low
-        self._added: dict[Clip, tuple[Link, Link | None]] = {}
+        self._carry = 0
+        self._added: dict[tuple[Clip, ...], Any] = {}
 
-    def add(self, clip: Clip) -> tuple[Link, Link | None]:
-        """Links to the clip's video and to its frames, if those are wanted."""
-        if clip not in self._added:
-            self._added[clip] = self._video(*self._latent(clip))
-        return self._added[clip]
+    def add(self, board: Storyboard) -> list[Any]:
+        """The nodes of the board's clips: their videos, last frames and, if wanted, all frames."""
+        self._carry = board.carry
+        made: list[Any] = []
+        for clip, identity in zip(board.clips, board.identities, strict=True):
+            if identity not in self._added:
+                carried = self._carried(clip, board, made[-1]) if board.carry and made else None
+                self._added[identity] = self._video(*self._latent(clip, carried), carried)
+            made.append(self._added[identity])
+        return made
 
-    def _applied(self, clip: Clip) -> tuple[Any, str]:
+    def _carried(self, clip: Clip, board: Storyboard, before: Any) -> Any:
+        """The node that makes a clip's first frames of the one before it."""
+        asked = {"tail": before.out(1), "keyframe": self._picture(clip.start), "carry": board.carry}
+        asked |= {"colour": board.colour, "fit": self._given["fit"]}
+        return self._graph.node("WanFLF2VStoryboardCarry", id=f"carry_{_digest(asked)}", **asked)
+
+    def _applied(self, clip: Clip, carried: Any) -> tuple[Any, str]:
         """The node that puts the encoded ends into the prompts, and a name for what it gives."""
         texts = [self._text(clip.prompt), self._text(clip.negative)]
         asked = {key: self._given[key] for key in ("fit", *SIZE)} | {"length": clip.length}
-        asked |= {"start_image": self._picture(clip.start), "end_image": self._picture(clip.end)}
+        start = carried.out(0) if carried else self._picture(clip.start)
+        asked |= {"start_image": start, "end_image": self._picture(clip.end)}
         if clip.middle:
             asked |= {"middle_images": self._middle(clip), "middle_frames": ", ".join(str(at) for at, _ in clip.middle)}
         name = _digest(asked)
@@ -62,8 +75,9 @@ class ClipNodes:
             "WanFLF2VApplyFrames", id=f"apply_{name}", frames=encoded.out(0), batch_size=1, **prompts
         ), name
 
-    def _latent(self, clip: Clip) -> tuple[Link, str]:
-        applied, name = self._applied(clip)
+    def _latent(self, clip: Clip, carried: Any) -> tuple[Link, str]:
+        applied, name = self._applied(clip, carried)
+        after = _at_once if carried else self._turns.after  # a clip can't wait for what waits for it
         asked = {**self._given, **dict(clip.settings)}
         run = {key: asked[key] for key in _RUN} | {"denoise": 1.0}
         guidance = {key: asked[key] for key in ("cfg", "cfg_low")} | {"noise_seed": clip.seed}
@@ -77,23 +91,25 @@ class ClipNodes:
             self._turns.after("low", [], self._low, "model", late=True),
             prompts,
             prompts,
-            self._turns.after("high", [applied.out(2)], applied.out(2), high_name, given=of_high),
+            after("high", [applied.out(2)], applied.out(2), high_name, given=of_high),
             guidance,
             run,
             names=(f"_{high_name}", f"_{low_name}"),
-            in_turn=lambda latent: self._turns.after("low", [latent], latent, low_name, given=guidance),
+            in_turn=lambda latent: after("low", [latent], latent, low_name, given=guidance),
         )
         return latent, low_name
 
-    def _video(self, latent: Link, name: str) -> tuple[Link, Link | None]:
-        asked = {key: self._given[key] for key in (*SIZE, "frame_rate")}
+    def _video(self, latent: Link, name: str, carried: Any) -> Any:
+        asked = {key: self._given[key] for key in (*SIZE, "frame_rate")} | {"kept": self._carry}
         vae = self._given["vae"]
-        latent = self._turns.after("decode", [latent], latent, name, given=asked)
-        source, images = {"latent": latent, "vae": vae}, None
+        after = _at_once if carried else self._turns.after
+        latent = after("decode", [latent], latent, name, given=asked)
+        if carried:
+            asked |= {"match": carried.out(1), "carried": self._carry}
+        source = {"latent": latent, "vae": vae}
         if self._images:
-            images = self._graph.node("VAEDecode", id=f"images_{name}", samples=latent, vae=vae).out(0)
-            source = {"images": images}
-        return self._graph.node("WanFLF2VStoryboardClip", id=f"clip_{name}", **asked, **source).out(0), images
+            source = {"images": self._graph.node("VAEDecode", id=f"images_{name}", samples=latent, vae=vae).out(0)}
+        return self._graph.node("WanFLF2VStoryboardClip", id=f"clip_{name}", **asked, **source)
 
     def _text(self, text: str) -> Link:
         node = self._graph.node("CLIPTextEncode", id=f"text_{_digest(text)}", text=text, clip=self._given["clip"])
@@ -122,6 +138,11 @@ class ClipNodes:
 def numbered(name: str, links: Iterable[Link]) -> dict[str, Link]:
     """The links as inputs, the last one first: ComfyUI begins with what the last input needs."""
     return {f"{name}_{number}": link for number, link in reversed(list(enumerate(links, 1)))}
+
+
+def _at_once(stage: str, done: Iterable[Link], link: Link, name: str, *, given: Any = None) -> Link:
+    """The link as it is."""
+    return link
 
 
 def _digest(value: Any) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
+from ..flf2v.colour import match_colours
 from ..flf2v.frames import fit_to_video
 from ..flf2v.sizes import Fit
 from ..flf2v.storyboard import MAX_KEYFRAMES
-from .host.pieces import join_film, write_images, write_latent
+from .host.pieces import Shown, join_film, write_images, write_latent
 from .host.schema import part_schema
 from .host.types import Latent, Pictures, Vae
 from .inputs import fit_input
 
 CLIP = io.Custom("WAN_FLF2V_CLIP")
+MATCH = io.Custom("WAN_FLF2V_COLOUR_MATCH")
 _NUMBERS = range(1, MAX_KEYFRAMES + 1)
 
 
@@ -43,8 +46,35 @@ class WanFLF2VStoryboardPictures(io.ComfyNode):
         return io.NodeOutput(torch.stack(fitted))
 
 
+class WanFLF2VStoryboardCarry(io.ComfyNode):
+    """A clip's last frames as the next one's first, with the colours of the keyframe that they should have reached."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VStoryboardCarry",
+            display_name="Wan FLF2V Storyboard Carry",
+            inputs=[
+                io.Image.Input("tail"),
+                io.Image.Input("keyframe"),
+                io.Int.Input("carry", default=1),
+                fit_input(),
+                io.Boolean.Input("colour", default=True),
+            ],
+            outputs=[io.Image.Output("images"), MATCH.Output("match")],
+        )
+
+    @classmethod
+    def execute(cls, tail: Pictures, keyframe: Pictures, carry: int, fit: Fit, colour: bool) -> io.NodeOutput:
+        tail = tail[-carry:]
+        if not colour:
+            return io.NodeOutput(tail, None)
+        match = match_colours(tail[-1], fit_to_video(keyframe, tail.shape[1:3], fit))
+        return io.NodeOutput(match.moved(tail), match)
+
+
 class WanFLF2VStoryboardClip(io.ComfyNode):
-    """A clip's video file, whole."""
+    """A clip's video file, whole, its last frames, and all of them where it was given frames."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,26 +89,26 @@ class WanFLF2VStoryboardClip(io.ComfyNode):
                 io.Latent.Input("latent", optional=True),
                 io.Vae.Input("vae", optional=True),
                 io.Image.Input("images", optional=True),
+                io.Int.Input("carried", optional=True, default=0),
+                io.Int.Input("kept", optional=True, default=0),
+                MATCH.Input("match", optional=True),
             ],
-            outputs=[CLIP.Output("out")],
+            outputs=[CLIP.Output("out"), io.Image.Output("tail"), io.Image.Output("shown")],
         )
 
     @classmethod
     def execute(
-        cls,
-        width: int,
-        height: int,
-        frame_rate: float,
-        latent: Latent | None = None,
-        vae: Vae | None = None,
-        images: Pictures | None = None,
+        cls, latent: Latent | None = None, vae: Vae | None = None, images: Pictures | None = None, **shown: Any
     ) -> io.NodeOutput:
-        node = cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
+        """``shown`` is what Shown has."""
+        given = Shown(**shown)
         if images is not None:
-            written = write_images(images, (width, height), frame_rate)
+            images = given.frames(images, 0, len(images))
+            file = write_images(images, replace(given, match=None))
         else:
-            written = write_latent(latent or {}, vae, (width, height), frame_rate, node)
-        return io.NodeOutput(str(written))
+            node = cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
+            file = write_latent(latent or {}, vae, given, node)
+        return io.NodeOutput(str(file.saved[0]), file.tail, images)
 
 
 class WanFLF2VStoryboardFilm(io.ComfyNode):
@@ -112,17 +142,15 @@ class WanFLF2VStoryboardImages(io.ComfyNode):
             display_name="Wan FLF2V Storyboard Images",
             inputs=[
                 io.String.Input("spans"),
-                io.Int.Input("width", default=0),
-                io.Int.Input("height", default=0),
                 *(io.Image.Input(f"images_{number}", optional=number > 1) for number in _NUMBERS),
             ],
             outputs=[io.Image.Output("images")],
         )
 
     @classmethod
-    def execute(cls, spans: str, width: int, height: int, **images: Any) -> io.NodeOutput:
+    def execute(cls, spans: str, **images: Any) -> io.NodeOutput:
         clips = zip(_in_order("images", images), _spans(spans), strict=True)
-        return io.NodeOutput(torch.cat([clip[first:end, :height, :width] for clip, (first, end) in clips]))
+        return io.NodeOutput(torch.cat([clip[first:end] for clip, (first, end) in clips]))
 
 
 def _in_order(name: str, given: dict[str, Any]) -> list[Any]:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import folder_paths
+import torch
 from comfy_api.latest import InputImpl
 
+from ...flf2v.colour import ColourMatch
 from .codecs import encoding_of
 from .families import check_vae
 from .join import Piece, join_videos
 from .types import Latent, Pictures, Vae
-from .video_files import Names, VideoFiles, decode_into
+from .video_files import Names, VideoFiles, clear_errors, decode_into
 from .writer import Contents
 
 _ENCODING = encoding_of("mp4", "default", "auto", -1)
 # x264 begins a group of pictures that stands for itself at the frames that stand alone
 ENCODING = replace(_ENCODING, options={**_ENCODING.options, "forced-idr": "1"})
+KEPT = "ComfyUI keeps the segments that are done: queue again."
 
 
 def temporary_folder() -> Path:
@@ -31,30 +34,78 @@ def temporary_folder() -> Path:
     return folder
 
 
-def write_latent(latent: Latent, vae: Vae, size: tuple[int, int], frame_rate: float, node_id: str | None) -> Path:
+@dataclass(frozen=True)
+class Shown:
+    """How a clip's frames are shown.
+
+    It has ``carried`` frames of the clip before it. The ``match`` that those were given is taken back in what is shown,
+    wholly at the last of them and by a line to nothing at the clip's end, so that no step of colours appears. Its own
+    last frames are ``kept`` for the next clip.
+    """
+
+    width: int
+    height: int
+    frame_rate: float
+    carried: int = 0
+    kept: int = 0
+    match: ColourMatch | None = None
+
+    def frames(self, frames: torch.Tensor, number: int, length: int) -> torch.Tensor:
+        """These frames of a clip of ``length``, from ``number`` on."""
+        frames = frames[:, : self.height, : self.width, :3]
+        if self.match is None:
+            return frames
+        return self.match.inverse().faded(frames, number, max(self.carried, 1) - 1, length - 1)
+
+
+class ClipFile(VideoFiles):
+    """A clip's video, whole; ``tail`` are the last of its frames, as they are shown.
+
+    Its last frame, and the first one that is not carried, begin groups of pictures, so that a film can be cut there.
+    """
+
+    def __init__(self, shown: Shown, length: int) -> None:
+        rate = Fraction(shown.frame_rate).limit_denominator(1001)
+        contents = Contents(rate, shown.width, shown.height, alone=frozenset([length - 1, shown.carried]))
+        names = Names(temporary_folder(), "clip", 1, ".mp4")
+        super().__init__(names, ENCODING, contents, frames=length, frames_per_file=length)
+        self.tail = torch.empty(0, shown.height, shown.width, 3)
+        self._shown, self._length, self._count = shown, length, 0
+
+    def write(self, video: int, frames: torch.Tensor) -> None:
+        """Add the next frames."""
+        frames = self._shown.frames(frames, self._count, self._length)
+        self._count += len(frames)
+        tail = torch.cat([self.tail, frames.float().cpu()])
+        self.tail = tail[max(len(tail) - self._shown.kept, 0) :].clone()
+        super().write(video, frames)
+
+
+def write_latent(latent: Latent, vae: Vae, shown: Shown, node_id: str | None) -> ClipFile:
     """A clip's video of a latent, decoded chunk by chunk."""
     check_vae(vae)
-    frames = 4 * latent["samples"].shape[2] - 3
-    return decode_into(lambda: _files(frames, size, frame_rate), latent, vae, node_id).saved[0]
+    attempts: list[ClipFile] = []
+
+    def attempt() -> ClipFile:
+        attempts.append(ClipFile(shown, 4 * latent["samples"].shape[2] - 3))
+        return attempts[-1]
+
+    with clear_errors(temporary_folder(), KEPT):
+        decode_into(attempt, latent, vae, node_id)
+    return attempts[-1]
 
 
-def write_images(images: Pictures, size: tuple[int, int], frame_rate: float) -> Path:
+def write_images(images: Pictures, shown: Shown) -> ClipFile:
     """A clip's video of decoded frames."""
-    with _files(len(images), size, frame_rate) as files:
-        files.write(0, images)
-    return files.saved[0]
-
-
-def _files(frames: int, size: tuple[int, int], frame_rate: float) -> VideoFiles:
-    """The file of one clip; its last frame stands alone, so that a film can leave it out."""
-    rate = Fraction(frame_rate).limit_denominator(1001)
-    contents = Contents(rate, *size, alone=frozenset([frames - 1]))
-    names = Names(temporary_folder(), "clip", 1, ".mp4")
-    return VideoFiles(names, ENCODING, contents, frames=frames, frames_per_file=frames)
+    file = ClipFile(shown, len(images))
+    with clear_errors(temporary_folder(), KEPT), file:
+        file.write(0, images)
+    return file
 
 
 def join_film(paths: Sequence[Path], spans: Sequence[tuple[int, int]]) -> Any:
     """The film of these frames of each video, as ComfyUI's VIDEO."""
     film = temporary_folder() / f"film_{uuid.uuid4().hex[:12]}.mp4"
-    join_videos([Piece(path, *span) for path, span in zip(paths, spans, strict=True)], film)
+    with clear_errors(film.parent, KEPT):
+        join_videos([Piece(path, *span) for path, span in zip(paths, spans, strict=True)], film)
     return InputImpl.VideoFromFile(str(film))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -22,7 +20,7 @@ from . import unfinished
 from .codecs import Encoding
 from .families import check_vae
 from .types import Latent, Pictures, Vae
-from .video_files import Names, VideoFiles, decode_into
+from .video_files import Names, VideoFiles, clear_errors, decode_into
 from .writer import PICTURE, Contents
 
 STRIDE = 8  # pixels of a frame to one of the latent, each way
@@ -71,7 +69,7 @@ def save_images(images: Pictures, request: Request) -> Saved:
     """Save frames as one video, or one for each ``frames_per_video``. Raises FLF2VError for what cannot be saved."""
     count, height, width = images.shape[:3]
     target = _Target(request, width, height, count)
-    with _clear_errors(target.names.folder), target.files(count) as files:
+    with clear_errors(target.names.folder), target.files(count) as files:
         files.write(0, images)
     return Saved(files.saved, target.subfolder, files.last_frames)
 
@@ -89,7 +87,7 @@ def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
     count = 4 * length - 3
     target = _Target(request, width * STRIDE, height * STRIDE, count)
     kept = target.keep(samples)
-    with _clear_errors(target.names.folder, kept):
+    with clear_errors(target.names.folder, f"`wan-flf2v finish {kept}` does the rest."):
         files = decode_into(lambda: target.files(videos * count), latent, vae, request.hidden.unique_id)
         kept.unlink(missing_ok=True)
     return Saved(files.saved, target.subfolder, files.last_frames)
@@ -118,7 +116,7 @@ class _Target:
         """Write the latent beside the video to be."""
         hidden = self._request.hidden
         graph = unfinished.finish_graph(hidden.dynprompt, hidden.unique_id, {"filename_prefix": self._prefix})
-        with _clear_errors(self.names.folder):
+        with clear_errors(self.names.folder):
             return unfinished.keep(self.names.folder, self.names.name, samples, graph, _metadata(hidden))
 
     def files(self, count: int) -> VideoFiles:
@@ -146,22 +144,6 @@ def cropped_size(width: int, height: int, request: Request) -> tuple[int, int]:
             "Give the save node and the conditioning node the same width and height, or 0 here."
         )
     return wanted
-
-
-@contextmanager
-def _clear_errors(folder: Path, kept: Path | None = None) -> Iterator[None]:
-    """Turn what the disk refuses into one message."""
-    try:
-        yield
-    except OSError as error:
-        still = (
-            "ComfyUI still has the latent: queue again."
-            if kept is None
-            else f"`wan-flf2v finish {kept}` does the rest."
-        )
-        raise FLF2VError(
-            f"nothing can be written to {folder} ({error.strerror or error}). Make room there. {still}"
-        ) from error
 
 
 def _metadata(hidden: Any) -> dict[str, Any]:

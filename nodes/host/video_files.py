@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ...flf2v.errors import FLF2VError
 from .codecs import Encoding
 from .decode import DecodeWholeError, decode_streamed, decode_whole
 from .progress import progress_bar, show_on_node
@@ -182,6 +184,17 @@ def decode_into(files: Callable[[], VideoFiles], latent: Latent, vae: Vae, node_
             for number, frames in enumerate(decode_whole(vae, latent["samples"], reason)):
                 written.write(number, frames)
     return written
+
+
+@contextmanager
+def clear_errors(folder: Path, still: str = "ComfyUI still has the latent: queue again.") -> Iterator[None]:
+    """Turn what the disk refuses into one message, which ends with what is ``still`` there."""
+    try:
+        yield
+    except OSError as error:
+        raise FLF2VError(
+            f"nothing can be written to {folder} ({error.strerror or error}). Make room there. {still}"
+        ) from error
 
 
 def to_pixels(frames: torch.Tensor, bits: int) -> Pixels:

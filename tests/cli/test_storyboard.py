@@ -59,7 +59,7 @@ def test_a_storyboard_becomes_one_film_and_again_from_what_comfyui_has_kept(
         ({"length": 14}, "segment 1: length must be 4n + 1"),
         ({"promt": "x"}, 'the storyboard has no field "promt"'),
         ({"prompt": "x" * 100_000}, "prompt must have between 0 and 10000 characters"),
-        ({"carry": 1}, "set carry to 0"),
+        ({"carry": 9, "length": 9}, "segment 1: a length of 9 frames leaves none after the 9"),
     ],
 )
 def test_a_bad_board_is_one_line_before_anything_starts(

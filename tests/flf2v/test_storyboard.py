@@ -223,6 +223,14 @@ BAD = {
         bad(carry=9, length=9, segments=[{}, {}]),
         "segment 1: a length of 9 frames leaves none after the 9",
     ),
+    "a keyframe among carried frames": (
+        bad(
+            keyframes=[*pictures("ab"), {"picture": "c", "through": True}, *pictures("d")],
+            segments=[{"length": 13}, {"length": 6}, {"length": 8}],
+            carry=9,
+        ),
+        "segment 3: the clip goes through a keyframe at its frame 5, but its first 9 frames are carried over",
+    ),
     "a closed that is a text": (bad(closed="yes"), 'closed must be true or false; got "yes"'),
 }
 
@@ -247,6 +255,7 @@ def test_through_segments_take_nothing_but_a_length() -> None:
 PARSERS_ALONE = {
     "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
     "one too few for a ring", "length 140", "length 2", "seconds between", "given twice", "nothing left",
+    "a keyframe among carried frames",
 }  # fmt: skip
 NOT_EVEN_JSON = {"cut in the middle", "empty", "nested", "endless", "a number of 5000 digits", "half a character"} | {
     "endless seconds"

@@ -101,6 +101,43 @@ def test_one_piece_joined_is_that_piece(join: ModuleType, tmp_path: Path) -> Non
     assert hashes(tmp_path / "film.mp4") == hashes(piece)
 
 
+def test_a_clips_frames_are_shown_alike_whole_and_some_at_a_time_and_its_last_ones_are_kept(
+    comfy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from wan_flf2v.flf2v.colour import match_colours
+    from wan_flf2v.nodes.host import pieces
+
+    monkeypatch.setattr(pieces, "temporary_folder", lambda: tmp_path)
+    frames = torch.rand(17, 48, 64, 3, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
+    match = match_colours(frames[0], frames[1] * 0.9)
+    shown = pieces.Shown(60, 40, 16, carried=5, kept=5, match=match)
+    expected = shown.frames(frames, 0, 17)
+    assert expected.shape == (17, 40, 60, 3)
+    with pieces.ClipFile(shown, 17) as file:
+        for first in (0, 1, 5, 9, 13):
+            file.write(0, frames[first : {0: 1}.get(first, first + 4)])
+    assert torch.equal(file.tail, expected[-5:])
+    whole = pieces.write_images(expected, pieces.Shown(60, 40, 16, carried=5))
+    assert len(whole.tail) == 0, "nothing is kept where nothing is carried on"
+    assert hashes(file.saved[0]) == hashes(whole.saved[0])
+    pieces.join_videos([pieces.Piece(file.saved[0], 5, 16)], tmp_path / "film.mp4")
+    assert hashes(tmp_path / "film.mp4") == hashes(file.saved[0])[5:16]
+
+
+def test_a_full_disk_is_one_error_that_names_what_is_kept(
+    comfy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from wan_flf2v.nodes.host import pieces
+
+    monkeypatch.setattr(pieces, "temporary_folder", lambda: Path("/dev/full/clips"))
+    with pytest.raises(FLF2VError, match=r"nothing can be written to .*Make room there\. ComfyUI keeps the segments"):
+        pieces.write_images(torch.zeros(5, 48, 64, 3), pieces.Shown(64, 48, 16))
+
+
 def test_what_can_not_be_copied_is_refused_and_leaves_no_file(join: ModuleType, tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
     whole = encode(tmp_path / "a.mp4", 17, 0)

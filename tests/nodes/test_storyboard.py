@@ -293,30 +293,77 @@ def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any
     edited["segments"][0]["length"], edited["segments"][1]["length"] = 6, 8
     assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
 
-    graph = graph_of(board)
-    saved = graph.pop("73")
-    links = {name: graph["57"]["inputs"][name] for name in ("model_high", "model_low")}
-    given = {key: graph["57"]["inputs"][key] for key in ("steps", "cfg", "cfg_low", "sampler_name", "scheduler")}
-    given |= {"boundary": 0.9, "high_steps": 1, "denoise": 1.0, "noise_seed": 313}
-    load = {f"picture {i}": {"class_type": "LoadImage", "inputs": {"image": names[i]}} for i in range(3)}
-    text = {key: {"class_type": "CLIPTextEncode", "inputs": {"clip": ["38", 0], "text": words}}
-            for key, words in (("p", "prompt 0"), ("n", ""))}  # fmt: skip
-    ends = {"start_image": ["picture 0", 0], "middle_images": ["picture 1", 0], "end_image": ["picture 2", 0]}
-    size = {"width": 64, "height": 48}
-    conditioning = {"positive": ["p", 0], "negative": ["n", 0], "vae": ["39", 0], "length": 13, "batch_size": 1}
-    conditioning |= {"fit": "crop", "middle_frames": "7", **size, **ends}
-    conditioned = {"positive": ["67", 0], "negative": ["67", 1], "latent_image": ["67", 2]}
-    clip = {"latent": ["sampled", 0], "vae": ["39", 0], "frame_rate": 16.0, **size}
-    alone = graph | load | text | {
-        "67": {"class_type": "WanFLF2VConditioning", "inputs": conditioning},
-        "sampled": {"class_type": "WanFLF2VTwoStageSampler", "inputs": {**links, **conditioned, **given}},
-        "clip": {"class_type": "WanFLF2VStoryboardClip", "inputs": clip},
-        "57": {"class_type": "WanFLF2VStoryboardFilm", "inputs": {"spans": "0:13", "clip_1": ["clip", 0]}},
-        "73": saved,
-    }  # fmt: skip
-    done = comfy_server.run(alone)
+    clip = clip_alone(names[0], names[2], 13, 313, middle_images=picture(names[1]), middle_frames="7")
+    done = comfy_server.run(film_graph([clip], "0:13"))
     assert done.status == "success", done.error
     assert hashes(film_of(comfy_server, done)) == film, "the same clip, made by the other nodes"
+
+
+def picture(name: str) -> list[Any]:
+    return [f"picture {name}", 0]
+
+
+def clip_alone(start: Any, end: str, length: int, seed: int, **more: Any) -> Graph:
+    """A clip by Wan FLF2V Conditioning and Two-Stage Sampler on the storyboard's loaders, up to its file, ``clip<seed>``."""
+    graph = graph_of("{}")
+    run = {
+        key: graph["57"]["inputs"][key] for key in ("model_high", "model_low", "steps", "cfg", "cfg_low", "scheduler")
+    }
+    run |= {"sampler_name": "euler", "boundary": 0.9, "high_steps": 1, "denoise": 1.0, "noise_seed": seed}
+    size = {"width": 64, "height": 48}
+    given = {"start_image": picture(start) if isinstance(start, str) else start, "end_image": picture(end)}
+    given |= {"positive": ["p", 0], "negative": ["n", 0], "vae": ["39", 0], "length": length, "batch_size": 1}
+    conditioned, sampled, frames = (f"{kind} {seed}" for kind in ("conditioned", "sampled", "frames"))
+    links = {"positive": [conditioned, 0], "negative": [conditioned, 1], "latent_image": [conditioned, 2]}
+    carried = {"carried": more.pop("carried")} if "carried" in more else {}
+    clip = {"latent": [sampled, 0], "vae": ["39", 0], "frame_rate": 16.0, **size, **carried}
+    tail = {"image": [frames, 0], "batch_index": length - 5, "length": 5}
+    nodes = {
+        conditioned: ("WanFLF2VConditioning", {**given, **size, "fit": "crop", **more}),
+        sampled: ("WanFLF2VTwoStageSampler", run | links),
+        f"clip{seed}": ("WanFLF2VStoryboardClip", clip),
+        frames: ("VAEDecode", {"samples": [sampled, 0], "vae": ["39", 0]}),
+        f"tail{seed}": ("ImageFromBatch", tail),
+    }
+    named = [given["start_image"][0], given["end_image"][0], *(link[0] for link in more.values())]
+    nodes |= {node: ("LoadImage", {"image": node[8:]}) for node in map(str, named) if node.startswith("picture ")}
+    return {node: {"class_type": kind, "inputs": inputs} for node, (kind, inputs) in nodes.items()}
+
+
+def film_graph(clips: Sequence[Graph], spans: str) -> Graph:
+    """The film of such clips, under the storyboard's own number."""
+    graph = graph_of("{}")
+    for clip in clips:
+        graph |= clip
+    texts = {"p": "prompt 0", "n": ""}
+    graph |= {
+        node: {"class_type": "CLIPTextEncode", "inputs": {"clip": ["38", 0], "text": texts[node]}} for node in texts
+    }
+    files = [node for clip in clips for node in clip if node.startswith("clip")]
+    inputs = {f"clip_{number}": [node, 0] for number, node in enumerate(files, 1)} | {"spans": spans}
+    graph["57"] = {"class_type": "WanFLF2VStoryboardFilm", "inputs": inputs}
+    return graph
+
+
+def test_a_segment_starts_with_the_last_frames_of_the_one_before(comfy_server: Any, names: list[str]) -> None:
+    board = board_of(names[:3], (9, 13), carry=5, colour=False)
+    for segment, seed in zip(board["segments"], (321, 322), strict=True):
+        segment |= {"prompt": "prompt 0", "seed": seed}
+    done = run(comfy_server, board)
+    film = hashes(film_of(comfy_server, done))
+    assert len(film) == 9 + 13 - 5
+    order = [kind_of(node) for node in done.executed if kind_of(node) in WORK]
+    assert [kind for kind in order if kind != "text"] == [*["frames", "high", "low", "clip"] * 2, "film"]
+    board["segments"][1]["seed"] = 323
+    assert work(run(comfy_server, board)) == {"high": 1, "low": 1, "clip": 1, "film": 1}, "the first one is kept"
+    board["segments"][0]["seed"] = 324
+    assert work(run(comfy_server, board)) == {"frames": 1, "high": 2, "low": 2, "clip": 2, "film": 1}
+
+    first = clip_alone(names[0], names[1], 9, 321)
+    second = clip_alone(["tail321", 0], names[2], 13, 322, carried=5)
+    done = comfy_server.run(film_graph([first, second], "0:9 5:13"))
+    assert done.status == "success", done.error
+    assert hashes(film_of(comfy_server, done)) == film, "the same clips, the second on the first one's last five frames"
 
 
 def test_images_are_made_only_for_somebody_who_reads_them(comfy_server: Any, names: list[str]) -> None:
@@ -376,7 +423,7 @@ def test_connected_keyframes_are_used_and_a_changed_file_counts_as_an_edit(
         (json.dumps({"keyframes": [{"slot": 1}, {"picture": "no.png"}]}), "keyframe 2: there is no file 'no.png'"),
         (json.dumps({"keyframes": [{"slot": 1}, {"picture": "../../etc/passwd"}]}), "keyframe 2 must be in ComfyUI's input"),
         (json.dumps({"length": 14}), "segment 1: length must be 4n"),
-        (json.dumps({"carry": 5, "length": 13}), "frames can't be carried from one segment to the next yet"),
+        (json.dumps({"carry": 5, "length": 5}), "segment 1: a length of 5 frames leaves none after the 5"),
         (
             json.dumps({"keyframes": [{"slot": 1}, {"slot": 2, "through": True}, {"slot": 1}], "length": 6}),
             "segment 2: length must be 4n + 1 frames, so that the last frame is not lost in the VAE; got 11.",
