@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import math
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -29,20 +30,20 @@ _SELDOM = 50  # what takes long is looked up after so many times as long
 class Room:
     """What of the queue is free while a batch of jobs is accepted."""
 
-    free: int
+    limit: int
     share: int | None
     owners: Counter[str]
+    taken: Counter[str] = field(default_factory=Counter)
 
     def refused(self, owner: str) -> Literal["full", "share"] | None:
         """Why this owner's next job can't be taken; None when it can."""
-        if self.free <= 0:
+        if self.owners.total() + self.taken.total() >= self.limit:
             return "full"
-        return "share" if self.share is not None and self.owners[owner] >= self.share else None
+        return "share" if self.share is not None and self.owners[owner] + self.taken[owner] >= self.share else None
 
     def take(self, owner: str) -> None:
         """Count one more job."""
-        self.free -= 1
-        self.owners[owner] += 1
+        self.taken[owner] += 1
 
 
 class Depths:
@@ -52,31 +53,43 @@ class Depths:
         self._database = database
         self._lock = threading.Lock()
         self._owners: Counter[str] = Counter()
-        self._at, self._spent = -_FRESH_S, 0.0
+        self._since: Counter[str] = Counter()
+        self._at, self._spent = -math.inf, 0.0
         self._marks: dict[str, list[tuple[int, int]]] = {}
         self._marks_until = 0.0
-        self._marking = threading.Lock()
+        self._marking, self._counting = threading.Lock(), threading.Lock()
 
     @contextmanager
     def counted(self, limit: int, share: int | None, owners: Collection[str]) -> Iterator[Room]:
         """The room for a batch of these owners; what is taken of it counts when the block ends well."""
         with self._lock:
-            age = time.monotonic() - self._at
-            room = Room(limit - self._owners.total(), share, Counter(self._owners))
+            age, room = time.monotonic() - self._at, Room(limit, share, self._owners)
             fresh_s, again_s = max(_FRESH_S, _SELDOM * self._spent), min(_AGAIN_S, self._spent)
-            if age > fresh_s or (age > again_s and any(room.refused(owner) for owner in owners)):
+            if age == math.inf or (age > again_s and any(room.refused(owner) for owner in owners)):
                 self._count()
-                room = Room(limit - self._owners.total(), share, Counter(self._owners))
+                room = Room(limit, share, self._owners)
+            elif age > fresh_s and self._counting.acquire(blocking=False):
+                threading.Thread(target=self._count_beside, daemon=True).start()  # nobody waits for it
             yield room
-            self._owners = room.owners
+            self._owners.update(room.taken)
+            self._since.update(room.taken)
 
     def _count(self) -> None:
         began = time.monotonic()
+        self._since = Counter()  # what is taken meanwhile may be counted twice, never not at all; a refusal counts anew
         query = sa.select(JOBS.c.owner, sa.func.count()).where(QUEUED).group_by(JOBS.c.owner)
         with self._database.read() as connection:
-            self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)})
+            self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)}) + self._since
         self._at = time.monotonic()
         self._spent = self._at - began
+
+    def _count_beside(self) -> None:
+        try:
+            self._count()
+        except sa.exc.SQLAlchemyError:
+            return  # the database is away; the count before serves on
+        finally:
+            self._counting.release()
 
     def waiting(self) -> dict[str, tuple[int, float]]:
         """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
