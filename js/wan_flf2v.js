@@ -60,12 +60,19 @@ async function copy(text) {
     await navigator.clipboard.writeText(text);
   } catch {
     // a page served over plain HTTP from another machine has no clipboard
-    await app.extensionManager.dialog.prompt({ title: "Copy this text", message: "", defaultValue: text });
+    await app.extensionManager.dialog.prompt({ title: t("Copy this text"), message: "", defaultValue: text });
   }
 }
 
 /** Follows the editor's language, also when it is changed later. */
-const follow = async () => (await speak(String(app.extensionManager.setting.get("Comfy.Locale")))) && watcher.again();
+async function follow() {
+  if (!(await speak(String(app.extensionManager.setting.get("Comfy.Locale"))))) return;
+  const tab = app.extensionManager.getSidebarTabs().find((each) => each.id === TAB);
+  if (tab) Object.assign(tab, tabTexts());
+  watcher.again();
+}
+
+const tabTexts = () => ({ title: t("Wan jobs"), tooltip: t("Remote video jobs") });
 
 /** @type {import("./lib/remote.mjs").Host} */
 const host = { call, copy, toast, address: (path) => api.apiURL(path) };
@@ -219,8 +226,7 @@ function addTab() {
   app.extensionManager.registerSidebarTab({
     id: TAB,
     icon: "pi pi-cloud",
-    title: t("Wan jobs"),
-    tooltip: t("Remote video jobs"),
+    ...tabTexts(),
     type: "custom",
     render: (element) => {
       addStyle();

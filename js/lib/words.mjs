@@ -8,7 +8,7 @@ let sentences = [];
 let spoken = "en";
 
 /** Languages with a table of their own, beside English. */
-export const TABLES = ["zh"];
+export const TABLES = ["ja", "ko", "zh", "zh-TW"];
 
 const PLACE = /\{[ns]?\}/g;
 const VALUES = /** @type {Record<string, string>} */ ({ "{}": "(.+?)", "{n}": "(-?[\\d.]+)", "{s}": "(.+?)" });

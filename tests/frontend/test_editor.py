@@ -303,7 +303,13 @@ def test_remote_node_says_how_to_add_a_key_and_shows_no_key_field(editor: Page) 
     expect(editor.get_by_text("No remote jobs yet.")).to_be_visible()
 
 
-def test_panels_speak_chinese_as_soon_as_the_editor_does(editor: Page) -> None:
+def words(language: str, part: str, start: str) -> str:
+    """A panel's text in this language, by the start of the English one."""
+    table = json.loads((Path(__file__).parents[2] / "js" / "words" / f"{language}.json").read_text(encoding="utf-8"))
+    return str(next(text for english, text in table[part].items() if english.startswith(start)))
+
+
+def test_panels_and_the_tab_speak_the_editor_s_language_as_soon_as_it_does(editor: Page) -> None:
     speak = "(locale) => window.app.extensionManager.setting.set('Comfy.Locale', locale)"
     load_workflow(editor, "wan22_flf2v_4step")
     expect(panel(editor).last).to_contain_text("2 high + 2 low")
@@ -320,6 +326,12 @@ def test_panels_speak_chinese_as_soon_as_the_editor_does(editor: Page) -> None:
         expect(remote.get_by_role("alert")).to_contain_text("请在运行 ComfyUI 的机器上打开终端执行")
         remote.get_by_role("button", name="任务列表").click()
         expect(editor.get_by_text("还没有远程任务")).to_be_visible()
+        sidebar = editor.locator("nav, .side-tool-bar-container").first
+        expect(sidebar).to_contain_text("Wan 任务")
+        for locale, title in {"zh-TW": "Wan 任務", "ja": "Wan ジョブ", "ko": "Wan 작업"}.items():
+            editor.evaluate(speak, locale)
+            expect(remote.get_by_role("alert")).to_contain_text(words(locale, "server", "No API key is stored")[-12:])
+            expect(sidebar).to_contain_text(title)
     finally:
         editor.evaluate(speak, "en")
     expect(remote.get_by_role("alert")).to_contain_text("No API key is stored for wavespeed")

@@ -42,6 +42,10 @@ test("what the table does not know stays English", () => {
   useTable({});
 });
 
+// Texts in English and Chinese that wait for the other languages. Empty in a release.
+/** @type {string[]} */
+const NOT_YET = [];
+
 const instrumented = "__stryker__" in globalThis && "what is read here is rewritten while mutants are tried";
 test("every language has every text of the panels, with all its values", { skip: instrumented }, () => {
   const sources = ["wan_flf2v.js", ...readdirSync(new URL("lib/", folder)).map((name) => `lib/${name}`)];
@@ -50,8 +54,11 @@ test("every language has every text of the panels, with all its values", { skip:
   assert.deepEqual(TABLES.map((name) => `${name}.json`).sort(), readdirSync(new URL("words/", folder)).sort());
   for (const language of TABLES) {
     const table = read(language);
-    for (const text of used) assert.ok(text in table.own, `${language}: ${text}`);
-    assert.deepEqual([Object.keys(table.own), Object.keys(table.server)], [Object.keys(zh.own), Object.keys(zh.server)], language);
+    const wanted = (texts) => texts.filter((text) => language === "zh" || !NOT_YET.includes(text));
+    for (const text of wanted(used)) assert.ok(text in table.own, `${language}: ${text}`);
+    for (const part of ["own", "server"]) {
+      assert.deepEqual(wanted(Object.keys(table[part])), wanted(Object.keys(zh[part])), language);
+    }
     for (const [english, text] of [...Object.entries(table.own), ...Object.entries(table.server)]) {
       assert.deepEqual(places(text), places(english), `${language}: ${english}`);
     }
