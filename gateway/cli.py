@@ -250,7 +250,7 @@ def add_parsers(commands: Any) -> None:
             "--keep-metadata", action="store_true", help="let ComfyUI write prompt and graph into videos"
         )
         command.add_argument(
-            "--name", default=_default_name(), help="the worker's name, its own on every machine and GPU"
+            "--name", type=_name, default=_default_name(), help="the worker's name, its own on every machine and GPU"
         )
         command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
         add_flags(command.add_argument_group("times"), *Timing.model_fields)
@@ -277,6 +277,13 @@ def add_parsers(commands: Any) -> None:
     for command in (server, agent, create, shown, renew, revoke, webhook, overview):
         add_flags(command, "data", "database")
         command.add_argument("--config", metavar="FILE", help="settings in TOML: a line `name = value` for each")
+
+
+def _name(text: str) -> str:
+    """A worker's name, which also names its folder."""
+    if not 0 < len(text) <= 100 or text.startswith(".") or not text.isprintable() or set(text) & set("/\\:"):
+        raise argparse.ArgumentTypeError(f"must have 1 to 100 characters, no / \\ or : and no dot first; got {text!r}")
+    return text
 
 
 def _default_name() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import re
@@ -17,7 +18,7 @@ from aiohttp.abc import AbstractStreamWriter
 from ...providers.addresses import is_loopback, is_public
 from ..bodies import SMALL, Scratch
 from ..database import new_id
-from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized
+from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
 from ..facades import runcomfy, serverless, uploads, wavespeed
 from ..facades.operation import Call, Operation
 from ..keys import NOBODY, Key, KeyStore
@@ -215,9 +216,12 @@ def _answer_errors(metrics: Metrics) -> Any:
             response = error_response(request.path, _known(error))
         except (ConnectionResetError, asyncio.CancelledError):
             raise
-        except Exception:
+        except Exception as error:
             log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
-            response = error_response(request.path, ApiError("This is a fault of the gateway; its log has more."))
+            told = ApiError("This is a fault of the gateway; its log has more.")
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                told = Unavailable("The gateway's disk is full; nothing was done. Try again later.", retry_after_s=60)
+            response = error_response(request.path, told)
         path, seconds = request.get(_PATH, "other"), time.perf_counter() - began
         metrics.requests.labels(path, response.status).inc()
         metrics.seconds.labels(path).observe(seconds)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+import sqlalchemy.exc
 from aiohttp import web
 
 from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.web.listen import SPOKE, listening
 
@@ -91,6 +95,29 @@ def test_a_name_that_comes_twice_is_refused(tmp_path: Path) -> None:
             text = json.dumps(BODY)[:-1] + ', "6_text": "another"}'
             answer = await here.call("POST", f"/v1/models/{FLF2V}", data=text)
             assert (answer.status, "'6_text' twice" in answer.json["error_message"]) == (400, True)
+
+    run(main)
+
+
+def test_a_connection_that_died_in_the_commit_is_not_said_to_have_done_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with local(tmp_path, worker=True, seconds=300) as here:
+            add = JobStore.add
+
+            def dies(self: JobStore, *args: Any) -> Any:
+                add(self, *args)
+                raise sqlalchemy.exc.OperationalError("COMMIT", {}, OSError("server closed the connection"))
+
+            monkeypatch.setattr(JobStore, "add", dies)
+            headers = {"Idempotency-Key": "k"}
+            answer = await here.call("POST", f"/v1/models/{FLF2V}", BODY, headers=headers)
+            assert (answer.status, "Retry-After" in answer.headers) == (503, True)
+            assert "whether this call was carried out is not known" in answer.json["error_message"]
+            monkeypatch.undo()
+            await here.submit(headers=headers)
+            assert sum(here.jobs.counts().values()) == 1
 
     run(main)
 

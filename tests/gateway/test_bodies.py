@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import io
 import json
 import os
@@ -99,6 +100,22 @@ def test_a_picture_in_a_long_body_keeps_to_the_limit_of_pictures(tmp_path: Path)
         async with local(tmp_path, limits=Limits(picture_bytes=700_000)) as here:
             answer = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "62_image": noise()})
             assert (answer.status, "at most 0 MiB" in answer.json["error_message"]) == (422, True)
+
+    run(main)
+
+
+@pytest.mark.parametrize("where", ["facades.operation._append", "assets.AssetStore._scratch"])
+def test_a_full_disk_is_a_503_that_leaves_nothing(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            monkeypatch.setattr(f"wan_flf2v.gateway.{where}", full)
+            answer = await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "62_image": noise()})
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+            assert [*here.settings.data.glob("scratch/*"), *here.settings.data.glob("assets/*")] == []
+            assert here.jobs.counts() == {}
 
     run(main)
 

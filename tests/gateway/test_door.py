@@ -296,6 +296,9 @@ def test_the_compose_file_uses_commands_that_exist() -> None:
     compose = yaml.safe_load((Path(cli.__file__).parent / "compose.yaml").read_text(encoding="utf-8"))
     parser = argparse.ArgumentParser()
     cli.add_parsers(parser.add_subparsers())
+    gateway = compose["services"]["gateway"]
+    assert "/health/ready" in " ".join(gateway["healthcheck"]["test"])
+    assert "WAN_FLF2V_PUBLIC_URL" in gateway["environment"]
     commands = [service["command"].split() for service in compose["services"].values() if "command" in service]
     assert len(commands) == 3
     for command in commands:

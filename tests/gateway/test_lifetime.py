@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from PIL import Image
 
+from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.database import META, Database
 from wan_flf2v.gateway.server import open_assets
 from wan_flf2v.gateway.settings import Limits
@@ -250,3 +251,19 @@ def test_bytes_are_never_lost_while_equal_ones_come_and_go(
                 assert stored(here) == []
 
     run(main)
+
+
+def test_a_file_is_on_the_disk_before_the_database_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    other, scratch, written = Database(database.url), AssetStore._scratch, []
+
+    def slow(self: AssetStore, data: bytes | Path) -> Path:
+        with other.write() as connection:  # waits for half a minute where the lock is held
+            connection.execute(sa.text("PRAGMA user_version = 1"))
+        written.append(data)
+        return scratch(self, data)
+
+    monkeypatch.setattr(AssetStore, "_scratch", slow)
+    store = AssetStore(database, tmp_path / "assets")
+    asset = store.put(b"a picture", owner="me", filename="a.png", media_type="image/png")
+    assert (written, store.load(asset)) == ([b"a picture"], b"a picture")

@@ -89,3 +89,10 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_the_databases_password_is_not_shown(tmp_path: Path) -> None:
     assert "hunter2" not in repr(Settings(data=tmp_path, database="postgresql://u:hunter2@h/d"))
+
+
+@pytest.mark.parametrize("name", ["../w1", "a/b", "a\\b", "", ".", "x" * 101])
+def test_a_workers_name_is_that_of_a_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed("--name", name, command="worker")
+    assert "argument --name: must have 1 to 100 characters" in capsys.readouterr().err
