@@ -216,10 +216,8 @@ def _database(settings: Settings) -> Database:
 
 
 def _data_option(arguments: argparse.Namespace) -> str:
-    parts = [
-        f" --{name} {shlex.quote(str(getattr(arguments, name)))}" for name in ("data",) if getattr(arguments, name)
-    ]
-    return "".join(parts) + (" --database …" if arguments.database else "")
+    data = f" --data {shlex.quote(str(arguments.data))}" if arguments.data else ""
+    return data + (" --database …" if arguments.database else "")
 
 
 def add_parsers(commands: Any) -> None:

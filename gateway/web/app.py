@@ -164,7 +164,9 @@ def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
         if not request.can_read_body:
             return await operation.handler(call)
         who = gate.address(request) if operation.scope is None else key.id
-        async with gate.bodies.hold(who, largest if length is None else length):
+        if length is None or "Content-Encoding" in request.headers:  # how long it gets is not known
+            length = largest
+        async with gate.bodies.hold(who, length):
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0

@@ -147,7 +147,8 @@ def test_a_used_or_wrong_upload_is_refused_before_anything_is_decoded(tmp_path: 
     run(main)
 
 
-def test_bodies_beyond_the_budget_are_503_and_other_keys_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", ["Content-Length: 500000", "Content-Encoding: gzip\r\nContent-Length: 100"])
+def test_bodies_beyond_the_budget_are_503_and_other_keys_go_on(tmp_path: Path, length: str) -> None:
     limits = Limits(body_bytes=1_000_000, bodies_bytes=1_000_000)
 
     async def main() -> None:
@@ -156,7 +157,7 @@ def test_bodies_beyond_the_budget_are_503_and_other_keys_go_on(tmp_path: Path) -
             host, port = here.url.removeprefix("http://").split(":")
             _, writer = await asyncio.open_connection(host, int(port))
             head = f"POST /v1/models/{FLF2V} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {here.secret}\r\n"
-            writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 500000\r\n\r\n{{".encode())
+            writer.write(f"{head}Content-Type: application/json\r\n{length}\r\n\r\n{{".encode())
             while (refused := await here.call("POST", f"/v1/models/{FLF2V}", BODY)).status == 200:
                 await asyncio.sleep(0.1)
             assert (refused.status, refused.headers["Retry-After"]) == (503, "2")
