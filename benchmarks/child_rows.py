@@ -36,17 +36,23 @@ def child_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> Itera
 
 def decode_rows(engine: Engine, rounds: int, say: Callable[[str], None]) -> Iterator[Sequence[Row]]:
     """The rows of decode and save: one node against VAEDecode, CreateVideo and SaveVideo."""
-    peaks = {}
-    for who, size in (("vae", SHORT), ("vae", LONG), ("ours", SHORT), ("ours", LONG), ("core", LONG)):
-        say(f"memory of decode and save ({_label(THIN, size)}): {who}")
-        peaks[who, size] = float(_job(engine, "decode", who, THIN, size, environment=RETURN_MEMORY)["megabytes"])
-    beyond = {key: max(peaks[key] - peaks["vae", key[1]], 0.0) for key in peaks}
-    ours = [beyond["ours", LONG]]
-    what, label, own = "decode and save: memory beyond the decoder's own", _label(THIN, LONG), peaks["vae", LONG]
-    note = f"{label}; the decoder's own is its peak on 13 frames, {own:.0f} MB"
+    own: list[float] = []
+    beyond: dict[tuple[str, int], list[float]] = {}
+    for turn in range(rounds):
+        for size in (SHORT, LONG):
+            for who in ("vae", "ours", "core") if (turn, size) == (0, LONG) else ("vae", "ours"):
+                say(f"memory of decode and save ({_label(THIN, size)}): {who}")
+                found = _job(engine, "decode", who, THIN, size, environment=RETURN_MEMORY)
+                if who == "vae":
+                    own.append(float(found["megabytes"]))
+                else:
+                    beyond.setdefault((who, size[2]), []).append(max(float(found["megabytes"]) - own[-1], 0.0))
+    ours, short, core = (beyond[key] for key in (("ours", LONG[2]), ("ours", SHORT[2]), ("core", LONG[2])))
+    what, label = "decode and save: memory beyond the decoder's own", _label(THIN, LONG)
+    note = f"{label}; the decoder's own is its peak on 13 frames, {own[-1]:.0f} MB"
     yield [
-        Row(what, "core", "MB", ours, [beyond["core", LONG]], 0.1, note, {"decoder_megabytes": own}),
-        Row(what, "ours at 81 frames", "MB", ours, [beyond["ours", SHORT]], 1.1, label),
+        Row(what, "core", "MB", ours, core, 0.1, note, {"decoder_megabytes": own[-1]}),
+        Row(what, "ours at 81 frames", "MB", ours, short, 1.1, label),
     ]
     for channels, size in TIMED:
         yield _times(engine, "decode", channels, size, rounds, say)
