@@ -20,5 +20,5 @@ def test_a_key_is_not_held_up_by_what_another_does(tmp_path: Path) -> None:
         assert one.errors == [], way
         assert one.p99 <= max(BOUND_S, 4 * alone.p99), (way, one.p99, alone.p99)
         assert one.hooks, way
-        assert max(one.hooks) <= 5, way
+        assert max(one.hooks) <= max(5, 4 * max(alone.hooks)), way
         assert one.memory <= 1000, way
