@@ -7,11 +7,14 @@ import io
 import os
 import signal
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 FORMATS = ("PNG", "JPEG", "WEBP")
 MEMORY_BYTES = 2 * 1024**3
-CPU_S = 20  # of a processor, for one picture
+CPU_S = 20  # of a processor, for one picture or body
 
 
 class PictureError(ValueError):
@@ -36,20 +39,20 @@ def _too_slow(*_: object) -> None:
     raise PictureError(f"The picture takes more than {CPU_S} s of a processor to decode.")
 
 
-def _begin() -> None:
-    """Give the next picture its share of the processor."""
+def limited(function: Callable[..., T], *args: object) -> T:
+    """What the function makes of one picture or body, with its own share of the processor. Raises PictureError."""
     try:
         import resource
     except ImportError:
-        return
+        return function(*args)
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_S, hard))
+    return function(*args)
 
 
 def to_png(source: bytes | Path, out: Path, max_pixels: int) -> None:
     """Write the picture as an upright RGB PNG without metadata, from its file or its data URI. Raises PictureError."""
-    _begin()
     data = source.read_bytes() if isinstance(source, Path) else source
     if data[:5].lower() == b"data:":
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .bodies import Json, Scratch, take_apart
-from .decode import PictureError, confine, to_png
+from .decode import PictureError, confine, limited, to_png
 from .errors import TooLarge, Unavailable
 from .shares import Shares
 
@@ -50,7 +50,7 @@ class PictureDecoder:
             while died < 2:  # the first time it may have been somebody else's deed
                 child = self._idle.pop()
                 try:
-                    work = child.submit(function, *args)
+                    work = child.submit(limited, function, *args)
                     return await asyncio.wait_for(asyncio.wrap_future(work), self._patience_s)
                 except BrokenProcessPool:
                     died += 1

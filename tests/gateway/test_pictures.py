@@ -90,6 +90,23 @@ def test_many_pictures_of_one_key_leave_a_decoder_to_another(tmp_path: Path) -> 
     run(main)
 
 
+def test_each_picture_and_body_has_a_share_of_the_processor_of_its_own() -> None:
+    resource = pytest.importorskip("resource")
+
+    async def main() -> None:
+        decoder = PictureDecoder(1_000_000, processes=1)
+
+        async def ends_at() -> int:
+            return int((await decoder._work("a", resource.getrlimit, resource.RLIMIT_CPU))[0])
+
+        before = await ends_at()
+        while await ends_at() < before + 2:  # what the earlier ones have used is not the next one's
+            await decoder._work("a", sum, range(10_000_000))
+        decoder.close()
+
+    run(main)
+
+
 def test_base64_is_decoded_by_the_child(tmp_path: Path) -> None:
     async def main() -> None:
         decoder = PictureDecoder(1_000_000)
