@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine.client import ComfyClient
 from ..flf2v.errors import FLF2VError
-from ..flf2v.storyboard import Storyboard, parse_storyboard
+from ..flf2v.storyboard import VIDEOS, Storyboard, parse_storyboard
 from ..workflows.bindings import API_FOLDER, model_files_of
 from .errors import CliError
 from .generate import check_out, run_cancellable, run_locally
@@ -89,8 +89,12 @@ class StoryboardJob:
     def graph_with(self, names: Mapping[str, str]) -> dict[str, Any]:
         """The graph to queue, with the pictures' names in ComfyUI's input folder."""
         data = copy.deepcopy(dict(self.data))
-        for keyframe in data["keyframes"]:
-            keyframe["picture"] = names[keyframe["picture"]]
+        for owner, field in [
+            *((keyframe, "picture") for keyframe in data.get("keyframes", [])),
+            *((data, name) for name in VIDEOS),
+        ]:
+            if field in owner:
+                owner[field] = names[owner[field]]
         graph = copy.deepcopy(dict(self.graph))
         graph[NODE]["inputs"]["storyboard"] = json.dumps(data, ensure_ascii=False)
         return graph
@@ -110,6 +114,11 @@ def read_job(path: Path, settings: list[str]) -> StoryboardJob:
         name = keyframe.picture or ""
         pictures[name] = path.parent / name
         check_picture(pictures[name], f"keyframe {number}")
+    for video in (board.video_before, board.video_after):
+        if video is not None and video.name is not None:
+            pictures[video.name] = path.parent / video.name
+            if not pictures[video.name].is_file():
+                raise CliError(f"{video.slot}: there is no file {pictures[video.name]}.")
     graph = json.loads(WORKFLOW.read_text(encoding="utf-8"))
     graph[NODE]["inputs"] |= _settings(settings, graph[NODE]["inputs"])
     return StoryboardJob(json.loads(text), board, graph, pictures)

@@ -20,7 +20,7 @@ class ColourMatch:
 
     def moved(self, frames: torch.Tensor, part: float | torch.Tensor = 1.0) -> torch.Tensor:
         """The frames moved by ``part`` of the whole way, and not beyond [0, 1]."""
-        mean, scale, goal = (each.to(frames) for each in (self.mean, self.scale, self.goal))
+        mean, scale, goal = (each.to(frames.device, frames.dtype) for each in (self.mean, self.scale, self.goal))
         return (frames + ((frames - mean) * scale + goal - frames) * part).clamp(0, 1)
 
     def inverse(self) -> ColourMatch:
@@ -36,6 +36,6 @@ class ColourMatch:
 
 def match_colours(frame: torch.Tensor, picture: torch.Tensor) -> ColourMatch:
     """What gives ``frame`` [H, W, 3] the mean and the deviation of ``picture``'s channels; the latter at most doubled."""
-    deviation = frame.std((0, 1)).clamp(min=1e-4)
-    scale = (picture.to(frame).std((0, 1)) / deviation).clamp(0.5, 2)
-    return ColourMatch(frame.mean((0, 1)), scale, picture.to(frame).mean((0, 1)))
+    picture = picture.to(frame.device, frame.dtype)
+    scale = (picture.std((0, 1)) / frame.std((0, 1)).clamp(min=1e-4)).clamp(0.5, 2)
+    return ColourMatch(frame.mean((0, 1)), scale, picture.mean((0, 1)))

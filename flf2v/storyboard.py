@@ -6,11 +6,11 @@ The text's fields are in ``storyboard.schema.json``. The clips of segments that 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .errors import FLF2VError
 from .json_text import check_value, read_json
@@ -19,6 +19,7 @@ from .video_model import WAN, VideoModel
 SCHEMA: Mapping[str, Any] = json.loads(Path(__file__).with_name("storyboard.schema.json").read_text(encoding="utf-8"))
 MAX_KEYFRAMES: int = SCHEMA["properties"]["keyframes"]["maxItems"]
 MAX_TEXT = 2**18
+VIDEOS = ("video_before", "video_after")
 _LENGTH_FIELDS = {"length", "seconds"}
 
 
@@ -31,14 +32,22 @@ class Keyframe:
 
 
 @dataclass(frozen=True)
+class Video:
+    """A video that the film begins or ends with, by its name, or as connected to the node's input ``slot``."""
+
+    slot: str
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class Clip:
     """All that decides one clip's frames: two equal clips are the same work, wherever they stand in a storyboard.
 
     ``middle`` are the keyframes that it goes through, by frame number; ``settings`` what differs from the node's own.
     """
 
-    start: Keyframe
-    end: Keyframe
+    start: Keyframe | Video
+    end: Keyframe | Video
     length: int
     prompt: str
     negative: str
@@ -56,31 +65,54 @@ class Storyboard:
     carry: int = 0
     colour: bool = True
 
+    @property
+    def video_before(self) -> Video | None:
+        """The video that the film begins with."""
+        return self.clips[0].start if isinstance(self.clips[0].start, Video) else None
+
+    @property
+    def video_after(self) -> Video | None:
+        """The video that the film ends with."""
+        return self.clips[-1].end if isinstance(self.clips[-1].end, Video) else None
+
+    @property
+    def joining(self) -> int:
+        """How many frames a clip shares with a video."""
+        return max(self.carry, 1)
+
     @cached_property
     def spans(self) -> tuple[tuple[int, int], ...]:
         """The frames of each clip that the film shows, as (first, behind the last): none of them twice.
 
-        A keyframe that two clips share is shown as the second one's first frame, carried frames as the first one's.
+        A keyframe that two clips share is shown as the second one's first frame, carried frames as the first one's, and
+        what a clip shares with a video as the video's.
         """
         last = len(self.clips) - 1
         spans = []
         for number, clip in enumerate(self.clips):
-            shared_end = self.closed if number == last else not self.carry
-            spans.append((self.carry if number else 0, clip.length - shared_end))
+            first = self.carry if number else self.joining * (self.video_before is not None)
+            shared_end = (
+                self.closed + self.joining * (self.video_after is not None) if number == last else not self.carry
+            )
+            spans.append((first, clip.length - shared_end))
         return tuple(spans)
 
     @property
     def frames(self) -> int:
-        """The film's frames: the sum of the lengths, less what two clips share."""
+        """The film's frames, those of videos left out: the sum of the lengths, less what is shared."""
         return sum(end - first for first, end in self.spans)
 
     @property
     def keyframes(self) -> tuple[tuple[int, Keyframe], ...]:
-        """Every keyframe with its frame number in the film; a closed film's first one is not listed again at its end."""
+        """Every keyframe with its frame number, counted behind ``video_before``; a closed film's first one comes once."""
         found, begin = [], 0
         for clip, (first, end) in zip(self.clips, self.spans, strict=True):
             shown = [(0, clip.start), *clip.middle, (clip.length - 1, clip.end)]
-            found += [(begin + at - first, keyframe) for at, keyframe in shown if first <= at < end]
+            found += [
+                (begin + at - first, keyframe)
+                for at, keyframe in shown
+                if first <= at < end and isinstance(keyframe, Keyframe)
+            ]
             begin += end - first
         return tuple(found)
 
@@ -96,29 +128,41 @@ def changed_clips(before: Storyboard, after: Storyboard) -> tuple[int, ...]:
     return tuple(number for number, identity in enumerate(after.identities) if identity not in kept)
 
 
-def parse_storyboard(text: str, slots: Sequence[int] = (), model: VideoModel = WAN) -> Storyboard:
-    """The storyboard of a JSON text; ``slots`` are the connected keyframe inputs.
+def parse_storyboard(
+    text: str, slots: Sequence[int] = (), model: VideoModel = WAN, *, videos: Container[str] = ()
+) -> Storyboard:
+    """The storyboard of a JSON text; ``slots`` are the connected keyframe inputs, ``videos`` those for videos.
 
     Raises FLF2VError with one sentence that names the segment or keyframe.
     """
     board = check_value(read_json(text, "the storyboard", MAX_TEXT), SCHEMA, "the storyboard")
     keyframes = board.get("keyframes", [{"slot": slot} for slot in slots])
-    if not 2 <= len(keyframes) <= MAX_KEYFRAMES:
+    before, after = (_video(board, name, videos) for name in VIDEOS)
+    closed = board.get("closed", False)
+    if closed and (before or after):
+        raise FLF2VError("a storyboard with a video before or after it can't be closed to a ring.")
+    least = 2 - len(before) - len(after)
+    if not least <= len(keyframes) <= MAX_KEYFRAMES:
         raise FLF2VError(
-            f"a storyboard needs between 2 and {MAX_KEYFRAMES} keyframes; got {len(keyframes)}. "
+            f"a storyboard needs between {least} and {MAX_KEYFRAMES} keyframes; got {len(keyframes)}. "
             "List them in keyframes, or connect them."
         )
-    closed = board.get("closed", False)
     through = [_check_keyframe(number, keyframe, slots) for number, keyframe in enumerate(keyframes, 1)]
-    if through[0] or (through[-1] and not closed):
-        which = 1 if through[0] else len(keyframes)
+    if through and ((through[0] and not before) or (through[-1] and not (closed or after))):
+        which = 1 if through[0] and not before else len(keyframes)
         raise FLF2VError(f"keyframe {which} begins or ends the film, so there is nothing to go through it to.")
+    through = [False] * len(before) + through + [False] * len(after)
     pictures = [Keyframe(keyframe.get("picture"), keyframe.get("slot")) for keyframe in keyframes]
-    ends = list(zip(pictures, pictures[1:] + pictures[:1], strict=True))[: None if closed else -1]
+    points: list[Keyframe | Video] = [*before, *pictures, *after]
+    ends = list(zip(points, points[1:] + points[:1], strict=True))[: None if closed else -1]
     segments = board.get("segments", [{} for _ in ends])
     if len(segments) != len(ends):
         ring = "closed: as many as keyframes" if closed else "one between each two"
-        raise FLF2VError(f"{len(keyframes)} keyframes need {len(ends)} segments ({ring}); got {len(segments)}.")
+        with_videos = "" if least == 2 else f" and {2 - least} video{'s' * (not least)}"
+        raise FLF2VError(
+            f"{len(keyframes)} keyframes{with_videos} need {len(ends)} segments ({ring}); got {len(segments)}."
+        )
+    carry = board.get("carry", 0)
     clips: list[Clip] = []
     for number, (segment, (start, end)) in enumerate(zip(segments, ends, strict=True), 1):
         length = _length(segment, board, model, f"segment {number}")
@@ -128,8 +172,15 @@ def parse_storyboard(text: str, slots: Sequence[int] = (), model: VideoModel = W
         else:
             clips.append(_clip(segment, board, start, end, length))
         if not (number < len(through) and through[number]):
-            _check_clip(clips[-1], board.get("carry", 0), model, f"segment {number}", first=len(clips) == 1)
-    return Storyboard(tuple(clips), closed, board.get("carry", 0), board.get("colour", True))
+            _check_clip(clips[-1], carry, model, f"segment {number}", first=len(clips) == 1)
+    return Storyboard(tuple(clips), closed, carry, board.get("colour", True))
+
+
+def _video(board: Mapping[str, Any], name: str, connected: Container[str]) -> list[Video]:
+    """The video of this name, if there is one."""
+    if name in board and name in connected:
+        raise FLF2VError(f"the storyboard names a {name}, and one is connected: leave one of them out.")
+    return [Video(name, board.get(name))] if name in board or name in connected else []
 
 
 def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:
@@ -166,15 +217,17 @@ def _check_goes_on(segment: Mapping[str, Any], number: int) -> None:
         )
 
 
-def _clip(segment: Mapping[str, Any], board: Mapping[str, Any], start: Keyframe, end: Keyframe, length: int) -> Clip:
+def _clip(
+    segment: Mapping[str, Any], board: Mapping[str, Any], start: Keyframe | Video, end: Keyframe | Video, length: int
+) -> Clip:
     texts = {name: segment.get(name, board.get(name, "")) for name in ("prompt", "negative")}
     settings = {name: segment[name] for name in ("steps", "cfg", "cfg_low", "high_steps") if name in segment}
     seed = segment.get("seed", board.get("seed", 0))
     return Clip(start, end, length, **texts, seed=seed, settings=tuple(settings.items()))
 
 
-def _go_on(clip: Clip, length: int, end: Keyframe) -> Clip:
-    middle = (*clip.middle, (clip.length - 1, clip.end))
+def _go_on(clip: Clip, length: int, end: Keyframe | Video) -> Clip:
+    middle = (*clip.middle, (clip.length - 1, cast(Keyframe, clip.end)))  # videos are not gone through
     return Clip(clip.start, end, clip.length + length - 1, clip.prompt, clip.negative, clip.seed, middle, clip.settings)
 
 
@@ -184,12 +237,18 @@ def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str, *, first: 
     except FLF2VError as error:
         whole = " The lengths of segments that go on in one clip count together." if clip.middle else ""
         raise FLF2VError(f"{name}: {error}{whole}") from None
-    if clip.length <= carry:
+    joining = max(carry, 1)
+    start = joining if isinstance(clip.start, Video) else carry
+    end = joining if isinstance(clip.end, Video) else 1
+    if clip.length <= start + end - 1:
+        ending = f" and the {end} that lead to video_after" if isinstance(clip.end, Video) else ""
         raise FLF2VError(
-            f"{name}: a length of {clip.length} frames leaves none after the {carry} that are carried over."
+            f"{name}: a length of {clip.length} frames leaves none after the {start} that are carried over{ending}."
         )
-    if clip.middle and not first and clip.middle[0][0] < carry:
-        raise FLF2VError(
-            f"{name}: the clip goes through a keyframe at its frame {clip.middle[0][0]}, but its first {carry} frames are "
-            "carried over. Give the segment before it a longer length."
-        )
+    given = start if not first or isinstance(clip.start, Video) else 1
+    for at, _ in clip.middle:
+        if not given <= at < clip.length - end:
+            raise FLF2VError(
+                f"{name}: the clip goes through a keyframe at its frame {at}, but its first {given} and its last {end} "
+                "frames are given. Give the segments beside it other lengths."
+            )

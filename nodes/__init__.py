@@ -21,6 +21,7 @@ from .storyboard_parts import (
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,
     WanFLF2VStoryboardPictures,
+    WanFLF2VStoryboardVideo,
 )
 
 NODES: list[type[io.ComfyNode]] = [
@@ -51,6 +52,7 @@ PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VBarrier,
     WanFLF2VStoryboardPictures,
     WanFLF2VStoryboardCarry,
+    WanFLF2VStoryboardVideo,
     WanFLF2VStoryboardClip,
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import io, ui
 
 from ..flf2v.drawing import picture_tensor
 from ..flf2v.end_frames import match_end_colour, trim_end
@@ -19,6 +19,7 @@ from ..flf2v.sizes import MAX_SIZE, Fit, Resize
 from ..flf2v.video_frames import VideoFrames
 from .host.progress import progress_bar
 from .host.schema import schema
+from .host.videos import frames_of
 from .inputs import NOT_CONNECTED, fit_input, resize_input
 
 
@@ -84,7 +85,7 @@ class WanFLF2VReport(io.ComfyNode):
         video: Any = None,
     ) -> io.NodeOutput:
         check_source(images is not None, video is not None)
-        frames = images if images is not None else _frames_of(video)
+        frames = images if images is not None else frames_of(video)
         size: Sequence[int]
         if isinstance(frames, VideoFrames):
             size, total = frames.size(), video.get_frame_count()
@@ -111,15 +112,6 @@ def check_source(images: bool, video: bool) -> None:
     """Raise FLF2VError unless either images or a video is connected."""
     if images == video:
         raise FLF2VError(f"connect either images or video; connected: {'both' if images else 'none of them'}.")
-
-
-def _frames_of(video: Any) -> VideoFrames | torch.Tensor:
-    """A file's frames as they are read; of another video those that it already holds."""
-    if not isinstance(video, InputImpl.VideoFromFile):
-        frames: torch.Tensor = video.get_components().images
-        return frames
-    trimmed = video.get_active_trim_window() if hasattr(video, "get_active_trim_window") else ()  # later ComfyUIs'
-    return VideoFrames(video.get_stream_source(), *trimmed)
 
 
 class WanFLF2VEndFrames(io.ComfyNode):

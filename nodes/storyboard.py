@@ -6,15 +6,16 @@ An edit makes only the clips anew that it touches, and both experts are loaded o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..flf2v.errors import FLF2VError
-from ..flf2v.storyboard import MAX_KEYFRAMES, Storyboard, parse_storyboard
+from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS, Storyboard, parse_storyboard
 from ..flf2v.video_model import WAN
 from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, not_kept, past_shift
-from .host.input_files import input_picture
+from .host.input_files import input_file
 from .host.progress import warn_on_node
 from .host.types import Link
 from .inputs import check_widgets, expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
@@ -73,6 +74,16 @@ class WanFLF2VStoryboard(io.ComfyNode):
                     )
                     for number in range(1, MAX_KEYFRAMES + 1)
                 ),
+                io.Video.Input(
+                    "video_before",
+                    optional=True,
+                    tooltip="A video that the film begins with: the first segment goes on from its last frames.",
+                ),
+                io.Video.Input(
+                    "video_after",
+                    optional=True,
+                    tooltip="A video that the film ends with: the last segment leads to its first frames.",
+                ),
             ],
             outputs=[
                 io.Video.Output("video", display_name="video", tooltip="The film, for Save Video."),
@@ -99,26 +110,34 @@ class WanFLF2VStoryboard(io.ComfyNode):
         keyframe_10: Any = None,
         keyframe_11: Any = None,
         keyframe_12: Any = None,
+        video_before: Any = None,
+        video_after: Any = None,
     ) -> bool | str:
         slots = [keyframe_1, keyframe_2, keyframe_3, keyframe_4, keyframe_5, keyframe_6, keyframe_7, keyframe_8]
         slots += [keyframe_9, keyframe_10, keyframe_11, keyframe_12]
+        videos = {"video_before": video_before, "video_after": video_after}
         if isinstance(storyboard, str):  # a linked text comes later
             try:
-                read_board(storyboard, {number: link for number, link in enumerate(slots, 1) if link is not None})
+                read_board(storyboard, _connected(dict(enumerate(slots, 1))), _connected(videos))
             except FLF2VError as error:
                 return str(error)
         return check_widgets(width, height, None)
 
     @classmethod
-    def fingerprint_inputs(cls, storyboard: Any = None, **_: Any) -> Any:
-        """What else decides the result: the pictures' contents, and whether anybody reads the images."""
-        files = []
+    def fingerprint_inputs(cls, storyboard: Any = None, **given: Any) -> Any:
+        """What else decides the result: the pictures' contents, which video it is, and whether anybody reads the images."""
+        files: list[Any] = []
         if isinstance(storyboard, str):
             try:
-                board = parse_storyboard(storyboard, range(1, MAX_KEYFRAMES + 1))
+                videos = _connected({name: given.get(name) for name in VIDEOS})
+                board = parse_storyboard(storyboard, range(1, MAX_KEYFRAMES + 1), videos=videos)
                 names = {keyframe.picture for _, keyframe in board.keyframes} - {None}
                 for name in sorted(map(str, names)):
-                    files.append(hashlib.sha256(input_picture(name, name).read_bytes()).hexdigest())
+                    files.append(hashlib.sha256(input_file(name, name).read_bytes()).hexdigest())
+                for video in (board.video_before, board.video_after):
+                    if video is not None and video.name is not None:
+                        found = input_file(video.name, video.slot).stat()
+                        files.append((found.st_mtime_ns, found.st_size))
             except FLF2VError:
                 pass  # said by validate_inputs and execute
         return [*files, is_read(None, None, IMAGES)]
@@ -128,14 +147,22 @@ class WanFLF2VStoryboard(io.ComfyNode):
         cls, model_high: Link, model_low: Link, storyboard: str, frame_rate: Any, **given: Any
     ) -> io.NodeOutput:
         slots = {number: given.pop(f"keyframe_{number}", None) for number in range(1, MAX_KEYFRAMES + 1)}
-        board = read_board(storyboard, {number: link for number, link in slots.items() if link is not None})
+        videos = {name: given.pop(name, None) for name in VIDEOS}
+        board = read_board(storyboard, _connected(slots), _connected(videos))
         graph = GraphBuilder()
         high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
         wants_images = is_read(cls.hidden.dynprompt, cls.hidden.unique_id, IMAGES)
-        clips = ClipNodes(graph, high, low, slots, {**given, "frame_rate": frame_rate}, wants_images).add(board)
-        videos = [clip.out(0) for clip in clips]
-        spans = " ".join(f"{first}:{end}" for first, end in board.spans)
-        film = graph.node("WanFLF2VStoryboardFilm", id="film", spans=spans, **numbered("clip", videos))
+        clips = ClipNodes(graph, high, low, slots | videos, {**given, "frame_rate": frame_rate}, wants_images).add(
+            board
+        )
+        files = numbered("clip", [clip.out(0) for clip in clips])
+        whole = "0:"
+        spans = " ".join(
+            [whole] * (board.video_before is not None)
+            + [f"{first}:{end}" for first, end in board.spans]
+            + [whole] * (board.video_after is not None)
+        )
+        film = graph.node("WanFLF2VStoryboardFilm", id="film", spans=spans, **files)
         frames = None
         if wants_images:
             images = numbered("images", [clip.out(2) for clip in clips])
@@ -146,12 +173,19 @@ class WanFLF2VStoryboard(io.ComfyNode):
         return io.NodeOutput(film.out(0), frames, "\n".join([report(board, frame_rate), *notes]), expand=expansion)
 
 
-def read_board(text: str, slots: dict[int, Any]) -> Storyboard:
-    """The storyboard of this text, its pictures there. Raises FLF2VError."""
-    board = parse_storyboard(text, tuple(slots))
+def _connected(links: dict[Any, Any]) -> tuple[Any, ...]:
+    return tuple(name for name, link in links.items() if link is not None)
+
+
+def read_board(text: str, slots: Sequence[int], videos: Sequence[str]) -> Storyboard:
+    """The storyboard of this text, its pictures and videos there. Raises FLF2VError."""
+    board = parse_storyboard(text, slots, videos=videos)
+    for video in (board.video_before, board.video_after):
+        if video is not None and video.name is not None:
+            input_file(video.name, video.slot)
     for number, (_, keyframe) in enumerate(board.keyframes, 1):
         if keyframe.picture is not None:
-            input_picture(keyframe.picture, f"keyframe {number}")
+            input_file(keyframe.picture, f"keyframe {number}")
     return board
 
 
@@ -161,7 +195,10 @@ def report(board: Storyboard, frame_rate: Any) -> str:
     ring = ", a ring" if board.closed else ""
     segments = sum(1 + len(clip.middle) for clip in board.clips)
     lines = [f"{len(board.keyframes)} keyframes, {segments} segments{ring}: {board.frames} frames{rate}"]
-    lines += [f"keyframe {number} at frame {at}" for number, (at, _) in enumerate(board.keyframes, 1)]
+    behind = " behind video_before" if board.video_before else ""
+    if board.video_before or board.video_after:
+        lines.append("and all frames of " + " and ".join(v.slot for v in (board.video_before, board.video_after) if v))
+    lines += [f"keyframe {number} at frame {at}{behind}" for number, (at, _) in enumerate(board.keyframes, 1)]
     if board.carry:
         lines.append(f"one after the other, each from the last {board.carry} frames of the one before it")
     number = 0

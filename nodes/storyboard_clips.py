@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..flf2v.storyboard import Clip, Keyframe, Storyboard
+from ..flf2v.storyboard import Clip, Keyframe, Storyboard, Video
 from .host.expansion import GraphBuilder
 from .host.types import Link
 from .in_turn import InTurn
@@ -27,7 +27,7 @@ class ClipNodes:
         graph: GraphBuilder,
         high: Link,
         low: Link,
-        slots: Mapping[int, Any],
+        slots: Mapping[Any, Any],
         given: Mapping[str, Any],
         images: bool,
     ) -> None:
@@ -38,25 +38,37 @@ class ClipNodes:
         self._images = images
         self._turns = InTurn(graph)
         self._low = low
-        self._carry = 0
+        self._board = Storyboard(())
         self._added: dict[tuple[Clip, ...], Any] = {}
 
     def add(self, board: Storyboard) -> list[Any]:
-        """The nodes of the board's clips: their videos, last frames and, if wanted, all frames."""
-        self._carry = board.carry
+        """The nodes of the board's videos and clips: their files, last frames and, if wanted, all frames."""
+        self._board = board
         made: list[Any] = []
         for clip, identity in zip(board.clips, board.identities, strict=True):
             if identity not in self._added:
-                carried = self._carried(clip, board, made[-1]) if board.carry and made else None
-                self._added[identity] = self._video(*self._latent(clip, carried), carried)
+                carried = self._carried(clip, made[-1]) if board.carry and made else None
+                self._added[identity] = self._video(clip, *self._latent(clip, carried), carried)
             made.append(self._added[identity])
-        return made
+        before, after = (
+            [] if video is None else [self._given_video(video)] for video in (board.video_before, board.video_after)
+        )
+        return [*before, *made, *after]
 
-    def _carried(self, clip: Clip, board: Storyboard, before: Any) -> Any:
+    def _carried(self, clip: Clip, before: Any) -> Any:
         """The node that makes a clip's first frames of the one before it."""
-        asked = {"tail": before.out(1), "keyframe": self._picture(clip.start), "carry": board.carry}
-        asked |= {"colour": board.colour, "fit": self._given["fit"]}
+        asked = {"tail": before.out(1), "keyframe": self._picture(clip.start), "carry": self._board.carry}
+        asked |= {"colour": self._board.colour, "fit": self._given["fit"]}
         return self._graph.node("WanFLF2VStoryboardCarry", id=f"carry_{_digest(asked)}", **asked)
+
+    def _given_video(self, video: Video) -> Any:
+        """The node of a video that the film begins or ends with."""
+        link = self._slots.get(video.slot)
+        if video.name is not None:
+            link = self._graph.node("LoadVideo", id=f"video_{_digest(video.name)}", file=video.name).out(0)
+        asked = {key: self._given[key] for key in (*SIZE, "fit", "frame_rate")} | {"name": video.slot}
+        asked |= {"video": link, "kept": self._board.joining, "whole": self._images}
+        return self._graph.node("WanFLF2VStoryboardVideo", id=f"given_{_digest(asked)}", **asked)
 
     def _applied(self, clip: Clip, carried: Any) -> tuple[Any, str]:
         """The node that puts the encoded ends into the prompts, and a name for what it gives."""
@@ -99,13 +111,17 @@ class ClipNodes:
         )
         return latent, low_name
 
-    def _video(self, latent: Link, name: str, carried: Any) -> Any:
-        asked = {key: self._given[key] for key in (*SIZE, "frame_rate")} | {"kept": self._carry}
+    def _video(self, clip: Clip, latent: Link, name: str, carried: Any) -> Any:
+        asked = {key: self._given[key] for key in (*SIZE, "frame_rate")} | {"kept": self._board.carry}
         vae = self._given["vae"]
         after = _at_once if carried else self._turns.after
         latent = after("decode", [latent], latent, name, given=asked)
         if carried:
-            asked |= {"match": carried.out(1), "carried": self._carry}
+            asked |= {"match": carried.out(1), "carried": self._board.carry}
+        elif isinstance(clip.start, Video):
+            asked["carried"] = self._board.joining
+        if isinstance(clip.end, Video):
+            asked["ending"] = self._board.joining
         source = {"latent": latent, "vae": vae}
         if self._images:
             source = {"images": self._graph.node("VAEDecode", id=f"images_{name}", samples=latent, vae=vae).out(0)}
@@ -123,11 +139,13 @@ class ClipNodes:
         found: Link = self._graph.node("WanFLF2VStoryboardPictures", id=f"middle_{_digest(asked)}", **asked).out(0)
         return found
 
-    def _picture(self, keyframe: Keyframe) -> Link:
+    def _picture(self, keyframe: Keyframe | Video) -> Link:
+        if isinstance(keyframe, Video):
+            return list(self._given_video(keyframe).out(1))
         if keyframe.picture is not None:
             node = self._graph.node("LoadImage", id=f"picture_{_digest(keyframe.picture)}", image=keyframe.picture)
         else:
-            link = self._slots[keyframe.slot or 0]
+            link = self._slots[keyframe.slot]
             node = self._graph.node(
                 "ImageFromBatch", id=f"picture_{_digest(link)}", image=link, batch_index=0, length=1
             )

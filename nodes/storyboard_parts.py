@@ -10,17 +10,19 @@ import torch
 from comfy_api.latest import io
 
 from ..flf2v.colour import match_colours
+from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import fit_to_video
 from ..flf2v.sizes import Fit
-from ..flf2v.storyboard import MAX_KEYFRAMES
-from .host.pieces import Shown, join_film, write_images, write_latent
+from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS
+from .host.pieces import Shown, join_film, write_images, write_latent, write_video
 from .host.schema import part_schema
-from .host.types import Latent, Pictures, Vae
+from .host.types import Latent, Pictures, Vae, Video
+from .host.videos import check_rate, fitted_frames
 from .inputs import fit_input
 
 CLIP = io.Custom("WAN_FLF2V_CLIP")
 MATCH = io.Custom("WAN_FLF2V_COLOUR_MATCH")
-_NUMBERS = range(1, MAX_KEYFRAMES + 1)
+_NUMBERS = range(1, MAX_KEYFRAMES + 4)  # one clip more than keyframes, and two videos
 
 
 class WanFLF2VStoryboardPictures(io.ComfyNode):
@@ -91,6 +93,7 @@ class WanFLF2VStoryboardClip(io.ComfyNode):
                 io.Image.Input("images", optional=True),
                 io.Int.Input("carried", optional=True, default=0),
                 io.Int.Input("kept", optional=True, default=0),
+                io.Int.Input("ending", optional=True, default=1),
                 MATCH.Input("match", optional=True),
             ],
             outputs=[CLIP.Output("out"), io.Image.Output("tail"), io.Image.Output("shown")],
@@ -109,6 +112,40 @@ class WanFLF2VStoryboardClip(io.ComfyNode):
             node = cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
             file = write_latent(latent or {}, vae, given, node)
         return io.NodeOutput(str(file.saved[0]), file.tail, images)
+
+
+class WanFLF2VStoryboardVideo(io.ComfyNode):
+    """A given video as a clip's file, its last or first frames, and all of them where they are wanted."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return part_schema(
+            node_id="WanFLF2VStoryboardVideo",
+            display_name="Wan FLF2V Storyboard Video",
+            inputs=[
+                io.Video.Input("video"),
+                io.String.Input("name"),
+                io.Int.Input("width", default=0),
+                io.Int.Input("height", default=0),
+                fit_input(),
+                io.Float.Input("frame_rate", default=16.0),
+                io.Int.Input("kept", default=1),
+                io.Boolean.Input("whole", default=False),
+            ],
+            outputs=[CLIP.Output("out"), io.Image.Output("joining"), io.Image.Output("shown")],
+        )
+
+    @classmethod
+    def execute(
+        cls, video: Video, name: str, width: int, height: int, fit: Fit, frame_rate: float, kept: int, whole: bool
+    ) -> io.NodeOutput:
+        check_rate(video, frame_rate, name)
+        file, head = write_video(video, Shown(width, height, frame_rate, kept=kept), fit)
+        joining = file.tail if name == VIDEOS[0] else head
+        if len(joining) < kept:
+            raise FLF2VError(f"{name} has {len(joining)} frames, fewer than the {kept} that join it to a segment.")
+        shown = torch.cat(list(fitted_frames(video, width, height, fit))) if whole else None
+        return io.NodeOutput(str(file.saved[0]), joining, shown)
 
 
 class WanFLF2VStoryboardFilm(io.ComfyNode):
@@ -157,6 +194,6 @@ def _in_order(name: str, given: dict[str, Any]) -> list[Any]:
     return [given[f"{name}_{number}"] for number in _NUMBERS if f"{name}_{number}" in given]
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
+def _spans(text: str) -> list[tuple[int, int | None]]:
     pairs = (span.split(":") for span in text.split())
-    return [(int(first), int(end)) for first, end in pairs]
+    return [(int(first), int(end) if end else None) for first, end in pairs]

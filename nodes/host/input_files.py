@@ -1,4 +1,4 @@
-"""Pictures of ComfyUI's input folder, by name."""
+"""Files of ComfyUI's input folder, by name."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import folder_paths
 from ...flf2v.errors import FLF2VError
 
 
-def input_picture(name: str, whose: str) -> Path:
-    """The file of this name, as LoadImage takes it. Raises FLF2VError, which calls it ``whose``."""
+def input_file(name: str, whose: str) -> Path:
+    """The file of this name, as LoadImage and LoadVideo take it. Raises FLF2VError, which calls it ``whose``."""
     plain, annotated = folder_paths.annotated_filepath(name)  # "a.png [output]" lies in the output folder
     folder = Path(annotated or folder_paths.get_input_directory()).resolve()
     path = (folder / str(plain)).resolve()

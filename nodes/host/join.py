@@ -18,11 +18,11 @@ from ...flf2v.errors import FLF2VError
 
 @dataclass(frozen=True)
 class Piece:
-    """A video file and which of its frames are taken: ``first`` up to, not including, ``end``."""
+    """A video file and which of its frames are taken: ``first`` up to, not including, ``end``; None for its own."""
 
     path: Path
     first: int
-    end: int
+    end: int | None
 
 
 def join_videos(pieces: Sequence[Piece], path: Path) -> None:
@@ -36,6 +36,7 @@ def join_videos(pieces: Sequence[Piece], path: Path) -> None:
         with av.open(str(unfinished), "w", options=options) as film:
             stream, encoding, begin = None, None, 0
             for piece in pieces:
+                count = 0
                 with _open(piece.path) as video:
                     source = video.streams.video[0]
                     if stream is None:
@@ -45,7 +46,8 @@ def join_videos(pieces: Sequence[Piece], path: Path) -> None:
                     for packet in _packets(video, source, piece, begin):
                         packet.stream = stream
                         film.mux(packet)
-                begin += piece.end - piece.first
+                        count += 1
+                begin += count
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -70,22 +72,23 @@ def _encoding(stream: Any) -> tuple[Any, ...]:
 def _packets(video: Any, stream: Any, piece: Piece, begin: int) -> Iterator[Any]:
     """The packets of the taken frames, timed so that the first one is frame ``begin``, in units of a frame."""
     rate = stream.average_rate
+    end = stream.frames if piece.end is None else piece.end
     taken, passed = 0, False
     for packet in video.demux(stream):
         if packet.dts is None:  # the empty one at the end
             continue
         number, order = (round(time * packet.time_base * rate) for time in (packet.pts, packet.dts))
-        passed |= number >= piece.end
-        if not piece.first <= number < piece.end:
+        passed |= number >= end
+        if not piece.first <= number < end:
             continue
         # in the order of decoding: what comes later is needed for nothing before it
         if passed or not (taken or (number == piece.first and packet.is_keyframe)):
             raise FLF2VError(
-                f"{piece.path.name} can't be cut to the frames {piece.first} to {piece.end - 1} without encoding it again."
+                f"{piece.path.name} can't be cut to the frames {piece.first} to {end - 1} without encoding it again."
             )
         packet.time_base, packet.duration = 1 / rate, 1
         packet.pts, packet.dts = number - piece.first + begin, order - piece.first + begin
         taken += 1
         yield packet
-    if taken != piece.end - piece.first:
-        raise FLF2VError(f"{piece.path.name} has {taken} of the frames {piece.first} to {piece.end - 1}.")
+    if taken != end - piece.first:
+        raise FLF2VError(f"{piece.path.name} has {taken} of the frames {piece.first} to {end - 1}.")

@@ -14,16 +14,19 @@ import torch
 from comfy_api.latest import InputImpl
 
 from ...flf2v.colour import ColourMatch
+from ...flf2v.sizes import Fit
 from .codecs import encoding_of
 from .families import check_vae
 from .join import Piece, join_videos
-from .types import Latent, Pictures, Vae
+from .types import Latent, Pictures, Vae, Video
 from .video_files import Names, VideoFiles, clear_errors, decode_into
+from .videos import fitted_frames
 from .writer import Contents
 
 _ENCODING = encoding_of("mp4", "default", "auto", -1)
 # x264 begins a group of pictures that stands for itself at the frames that stand alone
 ENCODING = replace(_ENCODING, options={**_ENCODING.options, "forced-idr": "1"})
+ANY_LENGTH = 2**30
 KEPT = "ComfyUI keeps the segments that are done: queue again."
 
 
@@ -38,9 +41,9 @@ def temporary_folder() -> Path:
 class Shown:
     """How a clip's frames are shown.
 
-    It has ``carried`` frames of the clip before it. The ``match`` that those were given is taken back in what is shown,
-    wholly at the last of them and by a line to nothing at the clip's end, so that no step of colours appears. Its own
-    last frames are ``kept`` for the next clip.
+    It has ``carried`` frames of what is before it, and shares ``ending`` ones with what follows; its own last frames are
+    ``kept`` for the next clip. The ``match`` that the carried ones were given is taken back in what is shown, wholly at the
+    last of them and by a line to nothing at the clip's end, so that no step of colours appears.
     """
 
     width: int
@@ -48,6 +51,7 @@ class Shown:
     frame_rate: float
     carried: int = 0
     kept: int = 0
+    ending: int = 1
     match: ColourMatch | None = None
 
     def frames(self, frames: torch.Tensor, number: int, length: int) -> torch.Tensor:
@@ -61,12 +65,13 @@ class Shown:
 class ClipFile(VideoFiles):
     """A clip's video, whole; ``tail`` are the last of its frames, as they are shown.
 
-    Its last frame, and the first one that is not carried, begin groups of pictures, so that a film can be cut there.
+    Where it may be cut, groups of pictures begin: its last frame, and what it does not share with its neighbours.
     """
 
     def __init__(self, shown: Shown, length: int) -> None:
         rate = Fraction(shown.frame_rate).limit_denominator(1001)
-        contents = Contents(rate, shown.width, shown.height, alone=frozenset([length - 1, shown.carried]))
+        alone = frozenset([shown.carried, length - shown.ending, length - 1])
+        contents = Contents(rate, shown.width, shown.height, alone=alone)
         names = Names(temporary_folder(), "clip", 1, ".mp4")
         super().__init__(names, ENCODING, contents, frames=length, frames_per_file=length)
         self.tail = torch.empty(0, shown.height, shown.width, 3)
@@ -103,9 +108,19 @@ def write_images(images: Pictures, shown: Shown) -> ClipFile:
     return file
 
 
-def join_film(paths: Sequence[Path], spans: Sequence[tuple[int, int]]) -> Any:
-    """The film of these frames of each video, as ComfyUI's VIDEO."""
+def write_video(video: Video, shown: Shown, fit: Fit) -> tuple[ClipFile, Pictures]:
+    """A given video as a clip, and its first frames, as many as are kept."""
+    file, head = ClipFile(shown, ANY_LENGTH), torch.empty(0, shown.height, shown.width, 3)
+    with clear_errors(temporary_folder(), KEPT), file:
+        for frames in fitted_frames(video, shown.width, shown.height, fit):
+            head = torch.cat([head, frames[: shown.kept - len(head)]])
+            file.write(0, frames)
+    return file, head
+
+
+def join_film(paths: Sequence[Path], spans: Sequence[tuple[int, int | None]]) -> Any:
+    """The film of these frames of each video, None for all to its end, as ComfyUI's VIDEO."""
     film = temporary_folder() / f"film_{uuid.uuid4().hex[:12]}.mp4"
     with clear_errors(film.parent, KEPT):
-        join_videos([Piece(path, *span) for path, span in zip(paths, spans, strict=True)], film)
+        join_videos([Piece(path, first, end) for path, (first, end) in zip(paths, spans, strict=True)], film)
     return InputImpl.VideoFromFile(str(film))

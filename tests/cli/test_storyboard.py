@@ -52,7 +52,7 @@ def test_a_storyboard_becomes_one_film_and_again_from_what_comfyui_has_kept(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keyframes": [{"picture": "a.png"}]}, "board.json: keyframes must have between 2 and 12"),
+        ({"keyframes": [{"picture": "a.png"}]}, "board.json: a storyboard needs between 2 and 12 keyframes"),
         ({"keyframes": [{"picture": "a.png"}, {"picture": "z.png"}]}, "keyframe 2: there is no file"),
         ({"keyframes": [{"picture": "a.png"}, {"slot": 1}]}, "keyframe 2 takes slot 1"),
         ({"keyframes": [{"picture": "a.png"}, {"picture": "board.json"}]}, "keyframe 2: board.json is no picture"),

@@ -79,6 +79,35 @@ def test_keyframes_that_are_gone_through_make_one_clip_of_the_same_frames() -> N
         parse({"keyframes": keyframes, "segments": [{"length": 10}, {"length": 31}, {"length": 19}]})
 
 
+@given(boards(carries=(0, 1, 5, 9)), st.sampled_from(["video_before", "video_after", "both"]), st.booleans())
+def test_videos_are_one_more_end_each_and_share_at_least_one_frame(board: Board, which: str, connected: bool) -> None:
+    names = ["video_before", "video_after"] if which == "both" else [which]
+    board |= {"closed": False, "keyframes": board["keyframes"][len(names) :]}
+    board["segments"] = board["segments"][: len(board["keyframes"]) - 1 + len(names)]
+    for segment in board["segments"]:
+        segment["length"] += 12
+    if not connected:
+        board |= {name: f"{name}.mp4" for name in names}
+    film = parse_storyboard(json.dumps(board), range(1, 13), videos=names if connected else ())
+    total, joints = sum(segment["length"] for segment in board["segments"]), len(board["segments"]) - 1
+    shared = max(1, board["carry"])
+    assert film.frames == total - shared * (joints + len(names))
+    assert [film.video_before is not None, film.video_after is not None] == [
+        name in names for name in ("video_before", "video_after")
+    ]
+    assert [keyframe.picture for _, keyframe in film.keyframes] == [each["picture"] for each in board["keyframes"]]
+    for clip, (first, end) in zip(film.clips, film.spans, strict=True):
+        assert 0 <= first < end <= clip.length
+
+
+def test_two_videos_are_connected_without_a_keyframe() -> None:
+    board = {"keyframes": [], "video_before": "a.mp4", "video_after": "b.mp4", "length": 81, "carry": 5}
+    film = parse(board)
+    assert film.spans == ((5, 76),)
+    assert film.frames == 71
+    assert film.keyframes == ()
+
+
 def edited(board: Board, edit: str, at: int) -> Board:
     board = copy.deepcopy(board)
     keyframes, segments = board["keyframes"], board["segments"]
@@ -181,9 +210,9 @@ BAD = {
     "a number of 5000 digits": ('{"seed": ' + "9" * 5000 + "}", "no usable JSON"),
     "one keyframe": (
         bad(keyframes=pictures("a"), segments=[{}]),
-        "keyframes must have between 2 and 12 entries; got 1",
+        "a storyboard needs between 2 and 12 keyframes; got 1",
     ),
-    "13 keyframes": (bad(keyframes=pictures("abcdefghijklm")), "between 2 and 12 entries; got 13"),
+    "13 keyframes": (bad(keyframes=pictures("abcdefghijklm")), "between 0 and 12 entries; got 13"),
     "no keyframes": ("{}", "between 2 and 12 keyframes; got 1. List them in keyframes, or connect them"),
     "a keyframe without a picture": (
         bad(keyframes=[*pictures("ab"), {}]),
@@ -223,13 +252,24 @@ BAD = {
         bad(carry=9, length=9, segments=[{}, {}]),
         "segment 1: a length of 9 frames leaves none after the 9",
     ),
+    "a ring with a video": (bad(closed=True, video_before="a.mp4"), "a video before or after it can't be closed"),
+    "a video named and connected": (bad(video_after="b.mp4"), "names a video_after, and one is connected"),
+    "too short between videos": (
+        bad(keyframes=[], segments=[{}], video_before="a.mp4", video_after="c.mp4", carry=5, length=9),
+        "segment 1: a length of 9 frames leaves none after the 5 that are carried over and the 5 that lead to video_after",
+    ),
+    "no keyframe beside one video": (
+        bad(keyframes=[], segments=[{}], video_before="a.mp4"),
+        "needs between 1 and 12 keyframes; got 0",
+    ),
+    "segments beside videos": (bad(video_before="a.mp4"), "3 keyframes and 1 video need 3 segments .* got 2"),
     "a keyframe among carried frames": (
         bad(
             keyframes=[*pictures("ab"), {"picture": "c", "through": True}, *pictures("d")],
             segments=[{"length": 13}, {"length": 6}, {"length": 8}],
             carry=9,
         ),
-        "segment 3: the clip goes through a keyframe at its frame 5, but its first 9 frames are carried over",
+        "segment 3: the clip goes through a keyframe at its frame 5, but its first 9 and its last 1 frames are given",
     ),
     "a closed that is a text": (bad(closed="yes"), 'closed must be true or false; got "yes"'),
 }
@@ -239,7 +279,7 @@ BAD = {
 def test_a_bad_board_is_refused_in_one_sentence_that_names_the_place(case: str) -> None:
     text, message = BAD[case]
     with pytest.raises(FLF2VError, match=message) as error:
-        parse_storyboard(text, slots=(1,))
+        parse_storyboard(text, slots=(1,), videos=("video_after",) if "connected" in case else ())
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300
 
@@ -253,9 +293,10 @@ def test_through_segments_take_nothing_but_a_length() -> None:
 
 # What no JSON schema can say is the parser's alone; in all else the two must agree.
 PARSERS_ALONE = {
-    "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
+    "one keyframe", "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
     "one too few for a ring", "length 140", "length 2", "seconds between", "given twice", "nothing left",
-    "a keyframe among carried frames",
+    "a keyframe among carried frames", "a ring with a video", "a video named and connected", "too short between videos",
+    "no keyframe beside one video", "segments beside videos",
 }  # fmt: skip
 NOT_EVEN_JSON = {"cut in the middle", "empty", "nested", "endless", "a number of 5000 digits", "half a character"} | {
     "endless seconds"
@@ -270,6 +311,9 @@ def test_the_json_schema_refuses_what_the_parser_refuses(case: str) -> None:
 values = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 20), st.floats(-1, 20), st.text(max_size=3), st.just([]), st.just({})
 )
+
+
+PARSERS_WORDS = ("4n", "segments (", "goes on", "begins or", "leaves none", "a storyboard needs", "closed to a ring")
 
 
 @given(st.data())
@@ -288,7 +332,9 @@ def test_schema_and_parser_agree_on_any_field_with_any_value(data: st.DataObject
         refused = str(error)
     if refused is None:
         assert SCHEMA_RULES.is_valid(board)
-    elif not any(words in refused for words in ("4n", "segments (", "goes on", "begins or", "leaves none")):
+    elif not any(
+        words in refused for words in ("4n", "segments (", "goes on", "begins or", "leaves none", "a storyboard needs")
+    ):
         assert not SCHEMA_RULES.is_valid(board), refused
 
 
