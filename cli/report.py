@@ -20,7 +20,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "report",
-        help="measure a video: ends reached, drift, flash, frozen or cross-faded middle, loop seam",
+        help="measure a video: ends reached, drift, flash, pace, dissolve, flicker, joints, loop seam",
         description="Measure a finished first-to-last-frame video. No model and no ComfyUI is needed.",
     )
     parser.add_argument("video", type=Path, help="the video file")
@@ -30,6 +30,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--resize", choices=("bilinear", "area", "lanczos"), default="bilinear", help="how pictures were scaled"
     )
+    parser.add_argument(
+        "--joints", default="", metavar="NUMBERS", help='frames at which two clips meet, counted from 0: "80, 160"'
+    )
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="save the plot over the frames")
     parser.add_argument("--filmstrip", type=Path, metavar="PNG", help="save nine frames side by side")
@@ -38,6 +41,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the figures. Raises CliError."""
+    from ..flf2v.frames import read_frame_numbers
     from ..flf2v.report import measure
     from ..flf2v.report_picture import draw_filmstrip, draw_report
     from ..flf2v.video_frames import VideoFrames
@@ -49,12 +53,13 @@ def run(arguments: argparse.Namespace) -> None:
         size = frames.size()
         first = _picture(arguments.first, "--first", size, arguments)
         last = _picture(arguments.last, "--last", size, arguments)
-        report = measure(frames, first, last)
+        joints = read_frame_numbers(arguments.joints, "--joints")
+        report = measure(frames, first, last, joints=joints)
     except FLF2VError as error:
         raise CliError(str(error)) from None
     _save(arguments.plot, draw_report(report))
     if arguments.filmstrip is not None:
-        _save(arguments.filmstrip, draw_filmstrip(frames, report.frames))
+        _save(arguments.filmstrip, draw_filmstrip(frames, report.frames, joints=joints))
     print(json.dumps(report.to_dict(), indent=1) if arguments.json else report.text())
 
 

@@ -103,12 +103,12 @@ def weaken(mask: torch.Tensor, middle: Iterable[int], strength: float) -> torch.
     return weakened
 
 
-def read_frame_numbers(text: str) -> tuple[int, ...]:
-    """The numbers in a text such as "24, 48". Raises FLF2VError for anything else."""
+def read_frame_numbers(text: str, name: str = "middle_frames") -> tuple[int, ...]:
+    """The numbers in a text such as "24, 48". Raises FLF2VError, which says the input's ``name``, for anything else."""
     try:
         return tuple(int(part) for part in text.replace(",", " ").split())
     except ValueError:
-        raise FLF2VError(f'middle_frames must be frame numbers such as "24, 48", from 0; got {text!r}.') from None
+        raise FLF2VError(f'{name} must be frame numbers such as "24, 48", from 0; got {text!r}.') from None
 
 
 def check_middle(length: int, numbers: Sequence[int], count_start: int = 1, count_end: int = 1) -> None:

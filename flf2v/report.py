@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch.nn.functional import conv2d
 
 from .errors import FLF2VError
+from .motion import SMALLEST_CHANGE, Joint, Motion
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 LAST_FRAMES = 4  # one latent frame: where a flash at the end shows
 STILL = 0.1  # of the usual change: below it a step counts as frozen
-SMALLEST_CHANGE = 1 / 2550  # a tenth of an 8-bit level: below it change is rounding
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Report:
     two pictures. end_flash: largest luma step among the last four over the median step. frozen: share of steps that
     change less than a tenth of the median at both ends. pace_variation: standard deviation over mean of the change.
     motion: distance of the middle third's frames from their best cross-fade of the two pictures, over half the distance
-    of the pictures; about 0 is a dissolve. loop_seam: change from last to first frame over the median change.
+    of the pictures; about 0 is a dissolve. loop_seam: change from last to first frame over the median change. arrival,
+    dissolve, joints: as in ``Motion``. flicker: mean over frames and pixels of what goes up and down again from frame to
+    frame, ``flickers`` for each frame between two others.
     """
 
     frames: int
@@ -55,6 +57,11 @@ class Report:
     luma: list[float]
     change: list[float]
     sharpness: list[float]
+    arrival: float | None = None
+    dissolve: float | None = None
+    flicker: float = 0.0
+    flickers: list[float] = field(default_factory=list)
+    joints: list[Joint] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
         """As JSON can hold it: infinite levels become None."""
@@ -76,6 +83,19 @@ class Report:
             notes.append("the middle is a cross-fade of the two pictures rather than motion")
         if self.luma_drift is not None and self.luma_drift > 0.08:
             notes.append(f"brightness drifts by {self.luma_drift:.2f} on the way")
+        if self.arrival is not None and self.arrival < 0.75:
+            notes.append(
+                f"the last picture is there after {self.arrival:.0%} of the length, and stands still from there"
+            )
+        if self.flicker > 0.01:
+            notes.append(f"pixels flicker by {self.flicker:.3f} from frame to frame")
+        for joint in self.joints:
+            if joint.seam_ratio > 3:
+                notes.append(
+                    f"the picture jumps at the joint {joint.frame}, {joint.seam_ratio:.1f} times the usual step"
+                )
+            elif joint.velocity_break > 0.5:
+                notes.append(f"motion breaks at the joint {joint.frame}: velocity break {joint.velocity_break:.2f}")
         return notes
 
     def text(self) -> str:
@@ -92,6 +112,13 @@ class Report:
         )
         motion = "" if self.motion is None else f"motion {self.motion:.2f} (0 = cross-fade)  "
         lines.append(f"{motion}loop seam {self.loop_seam:.2f} x")
+        arrival = "" if self.last is None else f"arrival {'never' if self.arrival is None else f'{self.arrival:.0%}'}  "
+        dissolve = "" if self.dissolve is None else f"dissolve {self.dissolve:.2f}  "
+        lines.append(f"{arrival}{dissolve}flicker {self.flicker:.4f}")
+        for joint in self.joints:
+            lines.append(
+                f"joint {joint.frame}  seam ratio {joint.seam_ratio:.2f}  velocity break {joint.velocity_break:.2f}"
+            )
         return "\n".join(lines + [f"Warning: {note}" for note in self.warnings()])
 
 
@@ -101,35 +128,32 @@ def measure(
     last: torch.Tensor | None = None,
     ceilings: tuple[float | None, float | None] = (None, None),
     each: Callable[[int], None] = lambda number: None,
+    joints: Sequence[int] = (),
 ) -> Report:
     """Measure a video against its prepared pictures, frame by frame; ``each`` is told the number of every frame.
 
-    Frames and pictures may lie on any device. Raises FLF2VError for shapes that do not go together.
+    ``joints`` are the numbers of frames at which two clips meet. Frames and pictures may lie on any device. Raises
+    FLF2VError for shapes that do not go together and for joints that are not within the video.
     """
     series = _Series(first, last)
     for number, frame in enumerate(frames):
         each(number)
         series.add(frame)
-    return series.report(ceilings)
+    return series.report(ceilings, joints)
 
 
 class _Series:
-    """What is measured of each frame, on the CPU; of the frames only the first and the last one are held."""
+    """What is measured of each frame, on the CPU; of the frames the first and the last two are held."""
 
     def __init__(self, first: torch.Tensor | None, last: torch.Tensor | None) -> None:
         self._first, self._last = (None if picture is None else picture.cpu().float() for picture in (first, last))
         self._opening: torch.Tensor | None = None
         self._latest: torch.Tensor | None = None
         self._colours: list[torch.Tensor] = []
-        self._change: list[float] = []
         self._sharpness: list[float] = []
-        self._off_fade: list[float] = []
-        self._fade: tuple[torch.Tensor, torch.Tensor] | None = None
         if self._first is not None and self._last is not None:
             check_frame(self._first, [self._last])
-            way = self._last - self._first
-            if float(way.square().mean()) >= SMALLEST_CHANGE**2:  # equal pictures have no cross-fade
-                self._fade = self._first, way
+        self._motion = Motion(self._first, self._last)
 
     def add(self, frame: torch.Tensor) -> None:
         """Measure the next frame."""
@@ -137,20 +161,17 @@ class _Series:
         if self._opening is None:
             check_frame(frame, [picture for picture in (self._first, self._last) if picture is not None])
             self._opening = frame
-        elif self._latest is not None:
-            self._change.append(float((frame - self._latest).abs().mean()))
         self._colours.append(frame.mean((0, 1)))
         self._sharpness.append(_sharpness(frame))
-        if self._fade is not None:
-            self._off_fade.append(distance_from_cross_fade(frame, *self._fade))
+        self._motion.add(frame)
         self._latest = frame
 
-    def report(self, ceilings: tuple[float | None, float | None]) -> Report:
+    def report(self, ceilings: tuple[float | None, float | None], joints: Sequence[int]) -> Report:
         """All figures. Raises FLF2VError for fewer than 3 frames."""
         count = len(self._colours)
         if count < 3 or self._opening is None or self._latest is None:
             raise FLF2VError(f"a video must have 3 frames or more; got {count}.")
-        colours, change = torch.stack(self._colours), torch.tensor(self._change)
+        colours, change = torch.stack(self._colours), torch.tensor(self._motion.change)
         luma = colours @ torch.tensor(LUMA)
         steps = luma.diff().abs()
         usual = max(float(change.median()), SMALLEST_CHANGE)
@@ -162,7 +183,7 @@ class _Series:
             off = colours - (self._first.mean((0, 1)) * (1 - along) + self._last.mean((0, 1)) * along)
             colour_drift = float(off.norm(dim=1).max())
             luma_drift = float((off @ torch.tensor(LUMA)).abs().max())
-        middle = self._off_fade[count // 3 : count - count // 3]
+        middle = self._motion.off_fade[count // 3 : count - count // 3]
         return Report(
             frames=count,
             first=None if self._first is None else _endpoint(self._opening, self._first, ceilings[0]),
@@ -175,8 +196,13 @@ class _Series:
             motion=float(torch.tensor(middle).median()) if middle else None,
             loop_seam=float((self._latest - self._opening).abs().mean()) / usual,
             luma=luma.tolist(),
-            change=self._change,
+            change=self._motion.change,
             sharpness=self._sharpness,
+            arrival=self._motion.arrival(),
+            dissolve=self._motion.dissolve(),
+            flicker=float(torch.tensor(self._motion.flicker).mean()),
+            flickers=self._motion.flicker,
+            joints=self._motion.joints(joints),
         )
 
 
@@ -211,13 +237,6 @@ def ssim(a: torch.Tensor, b: torch.Tensor) -> float:
     both = conv2d(x * y, window) - mean_x * mean_y
     top = (2 * mean_x * mean_y + 0.01**2) * (2 * both + 0.03**2)
     return float((top / ((mean_x.square() + mean_y.square() + 0.01**2) * (var_x + var_y + 0.03**2))).mean())
-
-
-def distance_from_cross_fade(frame: torch.Tensor, first: torch.Tensor, way: torch.Tensor) -> float:
-    """A frame's RMS distance from the best cross-fade ``first + part * way``, over half the RMS of the whole way."""
-    offset, line = (frame - first).flatten(), way.flatten()
-    part = (offset @ line / line.square().sum()).clamp(0, 1)
-    return float((offset - part * line).square().mean().sqrt() / (0.5 * line.square().mean().sqrt()))
 
 
 def _endpoint(frame: torch.Tensor, picture: torch.Tensor, ceiling: float | None) -> Endpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,20 +11,29 @@ from PIL import Image, ImageDraw, ImageFont
 from .drawing import BACKGROUND, BLUE, FAINT, GREEN, INK, ORANGE
 from .report import Report
 
-SIZE = (768, 512)
+SIZE = (768, 670)
 LEFT, RIGHT, PANEL, GAP, TOP = 70, 24, 128, 30, 30
 STRIP_WIDTH, STRIP_PICTURES = 1280, 9
 
 
 def draw_report(report: Report) -> Image.Image:
-    """Brightness, change and sharpness over the frames, one panel each."""
+    """Brightness, change, sharpness and flicker over the frames, one panel each, with lines at arrival and joints."""
     image = Image.new("RGB", SIZE, BACKGROUND)
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=14)
     panels = (
         ("mean brightness", report.luma, ORANGE, 0.0),
         ("change from frame to frame", report.change, BLUE, 0.5),
         ("sharpness", report.sharpness, GREEN, 0.0),
+        ("flicker", report.flickers, BLUE, 1.0),
     )
+    wide = (SIZE[0] - LEFT - RIGHT) / max(1, report.frames - 1)
+    marks = [(float(joint.frame), f"joint {joint.frame}", ORANGE) for joint in report.joints]
+    if report.arrival is not None:
+        marks.append((report.arrival * (report.frames - 1), "arrival", GREEN))
+    for number, words, colour in marks:
+        x = LEFT + number * wide
+        draw.line([(x, TOP), (x, SIZE[1] - 40)], fill=colour)
+        draw.text((min(x, SIZE[0] - 50), SIZE[1] - 24), words, fill=colour, font=font, anchor="mb")
     for number, (title, values, colour, shift) in enumerate(panels):
         top = TOP + number * (PANEL + GAP)
         low, high = 0.0 if number else min(values), max(values)
@@ -34,7 +43,6 @@ def draw_report(report: Report) -> Image.Image:
         for level, y in ((high, top), (low, top + PANEL)):
             draw.line([(LEFT, y), (SIZE[0] - RIGHT, y)], fill=FAINT)
             draw.text((LEFT - 8, y), f"{level:.3g}", fill=INK, font=font, anchor="rm")
-        wide = (SIZE[0] - LEFT - RIGHT) / max(1, report.frames - 1)
         points = [
             (LEFT + (index + shift) * wide, top + PANEL * (high - value) / (high - low))
             for index, value in enumerate(values)
@@ -51,12 +59,14 @@ def draw_filmstrip(
     total: int,
     count: int = STRIP_PICTURES,
     each: Callable[[int], None] = lambda number: None,
+    joints: Sequence[int] = (),
 ) -> Image.Image:
     """Up to ``count`` of the ``total`` frames side by side, evenly spaced, the first and the last among them.
 
-    ``each`` is told the number of every frame.
+    ``each`` is told the number of every frame. The frame of each joint and both beside it are shown too, marked.
     """
-    indices = {round(float(index)) for index in torch.linspace(0, total - 1, min(count, total))}
+    marked = {number + beside for number in joints for beside in (-1, 0, 1)}
+    indices = {round(float(index)) for index in torch.linspace(0, total - 1, min(count, total))} | marked
     width = max(1, STRIP_WIDTH // len(indices))
     pictures = {}
     for number, frame in enumerate(frames):
@@ -67,7 +77,8 @@ def draw_filmstrip(
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=14)
     for place, (index, picture) in enumerate(pictures.items()):
         strip.paste(picture, (place * width + 1, 0))
-        draw.text((place * width + width / 2, picture.height + 18), str(index), fill=INK, font=font, anchor="mb")
+        colour = ORANGE if index in marked else INK
+        draw.text((place * width + width / 2, picture.height + 18), str(index), fill=colour, font=font, anchor="mb")
     return strip
 
 

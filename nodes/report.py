@@ -12,7 +12,7 @@ from comfy_api.latest import io, ui
 from ..flf2v.drawing import picture_tensor
 from ..flf2v.end_frames import match_end_colour, trim_end
 from ..flf2v.errors import FLF2VError
-from ..flf2v.frames import fit_to_video
+from ..flf2v.frames import fit_to_video, read_frame_numbers
 from ..flf2v.report import measure, psnr
 from ..flf2v.report_picture import draw_filmstrip, draw_report
 from ..flf2v.sizes import MAX_SIZE, Fit, Resize
@@ -52,12 +52,18 @@ class WanFLF2VReport(io.ComfyNode):
                     optional=True,
                     tooltip="A video in place of images; a file is read frame by frame, in the memory of a few frames.",
                 ),
+                io.String.Input(
+                    "joints",
+                    default="",
+                    optional=True,
+                    tooltip='The frames at which two clips meet, counted from 0: "80, 160". Each is measured by itself.',
+                ),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="The figures in words, with warnings."),
                 io.String.Output("figures", display_name="figures", tooltip="All figures as JSON, also per frame."),
                 io.Image.Output(
-                    "plot", display_name="plot", tooltip="Brightness, change and sharpness over the frames."
+                    "plot", display_name="plot", tooltip="Brightness, change, sharpness and flicker over the frames."
                 ),
                 io.Image.Output(
                     "filmstrip", display_name="filmstrip", tooltip="Nine frames of the video side by side."
@@ -66,8 +72,11 @@ class WanFLF2VReport(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, images: object = NOT_CONNECTED, video: object = NOT_CONNECTED) -> bool | str:
+    def validate_inputs(
+        cls, images: object = NOT_CONNECTED, video: object = NOT_CONNECTED, joints: str | None = ""
+    ) -> bool | str:
         try:
+            read_frame_numbers(joints or "", "joints")
             check_source(images is not NOT_CONNECTED, video is not NOT_CONNECTED)
         except FLF2VError as error:
             return str(error)
@@ -83,8 +92,10 @@ class WanFLF2VReport(io.ComfyNode):
         vae: Any = None,
         resize: Resize = "bilinear",
         video: Any = None,
+        joints: str = "",
     ) -> io.NodeOutput:
         check_source(images is not None, video is not None)
+        numbers = read_frame_numbers(joints, "joints")
         frames = images if images is not None else frames_of(video)
         size: Sequence[int]
         if isinstance(frames, VideoFrames):
@@ -96,8 +107,8 @@ class WanFLF2VReport(io.ComfyNode):
         first = None if start_image is None else fit_to_video(start_image[:1], size, fit, resize)
         last = None if end_image is None else fit_to_video(end_image[-1:], size, fit, resize)
         ceilings = tuple(_ceiling(vae, picture) for picture in (first, last))
-        report = measure(frames, first, last, (ceilings[0], ceilings[1]), show)
-        strip = draw_filmstrip(frames, report.frames, each=lambda _: show(report.frames))
+        report = measure(frames, first, last, (ceilings[0], ceilings[1]), show, numbers)
+        strip = draw_filmstrip(frames, report.frames, each=lambda _: show(report.frames), joints=numbers)
         text = report.text()
         return io.NodeOutput(
             text,

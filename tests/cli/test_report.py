@@ -36,12 +36,12 @@ def test_report_of_a_file(video: Path, capsys: pytest.CaptureFixture[str]) -> No
     folder = video.parent
     ends = ["--first", str(folder / "first.png"), "--last", str(folder / "last.png")]
     pictures = ["--plot", str(folder / "plot.png"), "--filmstrip", str(folder / "strip.png")]
-    assert main(["report", str(video), *ends, *pictures, "--json"]) == 0
+    assert main(["report", str(video), *ends, *pictures, "--json", "--joints", "3, 5"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["frames"] == 9
     assert figures["first"]["psnr"] > 30 < figures["last"]["psnr"]
     assert figures["motion"] > 0.5
-    assert Image.open(folder / "plot.png").size == (768, 512)
+    assert Image.open(folder / "plot.png").size == (768, 670)
     assert Image.open(folder / "strip.png").width > 1000
     assert main(["report", str(video), *ends]) == 0
     assert "last frame  PSNR" in capsys.readouterr().out
