@@ -27,13 +27,13 @@ def draw_report(report: Report) -> Image.Image:
         ("flicker", report.flickers, BLUE, 1.0),
     )
     wide = (SIZE[0] - LEFT - RIGHT) / max(1, report.frames - 1)
-    marks = [(float(joint.frame), f"joint {joint.frame}", ORANGE) for joint in report.joints]
+    marks = [(float(joint.frame), f"joint {joint.frame}", ORANGE, SIZE[1] - 24) for joint in report.joints]
     if report.arrival is not None:
-        marks.append((report.arrival * (report.frames - 1), "arrival", GREEN))
-    for number, words, colour in marks:
+        marks.append((report.arrival * (report.frames - 1), "arrival", GREEN, 18))
+    for number, words, colour, y in marks:
         x = LEFT + number * wide
         draw.line([(x, TOP), (x, SIZE[1] - 40)], fill=colour)
-        draw.text((min(x, SIZE[0] - 50), SIZE[1] - 24), words, fill=colour, font=font, anchor="mb")
+        draw.text((min(x, SIZE[0] - 50), y), words, fill=colour, font=font, anchor="mb")
     for number, (title, values, colour, shift) in enumerate(panels):
         top = TOP + number * (PANEL + GAP)
         low, high = 0.0 if number else min(values), max(values)
