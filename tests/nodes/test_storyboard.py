@@ -264,6 +264,10 @@ def test_without_a_cache_every_loader_and_every_work_still_runs_once(probed: Any
         assert not Counter(node for node in done.executed if node in LOADERS) - Counter(LOADERS.keys()), "none twice"
         assert expert_loads(lines) == 2
         board["seed"] += 1
+    done, lines = probed(graph_of({**board, "carry": 1}))
+    assert work(done) == {"text": 5, "frames": 4, "high": 4, "low": 4, "clip": 4, "film": 1}
+    assert not Counter(node for node in done.executed if node in LOADERS) - Counter(LOADERS.keys()), "none twice"
+    assert expert_loads(lines) == 8, "each segment waits for the one before it"
 
 
 def test_the_films_frames_are_the_clips_frames_and_a_clip_alone_is_the_same_work(
