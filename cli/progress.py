@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-STAGES = {"high": "High noise", "low": "Low noise"}
+STAGES = {"first": "First model", "high": "High noise", "low": "Low noise"}
 PHASES = {
     "CLIPLoader": "Loading the text encoder",
     "UNETLoader": "Loading the models",
@@ -92,9 +92,11 @@ class JobProgress:
         if self._stage[0] != node:  # the one before has ended, also where its last message was lost
             self._before += 0 if stage == "part" else self._stage[1]  # a continuous run's parts count its whole steps
             self._stage = node, stage_steps
-        done = min(self._steps, self._before + value)
+        # Drafts, a first model's finer steps and a low-noise stage's own are more than the job's steps say.
+        self._steps = max(self._steps, self._before + stage_steps)
+        done = self._before + value
         if self._bar is not None:
-            self._bar.n = done
+            self._bar.n, self._bar.total = done, self._steps
         self.phase(f"{STAGES.get(stage, 'Sampling')}, step {value} of {stage_steps}", self._left(node, done))
 
     def _left(self, node: str, done: int) -> str:

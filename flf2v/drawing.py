@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 BACKGROUND, INK, FAINT = "#1b1d22", "#e6e6e6", "#4a4e57"
-ORANGE, BLUE, GREEN = "#ff9f45", "#4aa8ff", "#9be37a"
+ORANGE, BLUE, GREEN, RED = "#ff9f45", "#4aa8ff", "#9be37a", "#ff6d92"
 
 
 def picture_tensor(picture: Image.Image) -> torch.Tensor:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .drawing import BACKGROUND, BLUE, FAINT, GREEN, INK, ORANGE
+from .drawing import BACKGROUND, BLUE, FAINT, GREEN, INK, ORANGE, RED
 from .split import Split
 
 SIZE = (768, 480)
 MARGIN = (64, 56, 24, 56)  # left, top, right, bottom
-HIGH, LOW, BOUNDARY = ORANGE, BLUE, GREEN
+FIRST, HIGH, LOW, BOUNDARY = RED, ORANGE, BLUE, GREEN
 
 
 def draw_schedule(split: Split) -> Image.Image:
-    """Sigma over steps, high-noise steps and low-noise steps in two colours, the boundary."""
+    """Sigma over steps, each stage's steps in its colour, the boundary."""
     image = Image.new("RGB", SIZE, BACKGROUND)
     draw = ImageDraw.Draw(image)
     font, title = ImageFont.load_default(size=15), ImageFont.load_default(size=20)
@@ -35,18 +35,23 @@ def draw_schedule(split: Split) -> Image.Image:
     draw.line([(left, y), (left + width, y)], fill=BOUNDARY, width=2)
     draw.text((left + width, y - 4), f"boundary {split.boundary:g}", fill=BOUNDARY, font=font, anchor="rb")
     points = [point(step, sigma) for step, sigma in enumerate(split.sigmas)]
-    for colour, part in ((HIGH, points[: split.high + 1]), (LOW, points[split.high :])):
+    first, high = split.first, split.high
+    for colour, part in ((FIRST, points[: first + 1]), (HIGH, points[first : high + 1]), (LOW, points[high:])):
         if len(part) > 1:
             draw.line(part, fill=colour, width=3)
     for step, (x, y) in enumerate(points):
-        colour = HIGH if step < split.high else LOW
+        colour = FIRST if step < first else HIGH if step < high else LOW
         draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
     x = points[split.high][0]
     for y in range(top, top + height, 10):
         draw.line([(x, y), (x, min(y + 5, top + height))], fill=INK)
-    words = f"{split.high} high"
-    draw.text((left, 18), words, fill=HIGH, font=title)
-    draw.text((left + draw.textlength(words, font=title), 18), f" + {split.low} low", fill=LOW, font=title)
+    words = [(f"{first} first", FIRST)] if first else []
+    words += [(f"{high - first} high", HIGH), (f"{split.low} low", LOW)]
+    at = left
+    for number, (word, colour) in enumerate(words):
+        word = f" + {word}" if number else word
+        draw.text((at, 18), word, fill=colour, font=title)
+        at += draw.textlength(word, font=title)
     hand_over = f"hand-over at step {split.high}, sigma {split.sigmas[split.high]:.3f}"
     draw.text((left + width, 22), hand_over, fill=INK, font=font, anchor="ra")
     return image

@@ -15,6 +15,7 @@ from .errors import FLF2VError
 from .shift import check_boundary
 
 BY_BOUNDARY = -1
+SAME = "same"
 SHIFT_TOLERANCE = 1e-4
 TIE = 1e-6
 
@@ -27,7 +28,11 @@ DISTILLED_FILE = re.compile(
 
 @dataclass(frozen=True)
 class Run:
-    """What a two-stage run is asked for: ``high_steps`` -1 = by the boundary, ``denoise`` below 1 = the last part alone."""
+    """What a run is asked for: ``high_steps`` -1 = by the boundary, ``denoise`` below 1 = the last part alone.
+
+    ``steps_low`` 0 and "same" mean that the low-noise stage has the high-noise stage's; ``first_steps`` of the steps are
+    made by another model before, in the finer steps of a schedule of at least ``first_resolution``.
+    """
 
     steps: int
     sampler_name: str
@@ -35,6 +40,24 @@ class Run:
     boundary: float = 0.9
     high_steps: int = BY_BOUNDARY
     denoise: float = 1.0
+    steps_low: int = 0
+    sampler_low: str = SAME
+    scheduler_low: str = SAME
+    first_steps: int = 0
+    first_resolution: int = 20
+
+    @property
+    def of_low(self) -> Run:
+        """The steps, sampler and scheduler of the low-noise stage, as a run without a split of its own."""
+        sampler, scheduler = (
+            same if own == SAME else own
+            for own, same in ((self.sampler_low, self.sampler_name), (self.scheduler_low, self.scheduler))
+        )
+        return Run(self.steps_low or self.steps, sampler, scheduler, self.boundary, denoise=self.denoise)
+
+    def of_first(self, steps: int) -> Run:
+        """A run of so many steps for the model before both stages."""
+        return Run(steps, self.sampler_name, self.scheduler, self.boundary, denoise=self.denoise)
 
     def check(self) -> None:
         """Raise FLF2VError for values that no model can run."""
@@ -45,18 +68,22 @@ class Run:
             )
         if not 0 < self.denoise <= 1:
             raise FLF2VError(f"denoise must be above 0 and at most 1; got {self.denoise:g}.")
+        if self.first_steps > self.steps:
+            raise FLF2VError(f"first_steps must be at most steps ({self.steps}); got {self.first_steps}.")
 
 
 @dataclass(frozen=True)
 class Split:
     """A run of ``len(sigmas) - 1`` steps: the first ``high`` by the high-noise expert, the rest by the low-noise one.
 
-    ``sigmas`` falls to 0 and starts at the first step that is run (denoise < 1 leaves the earlier ones out).
+    ``sigmas`` falls to 0 and starts at the first step that is run (denoise < 1 leaves the earlier ones out). Of the
+    high-noise steps the first ``first`` are another model's.
     """
 
     sigmas: tuple[float, ...]
     high: int
     boundary: float
+    first: int = 0
 
     @property
     def steps(self) -> int:
@@ -69,8 +96,9 @@ class Split:
         return self.steps - self.high
 
     def describe(self) -> str:
-        """The split in words: "10 high + 10 low"."""
-        return f"{self.high} high + {self.low} low"
+        """The split in words: "10 high + 10 low", or "3 first + 1 high + 4 low"."""
+        first = f"{self.first} first + " if self.first else ""
+        return f"{first}{self.high - self.first} high + {self.low} low"
 
 
 def steps_at_or_above(sigmas: Sequence[float], boundary: float) -> int:
@@ -107,13 +135,20 @@ def check_hand_over(high: Sequence[float], low: Sequence[float], at: int) -> Non
             f"the two models run {len(high) - 1} and {len(low) - 1} steps. Send both through one Wan FLF2V Shift node."
         )
     first, second = float(high[at]), float(low[at])
-    if abs(first - second) > SHIFT_TOLERANCE:
-        factor = (1 - second) / (1 - first) if first < 1 else float("inf")
+    factor = hand_over_factor(first, second)
+    if factor is not None:
         raise FLF2VError(
             f"the two models have different shifts: at the hand-over after step {at} the high-noise model is at sigma "
             f"{first:.4f} and the low-noise model at {second:.4f}, which would scale the latent by {factor:.3g}. "
             "Send both models through one Wan FLF2V Shift node."
         )
+
+
+def hand_over_factor(first: float, second: float) -> float | None:
+    """By what a latent that was left at one sigma and taken up at another would be scaled; None where they are alike."""
+    if abs(first - second) <= SHIFT_TOLERANCE:
+        return None
+    return (1 - second) / (1 - first) if first < 1 else float("inf")
 
 
 def is_distilled(steps: int, cfg: float | None, files: str) -> bool:

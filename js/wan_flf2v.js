@@ -7,6 +7,7 @@ import { addStyle, keepShown, panelOf } from "./lib/dom.mjs";
 import { framesOf, pictureAt, showFrames } from "./lib/frames.mjs";
 import { nodesOf, valueOf } from "./lib/graph.mjs";
 import { Latest } from "./lib/latest.mjs";
+import { draftPath, showDrafts } from "./lib/pick.mjs";
 import { Pictures } from "./lib/pictures.mjs";
 import { showSchedule, showWords } from "./lib/plot.mjs";
 import { Poller } from "./lib/poller.mjs";
@@ -174,6 +175,33 @@ function addFrames(node) {
   });
 }
 
+/** @param {any} node */
+function addDrafts(node) {
+  const element = addPanel(node, "drafts", 220);
+  /** @type {import("./lib/pick.mjs").Draft[] | undefined} */
+  let shown;
+  const executed = node.onExecuted;
+  node.onExecuted = (/** @type {any} */ output) => {
+    executed?.call(node, output);
+    shown = output?.drafts;
+    watcher.touch();
+  };
+  const read = () => ({
+    drafts: shown ?? app.nodeOutputs?.[String(node.id)]?.drafts ?? [],
+    index: valueOf(node, "index"),
+  });
+  const pick = (/** @type {number} */ index) => {
+    const widget = node.widgets.find((/** @type {any} */ each) => each.name === "index");
+    widget.value = index;
+    widget.callback?.(index);
+    watcher.touch();
+  };
+  watch(node, element, read, ({ drafts, index }) => {
+    const addresses = drafts.map((/** @type {import("./lib/pick.mjs").Draft} */ each) => api.apiURL(draftPath(each)));
+    showDrafts(element, addresses, index, pick);
+  });
+}
+
 let running = false; // whether ComfyUI works on a graph: a job may come into being at any moment
 /** @type {import("./lib/remote.mjs").Account[] | undefined} */
 let accounts;
@@ -315,6 +343,7 @@ app.registerExtension({
     if (PLOTTED.includes(type)) addPlot(node);
     else if (type === "WanFLF2VConditioning") addFrames(node);
     else if (REMOTE.includes(type)) addRemote(node);
+    else if (type === "WanFLF2VPick") addDrafts(node);
     // the first Nodes 2.0 took every saved file for a picture
     else if (type === "WanFLF2VSaveVideo") /** @type {any} */ (node).previewMediaType ??= "video";
   },

@@ -8,12 +8,15 @@ from .conditioning import WanFLF2VApplyFrames, WanFLF2VConditioning, WanFLF2VEnc
 from .continuous import WanFLF2VContinuousHigh, WanFLF2VContinuousLow, WanFLF2VContinuousSampler
 from .editor.routes import register_routes
 from .in_turn import WanFLF2VBarrier, WanFLF2VInTurn
+from .load_experts import WanFLF2VLoadExperts
+from .pick import WanFLF2VPick
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
 from .resolution import WanFLF2VResolution
-from .sampler import WanFLF2VHandOver, WanFLF2VPlan, WanFLF2VTwoStageSampler
+from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
+from .stage_parts import WanFLF2VHandOver, WanFLF2VHighNoiseLatent, WanFLF2VPlan
 from .storyboard import WanFLF2VStoryboard
 from .storyboard_parts import (
     WanFLF2VStoryboardCarry,
@@ -42,10 +45,13 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VReport,
     WanFLF2VEndFrames,
     WanFLF2VStoryboard,
+    WanFLF2VLoadExperts,
+    WanFLF2VPick,
 ]
 PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VPlan,
     WanFLF2VHandOver,
+    WanFLF2VHighNoiseLatent,
     WanFLF2VContinuousHigh,
     WanFLF2VContinuousLow,
     WanFLF2VInTurn,

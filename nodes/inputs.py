@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..flf2v.errors import FLF2VError
 from ..flf2v.frames import MIN_LENGTH, check_length, check_middle, read_frame_numbers
 from ..flf2v.sizes import CUSTOM, FITS, MAX_SIZE, MIN_SIZE, PRESETS, RESIZES, check_size
-from ..flf2v.split import BY_BOUNDARY
+from ..flf2v.split import BY_BOUNDARY, SAME
 from .host.grids import SAMPLERS, SCHEDULERS
 from .host.types import Input
 
@@ -155,8 +155,8 @@ def seed_input(tooltip: str) -> Input:
     return io.Int.Input("noise_seed", default=0, min=0, max=SEEDS - 1, control_after_generate=True, tooltip=tooltip)
 
 
-def guidance_input(name: str, default: float, tooltip: str) -> Input:
-    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip)
+def guidance_input(name: str, default: float, tooltip: str, *, optional: bool = False) -> Input:
+    return io.Float.Input(name, default=default, min=0.0, max=100.0, step=0.1, tooltip=tooltip, optional=optional)
 
 
 def latent_outputs(high_noise: str) -> list[Any]:
@@ -194,6 +194,52 @@ def split_inputs() -> list[Input]:
             min=-1,
             max=10000,
             tooltip="Number of high-noise steps; -1 takes the steps at or above the boundary.",
+        ),
+    ]
+
+
+def own_inputs() -> list[Input]:
+    """What the low-noise stage may have of its own, and what a model before both stages does; fields of Run."""
+    return [
+        io.Int.Input(
+            "steps_low",
+            optional=True,
+            default=0,
+            min=0,
+            max=10000,
+            tooltip="The low-noise stage's own steps, of a whole schedule: it takes those below the boundary, the "
+            "high-noise stage those of steps that lie above it. 0 = same as steps.",
+        ),
+        io.Combo.Input(
+            "sampler_low",
+            optional=True,
+            options=[SAME, *SAMPLERS],
+            default=SAME,
+            tooltip="The low-noise stage's own sampler; same = sampler_name.",
+        ),
+        io.Combo.Input(
+            "scheduler_low",
+            optional=True,
+            options=[SAME, *SCHEDULERS],
+            default=SAME,
+            tooltip="The low-noise stage's own scheduler; same = scheduler.",
+        ),
+        io.Int.Input(
+            "first_steps",
+            optional=True,
+            default=0,
+            min=0,
+            max=10000,
+            tooltip="How many of the high-noise steps are model_first's; 0 = two stages.",
+        ),
+        io.Int.Input(
+            "first_resolution",
+            optional=True,
+            default=20,
+            min=1,
+            max=10000,
+            tooltip="model_first makes its part in the finer steps of a schedule of at least so many: first_steps 1 of 8 "
+            "become 3 of 24.",
         ),
     ]
 

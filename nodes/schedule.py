@@ -12,10 +12,10 @@ from ..flf2v.schedule_picture import draw_schedule
 from ..flf2v.shift import MAX_SHIFT
 from ..flf2v.split import Run, warnings_for
 from .host.expansion import GraphBuilder, composite_schema
-from .host.grids import Plan, find_shift, plan_run
+from .host.grids import FIRST, LOW, Plan, find_shift, plan_run, sigmas_of
 from .host.schema import schema
 from .host.types import Link, Model
-from .inputs import boundary_input, denoise_input, scheduler_input, split_inputs, steps_input
+from .inputs import boundary_input, denoise_input, own_inputs, scheduler_input, split_inputs, steps_input
 
 
 class WanFLF2VShift(io.ComfyNode):
@@ -113,6 +113,7 @@ class WanFLF2VSchedule(io.ComfyNode):
                 steps_input(),
                 *split_inputs(),
                 denoise_input(),
+                *own_inputs(),
             ],
             outputs=[
                 io.Int.Output("split_step", display_name="split_step", tooltip="Number of high-noise steps."),
@@ -121,6 +122,9 @@ class WanFLF2VSchedule(io.ComfyNode):
                 io.Sigmas.Output("sigmas_low", display_name="sigmas_low", tooltip="The low-noise stage's sigmas."),
                 io.Image.Output("plot", display_name="plot", tooltip="Sigma over steps with the boundary."),
                 io.String.Output("report", display_name="report", tooltip="The same in words, with warnings."),
+                io.Sigmas.Output(
+                    "sigmas_first", display_name="sigmas_first", tooltip="The sigmas of model_first's steps."
+                ),
             ],
         )
 
@@ -129,18 +133,22 @@ class WanFLF2VSchedule(io.ComfyNode):
         """``run`` is what Run has."""
         plan = plan_run(model_high, Run(**run))
         if model_low is not None:
-            plan.check_low(model_low)
+            plan.check_model(LOW, model_low)
         split, sigmas = plan.split, torch.tensor(plan.split.sigmas)
-        report = describe(plan, warnings_for(split, forced=plan.forced))
+        report = describe(plan, warnings_for(plan.two, forced=plan.forced))
         plot = picture_tensor(draw_schedule(split))
-        return io.NodeOutput(split.high, sigmas, sigmas[: split.high + 1], sigmas[split.high :], plot, report)
+        high, low = sigmas[split.first : split.high + 1], sigmas[split.high :]
+        return io.NodeOutput(split.high, sigmas, high, low, plot, report, sigmas_of(plan, FIRST))
 
 
 def describe(plan: Plan, notes: list[str]) -> str:
     """The schedule in a few lines of text."""
     split = plan.split
+    run, low = plan.run, plan.run.of_low
+    same = (low.sampler_name, low.scheduler, low.steps) == (run.sampler_name, run.scheduler, run.steps)
+    own = "" if same else f", low {low.sampler_name} / {low.scheduler}, {low.steps} steps"
     lines = [
-        f"{split.describe()}, {plan.run.sampler_name} / {plan.run.scheduler}, boundary {split.boundary:g}",
+        f"{split.describe()}, {run.sampler_name} / {run.scheduler}{own}, boundary {split.boundary:g}",
         f"hand-over at step {split.high} of {split.steps}, sigma {split.sigmas[split.high]:.4f}",
         "sigmas " + ", ".join(f"{sigma:.4f}" for sigma in split.sigmas),
     ]

@@ -13,7 +13,7 @@ from ..flf2v.storyboard import Clip, Keyframe, Storyboard, Video
 from .host.expansion import GraphBuilder
 from .host.types import Link
 from .in_turn import InTurn
-from .sampler import add_stages
+from .stages import StageNodes
 
 SIZE = ("width", "height")
 _RUN = ("steps", "sampler_name", "scheduler", "boundary", "high_steps")
@@ -97,18 +97,19 @@ class ClipNodes:
         high_name = _digest((name, of_high))
         low_name = _digest((high_name, guidance))
         prompts = {"positive": applied.out(0), "negative": applied.out(1)}
-        latent, *_ = add_stages(
+        stages = StageNodes(
             self._graph,
             self._high,
             self._turns.after("low", [], self._low, "model", late=True),
             prompts,
             prompts,
-            after("high", [applied.out(2)], applied.out(2), high_name, given=of_high),
             guidance,
             run,
-            names=(f"_{high_name}", f"_{low_name}"),
-            in_turn=lambda latent: after("low", [latent], latent, low_name, given=guidance),
         )
+        start = after("high", [applied.out(2)], applied.out(2), high_name, given=of_high)
+        high = stages.high_noise(start, f"_{high_name}")
+        handed = after("low", [high.latent], high.latent, low_name, given=guidance)
+        latent = stages.low_noise(high.plan, handed, f"_{low_name}")
         return latent, low_name
 
     def _video(self, clip: Clip, latent: Link, name: str, carried: Any) -> Any:

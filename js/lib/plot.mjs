@@ -1,11 +1,11 @@
-// Draws a schedule that the server computed: sigma over steps, high and low noise in two colours, the boundary.
+// Draws a schedule that the server computed: sigma over steps, each stage in its colour, the boundary.
 
 import { h, svg, warnings } from "./dom.mjs";
 import { said, t } from "./words.mjs";
 
 /**
- * @typedef {{sigmas: number[], steps: number, shift: number, high: number | null, low: number | null,
- *   boundary: number | null, words: string, hand_over?: number, warnings: string[]}} Schedule
+ * @typedef {{sigmas: number[], steps: number, shift: number, first?: number, high: number | null,
+ *   low: number | null, boundary: number | null, words: string, hand_over?: number, warnings: string[]}} Schedule
  */
 
 const WIDTH = 340;
@@ -36,6 +36,7 @@ export function drawing(schedule) {
   const { sigmas, steps, boundary } = schedule;
   const at = scale(steps);
   const high = schedule.high ?? steps;
+  const first = schedule.first ?? 0;
   const points = sigmas.map((sigma, step) => at(step, sigma));
   const [x0, y1] = at(0, 1);
   const [x1, y0] = at(steps, 0);
@@ -58,12 +59,13 @@ export function drawing(schedule) {
     const x = points[high][0];
     picture.append(svg("line", { x1: x, x2: x, y1, y2: y0, class: "split" }));
   }
-  if (high > 0) picture.append(svg("polyline", { points: path(points.slice(0, high + 1)), class: "high" }));
-  if (high < steps) picture.append(svg("polyline", { points: path(points.slice(high)), class: "low" }));
+  for (const [stage, begin, end] of /** @type {[string, number, number][]} */ ([["first", 0, first], ["high", first, high], ["low", high, steps]])) {
+    if (begin < end) picture.append(svg("polyline", { points: path(points.slice(begin, end + 1)), class: stage }));
+  }
   if (steps <= 60) {
     points.forEach(([cx, cy], step) => {
       const title = svg("title", {}, t("step {}: sigma {}", step, sigmas[step].toFixed(4)));
-      picture.append(svg("circle", { cx, cy, r: 2.6, class: step < high ? "high" : "low" }, title));
+      picture.append(svg("circle", { cx, cy, r: 2.6, class: step < first ? "first" : step < high ? "high" : "low" }, title));
     });
   }
   return picture;
@@ -83,7 +85,9 @@ export function showSchedule(element, schedule, from) {
   if (schedule.high === null || schedule.low === null) {
     words.append(h("span", { class: "high" }, said(schedule.words)));
   } else {
-    words.append(h("span", { class: "high" }, t("{} high", schedule.high)), " + ", h("span", { class: "low" }, t("{} low", schedule.low)));
+    const first = schedule.first ?? 0;
+    if (first > 0) words.append(h("span", { class: "first" }, t("{} first", first)), " + ");
+    words.append(h("span", { class: "high" }, t("{} high", schedule.high - first)), " + ", h("span", { class: "low" }, t("{} low", schedule.low)));
     if (schedule.hand_over !== undefined && schedule.low > 0 && schedule.high > 0) {
       words.append(h("span", { class: "quiet" }, t("  at sigma {}", schedule.hand_over.toFixed(3))));
     }

@@ -8,6 +8,8 @@ import { t } from "./words.mjs";
 
 const WAN_SHIFT = 8; // what ComfyUI gives a Wan model without any shift node
 const NAMES = ["steps", "sampler_name", "scheduler", "boundary", "high_steps", "denoise"];
+/** What the low-noise stage may have of its own, and the steps of a model before both. */
+const OWN = ["steps_low", "sampler_low", "scheduler_low", "first_steps", "first_resolution"];
 const STAND_IN = { steps: 20, sampler_name: "euler", scheduler: "simple", boundary: 0.9, high_steps: -1, denoise: 1 };
 const SHIFT_NODES = ["WanFLF2VShift", "ModelSamplingSD3"];
 
@@ -72,14 +74,26 @@ function read(node, names) {
 }
 
 /**
+ * The run's values. A node of an older graph has none of OWN.
+ * @param {GraphNode} node
+ * @returns {Body | undefined} undefined when one of them is known in a run only
+ */
+function runOf(node) {
+  const values = read(node, [...NAMES, ...OWN.filter((name) => widgetValue(node, name) !== undefined)]);
+  const alone = node.type === "WanFLF2VTwoStageSampler" && !isLinked(node, "model_first");
+  if (values?.first_steps && alone) values.first_steps = 0;
+  return values;
+}
+
+/**
  * What to ask the server for this node's plot, with a word on where the values are from; or why nothing can be asked.
  * @param {GraphNode} node
  * @returns {{body: Body, from?: string} | {unknown: string}}
  */
 export function scheduleOf(node) {
   if (node.type === "WanFLF2VShift") return shiftSchedule(node);
-  const values = read(node, NAMES);
-  if (!values) return { unknown: linkedNames(node, NAMES) };
+  const values = runOf(node);
+  if (!values) return { unknown: linkedNames(node, [...NAMES, ...OWN]) };
   const high = modelAt(node, "model_high");
   if ("unknown" in high) return { unknown: t("{} is linked", "shift") };
   const low = modelAt(node, "model_low");
@@ -100,10 +114,11 @@ function shiftSchedule(node) {
   const after = downstream(node, 0);
   const user = after.find((each) => ["WanFLF2VTwoStageSampler", "WanFLF2VSchedule"].includes(each.type));
   if (user) {
-    const values = read(user, NAMES);
+    const values = runOf(user);
     const high = modelAt(user, "model_high");
     const name = user.title || user.type;
-    return values ? { body: { ...values, ...shift, files: high.files }, from: name } : { unknown: linkedNames(user, NAMES) };
+    if (!values) return { unknown: linkedNames(user, [...NAMES, ...OWN]) };
+    return { body: { ...values, ...shift, files: high.files }, from: name };
   }
   const plain = after.find((each) => each.type === "KSampler");
   if (plain) {

@@ -10,8 +10,8 @@ from ...flf2v.frames import check_length, latent_length
 from ...flf2v.json_text import check_value
 from ...flf2v.shift import MAX_SHIFT
 from ...flf2v.sizes import FITS, check_picture_size, check_size, place, preset_size, render_size
-from ...flf2v.split import BY_BOUNDARY, Run, check_hand_over, is_distilled, split_steps, warnings_for
-from ..host.grids import SAMPLERS, SCHEDULERS, find_shift, run_grid, shifted_model
+from ...flf2v.split import BY_BOUNDARY, SAME, Run, check_hand_over, is_distilled, warnings_for
+from ..host.grids import SAMPLERS, SCHEDULERS, find_shift, run_grid, shifted_model, split_run
 
 MOST_STEPS = 10_000  # of the whole grid; more are run, but not drawn
 ASPECT_TOLERANCE = 0.02
@@ -58,22 +58,24 @@ def schedule_preview(body: object) -> dict[str, Any]:
         )
     one_stage = asked.body.get("boundary") is None
     boundary = 1.0 if one_stage else asked.read("boundary")
-    run = Run(steps, sampler, scheduler, boundary, asked.read("high_steps", "integer", BY_BOUNDARY), denoise)
+    high_steps = asked.read("high_steps", "integer", BY_BOUNDARY)
+    run = Run(steps, sampler, scheduler, boundary, high_steps, denoise, **own_settings(asked))
     grid = run_grid(shifted_model(shift), run)
-    found: dict[str, Any] = {"shift": shift, "sigmas": list(grid.sigmas), "steps": len(grid.sigmas) - 1}
+    two, split = split_run(shifted_model(shift), run, grid)
+    found: dict[str, Any] = {"shift": shift, "sigmas": list(split.sigmas), "steps": split.steps}
     if one_stage:
         return found | {"high": None, "low": None, "boundary": None, "words": f"{found['steps']} steps", "warnings": []}
-    split = split_steps(grid.sigmas, run.boundary, run.high_steps)
     cfg = None if asked.body.get("cfg") is None else asked.read("cfg")
     distilled = is_distilled(steps, cfg, str(asked.body.get("files", "")))
-    notes = warnings_for(split, forced=run.high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled)
+    notes = warnings_for(two, forced=run.high_steps != BY_BOUNDARY, cfg=cfg, distilled=distilled)
     if asked.body.get("shift_low") is not None:
         low = run_grid(shifted_model(asked.read("shift_low")), run)
         try:
-            check_hand_over(grid.sigmas, low.sigmas, min(split.high, split.steps - 1))
+            check_hand_over(grid.sigmas, low.sigmas, min(two.high, len(grid.sigmas) - 2))
         except FLF2VError as error:
             notes.insert(0, _sentence(error))
     return found | {
+        "first": split.first,
         "high": split.high,
         "low": split.low,
         "boundary": split.boundary,
@@ -81,6 +83,19 @@ def schedule_preview(body: object) -> dict[str, Any]:
         "hand_over": split.sigmas[split.high],
         "warnings": notes,
     }
+
+
+def own_settings(asked: Request) -> dict[str, Any]:
+    """What the low-noise stage has of its own, and the steps of a model before both; what is absent is left out."""
+    numbers = {"minimum": 0, "maximum": MOST_STEPS}
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "steps_low": ("integer", numbers),
+        "sampler_low": ("string", {"enum": [SAME, *SAMPLERS]}),
+        "scheduler_low": ("string", {"enum": [SAME, *SCHEDULERS]}),
+        "first_steps": ("integer", numbers),
+        "first_resolution": ("integer", {**numbers, "minimum": 1}),
+    }
+    return {name: asked.read(name, kind, **limits) for name, (kind, limits) in kinds.items() if name in asked.body}
 
 
 def frames_preview(body: object) -> dict[str, Any]:

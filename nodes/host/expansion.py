@@ -13,17 +13,36 @@ from typing import Any
 
 from comfy.cli_args import args
 from comfy_api.latest import io
+from comfy_execution.graph import ExecutionBlocker
 from comfy_execution.graph_utils import GraphBuilder, is_link
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 from ...flf2v.errors import FLF2VError
+from .experts import BY_NAME, NONE, add_expert
 from .schema import schema
 from .types import Link
 
-__all__ = ["GraphBuilder", "composite_schema", "is_link", "is_read", "model_files", "not_kept", "past_shift"]
+__all__ = [
+    "GraphBuilder",
+    "composite_schema",
+    "is_link",
+    "is_read",
+    "model_files",
+    "not_kept",
+    "past_shift",
+    "stop_here",
+]
 SHIFT_NODE = "WanFLF2VShift"
 SHIFT_INPUTS = ("model_high", "model_low")  # in the order of its outputs
+LOADER_NODE = "WanFLF2VLoadExperts"
+LOADER_INPUTS = {
+    "low_file": BY_NAME,
+    "lora_high": NONE,
+    "lora_low": BY_NAME,
+    "weight_dtype": "default",
+    "lora_strength": 1.0,
+}
 
 
 def composite_schema(*, read_early: Container[str] = (), **fields: Any) -> io.Schema:
@@ -36,10 +55,10 @@ def composite_schema(*, read_early: Container[str] = (), **fields: Any) -> io.Sc
 
 
 def past_shift(graph: GraphBuilder, prompt: Any, link: Link) -> Link:
-    """The model behind ``link``; where Wan FLF2V Shift is on its way, with a shift of its own in ``graph``.
+    """The model behind ``link``; Wan FLF2V Shift and Load Experts on its way are put into ``graph`` for this model alone.
 
-    Both outputs of that node come together, so both experts would be in memory. What lies between (LoRAs, patches) is put
-    into ``graph`` again, behind the new shift. Raises FLF2VError where the shift has no such model.
+    Both outputs of such a node come together, so both experts would be in memory. What lies between (LoRAs, patches) is
+    put into ``graph`` again, too. Raises FLF2VError where the shift has no such model, or the files are no pair.
     """
     if not _carries_model(prompt, link):
         return link
@@ -54,6 +73,8 @@ def past_shift(graph: GraphBuilder, prompt: Any, link: Link) -> Link:
         model = past_shift(graph, prompt, inputs[name])
         copy = graph.node("ModelSamplingSD3", id=f"{node_id}_{name}", model=model, shift=inputs["shift"])
         output = 0
+    elif kind == LOADER_NODE and not any(map(is_link, inputs.values())):
+        return add_expert(graph, node_id, {**LOADER_INPUTS, **inputs}, output, display=node_id)
     else:
         moved = {name: past_shift(graph, prompt, given) if is_link(given) else given for name, given in inputs.items()}
         if moved == inputs:
@@ -92,6 +113,11 @@ def is_read(dynprompt: Any, node_id: str | None, output: int) -> bool:
         node_id = None if running is None else running.node_id
     nodes = (dynprompt.get_node(each) for each in dynprompt.all_node_ids())
     return any(value == [node_id, output] for node in nodes for value in node["inputs"].values())
+
+
+def stop_here() -> Any:
+    """An output behind which nothing runs."""
+    return ExecutionBlocker(None)
 
 
 def not_kept(nodes: int) -> list[str]:

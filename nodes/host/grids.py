@@ -8,15 +8,20 @@ from typing import Any
 
 import comfy.model_sampling
 import comfy.samplers
+import torch
 
 from ...flf2v.errors import FLF2VError
 from ...flf2v.shift import auto_shift
 from ...flf2v.split import BY_BOUNDARY, Run, Split, check_hand_over, split_steps
+from ...flf2v.stages import finer_steps, join_grids, with_first
 from .families import Family, check_same_family, family_of
 from .types import Model
 
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 SCHEDULERS: list[str] = list(comfy.samplers.KSampler.SCHEDULERS)
+DISCARDING: list[str] = [
+    name for name in SAMPLERS if name in comfy.samplers.KSampler.DISCARD_PENULTIMATE_SIGMA_SAMPLERS
+]
 UNSHIFTABLE = ("karras", "exponential", "linear_quadratic", "kl_optimal")
 
 
@@ -41,33 +46,76 @@ def run_grid(model: Model, run: Run) -> Grid:
     return Grid(tuple(taken.tolist()), total_steps, len(full) - len(taken))
 
 
+FIRST, HIGH, LOW = range(3)
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A run as the high-noise model will make it: all that the low-noise model must fit to."""
+    """A run as the first model of it will make it: all that the models after it must fit to.
+
+    ``two`` are the two stages, ``split`` the same with the steps of a model before them.
+    """
 
     run: Run
     grid: Grid
+    two: Split
     split: Split
     family: Family
     notes: tuple[str, ...] = ()
+    noise_seed: int = 0
 
     @property
     def forced(self) -> bool:
         """Whether the split is set by hand."""
         return self.run.high_steps != BY_BOUNDARY
 
-    def check_low(self, model: Model) -> None:
-        """Raise FLF2VError unless this low-noise model goes on where the high-noise one ends."""
+    def sigmas(self, stage: int) -> tuple[float, ...]:
+        """The sigmas of the stage FIRST, HIGH or LOW; none for a stage without steps."""
+        first, high = self.split.first, self.split.high
+        begin, end = ((0, first), (first, high), (high, self.split.steps))[stage]
+        return self.split.sigmas[begin : end + 1] if begin < end else ()
+
+    def stages_before(self, stage: int) -> int:
+        """How many stages before this one make steps: without any it adds the noise."""
+        return sum(1 for each in range(stage) if self.sigmas(each))
+
+    def check_model(self, stage: int, model: Model) -> None:
+        """Raise FLF2VError unless this model of the stage HIGH or LOW goes on where the one before it ends."""
         check_same_family(self.family, family_of(model))
         # With no step on one side the hand-over is where the other stage begins.
-        at = min(self.split.high, self.split.steps - 1)
+        at = min(self.run.first_steps if stage == HIGH else self.two.high, len(self.grid.sigmas) - 2)
         check_hand_over(self.grid.sigmas, run_grid(model, self.run).sigmas, at)
 
 
-def plan_run(model_high: Model, run: Run) -> Plan:
+def plan_run(model: Model, run: Run) -> Plan:
     """The grid that will be run and its split. Raises FLF2VError for a model or values that can't be run."""
-    family, grid = family_of(model_high), run_grid(model_high, run)
-    return Plan(run, grid, split_steps(grid.sigmas, run.boundary, run.high_steps), family)
+    family, grid = family_of(model), run_grid(model, run)
+    return Plan(run, grid, *split_run(model, run, grid), family)
+
+
+def split_run(model: Model, run: Run, grid: Grid) -> tuple[Split, Split]:
+    """The split of both stages, and the same with the steps of the model before them. Raises FLF2VError."""
+    two = join_grids(grid.sigmas, run_grid(model, run.of_low).sigmas, run.boundary, run.high_steps)
+    if not run.first_steps:
+        return two, two
+    taken, total = finer_steps(run.first_steps, run.steps, run.first_resolution)
+    finer = run_grid(model, run.of_first(total))
+    return two, with_first(two, run.first_steps, finer.sigmas, taken)
+
+
+def sigmas_of(plan: Plan, stage: int) -> torch.Tensor:
+    """The sigmas of a stage for ComfyUI's samplers; empty for a stage that makes no step."""
+    return torch.tensor(plan.sigmas(stage))
+
+
+def sampler_of(name: str) -> Any:
+    """The sampler that KSampler takes by this name."""
+    return comfy.samplers.sampler_object(name)
+
+
+def same_grid(sampler_name: str) -> str:
+    """One name for all samplers that run the same steps of a scheduler."""
+    return DISCARDING[0] if sampler_name in DISCARDING else SAMPLERS[0]
 
 
 def find_shift(steps: int, high_steps: int, scheduler: str, boundary: float) -> float:

@@ -74,6 +74,21 @@ def test_the_parts_of_a_continuous_run_count_the_steps_of_the_whole_run(
     assert told[-1] == "Sampling, step 4 of 8, 0:40 of sampling left"
 
 
+def test_a_first_model_and_an_own_low_stage_count_more_steps_than_the_job_says(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    with JobProgress(GRAPH, 8) as shown:
+        for stage, steps in (("first", 5), ("high", 2), ("low", 5)):
+            for value in range(1, steps + 1):
+                clock.now += 10
+                shown.message(*step(f"57.0.0.{stage}", value, steps))
+    told = [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert told[4] == "First model, step 5 of 5, 0:30 of sampling left"
+    assert told[-2:] == ["Low noise, step 4 of 5, 0:10 of sampling left", "Low noise, step 5 of 5"]
+
+
 def test_a_terminal_has_a_bar_with_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

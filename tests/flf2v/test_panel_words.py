@@ -13,7 +13,8 @@ from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.frames import check_length
 from wan_flf2v.flf2v.shift import check_boundary
 from wan_flf2v.flf2v.sizes import check_picture_size, check_size
-from wan_flf2v.flf2v.split import check_hand_over, split_steps, warnings_for
+from wan_flf2v.flf2v.split import Run, check_hand_over, split_steps, warnings_for
+from wan_flf2v.flf2v.stages import with_first
 
 TABLE: dict[str, str] = json.loads(
     (Path(__file__).resolve().parents[2] / "js" / "words" / "zh.json").read_text(encoding="utf-8")
@@ -48,6 +49,8 @@ def test_warnings_of_a_split(high: int) -> None:
         lambda: split_steps((1.0,), 0.9),
         lambda: check_hand_over(GRID, (*GRID[:2], 0.7, *GRID[3:]), 2),
         lambda: check_hand_over(GRID, GRID[1:], 2),
+        lambda: with_first(split_steps(GRID, 0.9), 4, GRID, 1),
+        lambda: Run(4, "euler", "simple", first_steps=5).check(),
     ],
 )
 def test_refusals(refused: Callable[[], object]) -> None:
@@ -58,4 +61,5 @@ def test_refusals(refused: Callable[[], object]) -> None:
 
 def test_the_words_of_a_split() -> None:
     assert known(split_steps(GRID, 0.9).describe())
+    assert known(with_first(split_steps(GRID, 0.9), 1, GRID, 1).describe())
     assert not known("A sentence that nobody has translated.")

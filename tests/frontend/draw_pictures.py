@@ -24,6 +24,8 @@ MEDIA = ROOT / "js" / "docs" / "media"
 THUMBNAILS = {
     "wan22_flf2v": ("Wan 2.2", "20 steps, high + low noise"),
     "wan22_flf2v_4step": ("Wan 2.2 · 4 steps", "with 4-step LoRAs"),
+    "wan22_flf2v_3stage": ("Wan 2.2 · 3 stages", "first without, then with LoRA"),
+    "wan22_flf2v_drafts": ("Wan 2.2 · drafts", "several seeds, one finish"),
     "wan21_flf2v": ("Wan 2.1 FLF2V", "720p, with CLIP vision"),
     "wan22_flf2v_core": ("Wan 2.2 · core nodes", "for comparison"),
     "remote_runcomfy": ("RunComfy", "Wan 2.2, remote"),
@@ -49,6 +51,8 @@ SMALL_GRAPHS: dict[str, tuple[dict[str, tuple[str, int]], list[tuple[str, str, i
         {"positive": ("CLIPTextEncode", 0), "frames": ("WanFLF2VEncodeFrames", 0)},
         [("KSampler", "positive", 0)],
     ),
+    "WanFLF2VLoadExperts": ({}, [("WanFLF2VShift", "model_high", 0)]),
+    "WanFLF2VPick": ({"drafts": ("WanFLF2VTwoStageSampler", 0)}, [("WanFLF2VTwoStageSampler", "latent_image", 0)]),
     "WanFLF2VShift": ({"model_high": ("UNETLoader", 0), "model_low": ("UNETLoader", 0)}, []),
     "WanFLF2VAutoShift": ({}, [("WanFLF2VShift", "shift", 0)]),
     "WanFLF2VSchedule": (

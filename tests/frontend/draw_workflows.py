@@ -63,7 +63,7 @@ TWO_STAGE = Layout(
         "71": (860, 600, 400, 110),
         "67": (1340, 0, 400, 620),
         "54": (1820, 0, 400, 330),
-        "57": (1820, 390, 400, 700),
+        "57": (1820, 390, 400, 920),
         "8": (2300, 0, 320, 50),
         "73": (2300, 110, 480, 640),
     },
@@ -103,6 +103,56 @@ FOUR_STEP = Layout(
     tips=[
         "Keep **steps 4, cfg 1, shift 5**: the LoRAs are trained for two high- and two low-noise steps without guidance.",
         "With cfg 1 the negative prompt has no effect.",
+        "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
+    ],
+)
+
+THREE_STAGE = Layout(
+    nodes={
+        **FOUR_STEP.nodes,
+        "93": (1820, 390, 400, 330),
+        "57": (2300, 0, 400, 920),
+        "8": (2780, 0, 320, 50),
+        "73": (2780, 110, 480, 640),
+    },
+    groups={
+        **{name: nodes for name, nodes in FOUR_STEP.groups.items() if not name.startswith(("Sample", "Save"))},
+        "Set the same shift": ["54", "93"],
+        "Sample: first model, high noise, low noise": ["57"],
+        "Save the video": ["8", "73"],
+    },
+    about="# Wan 2.2 in three stages: first and last frame to video\n\nThe high-noise model begins without its LoRA, with "
+    "guidance; then both models go on with their 4-step LoRAs. More motion than with the LoRAs alone.",
+    tips=[
+        "**first_steps** of the **steps** are made by the model without LoRA, in finer steps: 1 of 8 become 3 of 24.",
+        "**cfg_first** is the guidance of those steps; keep **cfg 1** for the LoRAs. 3 + 2 + 5 steps as shipped.",
+        "Both *Shift* nodes need the same value.",
+        "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
+    ],
+)
+
+DRAFTS = Layout(
+    nodes={
+        **TWO_STAGE.nodes,
+        "94": (2300, 0, 400, 640),
+        "58": (2780, 0, 400, 920),
+        "8": (3260, 0, 320, 50),
+        "73": (3260, 110, 480, 640),
+    },
+    groups={
+        **{name: nodes for name, nodes in TWO_STAGE.groups.items() if not name.startswith(("Sample", "Save"))},
+        "Draft several seeds": ["54", "57"],
+        "Pick one": ["94"],
+        "Finish the picked one": ["58"],
+        "Save the video": ["8", "73"],
+    },
+    about="# Wan 2.2 with drafts: first and last frame to video\n\nThe high-noise stage decides layout and "
+    "motion: it is run for several seeds, you look, and only the picked one is finished.",
+    tips=[
+        "**Run** with *Pick a draft* at **index** 0: it shows the drafts and stops. Click one and run again: the drafts are "
+        "kept, so only the low-noise stage runs.",
+        "Four drafts and one finish take 50 steps at 10 + 10; four videos take 80.",
+        "Steps, scheduler and boundary must be the same on both samplers; the finish takes its seed from the draft.",
         "**Length**: 4n + 1 frames. 81 frames at 16 per second are 5 seconds.",
     ],
 )
@@ -229,6 +279,8 @@ WAVESPEED = remote(
 LAYOUTS = {
     "wan22_flf2v": TWO_STAGE,
     "wan22_flf2v_4step": FOUR_STEP,
+    "wan22_flf2v_3stage": THREE_STAGE,
+    "wan22_flf2v_drafts": DRAFTS,
     "wan21_flf2v": SINGLE,
     "wan22_flf2v_core": CORE,
     "remote_runcomfy": RUNCOMFY,

@@ -159,7 +159,8 @@ def test_panels_survive_toggling_save_reload_api_json_copy_and_paste(editor: Pag
     saved = editor.evaluate("() => (window.app.rootGraph ?? window.app.graph).serialize()")
     assert all("10 high" not in str(node.get("widgets_values")) for node in saved["nodes"])
     values = {node["id"]: node.get("widgets_values") for node in saved["nodes"]}
-    assert values[57] == [96860978, "fixed", 20, 4, 0, "euler", "simple", 0.9, -1, 1, False]
+    assert values[57][:11] == [96860978, "fixed", 20, 4, 0, "euler", "simple", 0.9, -1, 1, False]
+    assert values[57][11:] == ["both", 0, "same", "same", 0, 20, 3.5, 1]
     assert values[54] == [8]
     for each in ("nodes2" if renderer == "classic" else "classic", renderer):
         set_renderer(editor, each)

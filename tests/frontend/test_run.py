@@ -13,6 +13,7 @@ from wan_flf2v.tests.frontend.browser import (
     screenshot_folder,
     set_renderer,
     shipped_graph,
+    show_node,
     trouble_of,
 )
 
@@ -55,6 +56,39 @@ def test_template_opens_runs_and_its_video_plays(
     assert moved[1:] == [96, 64, None]
     assert trouble == []
     page.screenshot(path=screenshot_folder() / f"run-{renderer}-{server.home.name}.png")
+
+
+def test_drafts_are_looked_at_one_is_clicked_and_only_that_one_is_finished(
+    server: ComfyServer, renderer: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(server.url)
+    trouble = trouble_of(page)
+    set_renderer(page, renderer)
+    load_workflow(page, "wan22_flf2v_drafts")
+    page.evaluate(SMALL)
+    page.evaluate(
+        "() => { for (const [id, name, value] of [[57, 'drafts', 3], [58, 'steps', 4]]) (window.app.rootGraph ?? "
+        "window.app.graph).getNodeById(id).widgets.find((widget) => widget.name === name).value = value; }"
+    )
+    show_node(page, 94)
+    strip = page.locator('[data-wan-flf2v="drafts"]').last
+    expect(strip).to_contain_text("Run with index 0")
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    drafts = strip.get_by_role("button")
+    expect(drafts).to_have_count(3)
+    assert page.locator("video").count() == 0, "nothing is finished yet"
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.wan-flf2v-drafts img')].every((one) => one.naturalWidth)"
+    )
+    drafts.nth(1).click()
+    expect(drafts.nth(1)).to_have_attribute("aria-pressed", "true")
+    index = "() => window.app.graphToPrompt().then(({output}) => output[94].inputs.index)"
+    assert page.evaluate(index) == 2
+    page.screenshot(path=screenshot_folder() / f"drafts-{renderer}-{server.home.name}.png")
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.wait_for_function("() => [...document.querySelectorAll('video')].some((video) => video.readyState >= 2)")
+    expect(drafts).to_have_count(3)
+    assert trouble == []
 
 
 def test_the_template_runs_from_its_app_panel_alone(

@@ -51,6 +51,16 @@ test("the sampler's schedule takes its own widgets and the shift upstream", () =
   assert.deepEqual({ ...body, files: "" }, { ...SAMPLER, shift: 8, files: "" });
 });
 
+test("the low stage's own settings are sent, and first steps only where there is a first model", () => {
+  const own = { steps_low: 4, sampler_low: "same", scheduler_low: "beta", first_steps: 1, first_resolution: 20 };
+  const nodes = twoStage();
+  nodes[4].widgets = { ...SAMPLER, ...own };
+  assert.deepEqual({ ...scheduleOf(byId(graphOf(nodes), 4)).body, files: "" }, { ...SAMPLER, ...own, first_steps: 0, shift: 8, files: "" });
+  assert.equal(scheduleOf(byId(graphOf(nodes), 3)).body.steps_low, 4);
+  nodes[4].inputs.model_first = [1, 0];
+  assert.equal(scheduleOf(byId(graphOf(nodes), 4)).body.first_steps, 1);
+});
+
 test("a shift node shows the schedule of the sampler behind it", () => {
   const found = scheduleOf(byId(graphOf(twoStage()), 3));
   assert.equal(found.from, "Sampler");

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,22 +73,37 @@ def call(comfy: ModuleType) -> Callable[..., tuple[Any, ...]]:
             from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
             return ModelSamplingSD3().patch(**inputs)
+        if node == "SamplerCustom":
+            from comfy_extras.nodes_custom_sampler import SamplerCustom
+
+            return tuple(SamplerCustom.execute(**inputs).result)
         found = classes[node].execute(**inputs)
         output = asyncio.run(found) if inspect.iscoroutine(found) else found
-        graph, done = output.expand or {}, {}
-
-        def value(given: Any) -> Any:
-            if not (isinstance(given, list) and len(given) == 2 and given[0] in graph):
-                return given
-            child, number = given
-            if child not in done:
-                data = graph[child]
-                done[child] = execute(data["class_type"], **{k: value(v) for k, v in data["inputs"].items()})
-            return done[child][number]
-
-        return tuple(value(each) for each in output.result)
+        return values_of(output.expand or {}, output.result, execute)
 
     return execute
+
+
+@pytest.fixture(scope="session")
+def values(call: Callable[..., tuple[Any, ...]]) -> Callable[[dict[str, Any], Iterable[Any]], tuple[Any, ...]]:
+    """What is at these links of an expansion."""
+    return lambda graph, links: values_of(graph, links, call)
+
+
+def values_of(graph: dict[str, Any], links: Iterable[Any], execute: Callable[..., tuple[Any, ...]]) -> tuple[Any, ...]:
+    """What is at these links of an expansion, each of its nodes executed once; what is no link is itself."""
+    done: dict[str, tuple[Any, ...]] = {}
+
+    def value(given: Any) -> Any:
+        if not (isinstance(given, list) and len(given) == 2 and isinstance(given[0], str) and given[0] in graph):
+            return given
+        child, number = given
+        if child not in done:
+            data = graph[child]
+            done[child] = execute(data["class_type"], **{k: value(v) for k, v in data["inputs"].items()})
+        return done[child][number]
+
+    return tuple(value(each) for each in links)
 
 
 @pytest.fixture(scope="session")

@@ -92,3 +92,29 @@ def test_the_continuous_run_is_diffusers_run(comfy: ModuleType, load_model: Call
     assert (ours - theirs).abs().max() < (1e-6 if sampler == "dpmpp_2m" else 1e-10)
     anew = diffusers_run(scheduler, sigmas, forget=True)
     assert (anew - theirs).abs().max() > 1e-2, "a run that forgets at the switch is another one"
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_a_joined_grid_in_stages_is_diffusers_run_of_its_sigmas(comfy: ModuleType) -> None:
+    import comfy.samplers
+
+    from wan_flf2v.flf2v.split import Run
+    from wan_flf2v.nodes.host.grids import run_grid, shifted_model, split_run
+
+    run = Run(20, "euler", "simple", steps_low=4, first_steps=1)
+    _, split = split_run(shifted_model(5), run, run_grid(shifted_model(5), run))
+    assert split.describe() == "1 first + 7 high + 2 low"
+    sigmas = torch.tensor(split.sigmas)
+    models = (lambda x, sigma, **_: x / 2 + sigma, high, low)
+    ends = (0, split.first, split.high, split.steps)
+    euler, ours = comfy.samplers.sampler_object("euler").sampler_function, noise()
+    for stage, model in enumerate(models):
+        ours = euler(model, ours, sigmas[ends[stage] : ends[stage + 1] + 1], disable=True)
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(sigmas=sigmas[:-1].tolist())
+    theirs = noise()
+    for step, timestep in enumerate(scheduler.timesteps):
+        stage = sum(step >= end for end in ends[1:])
+        denoised = models[stage](theirs, sigmas[step])
+        theirs = scheduler.step((theirs - denoised) / sigmas[step], timestep, theirs).prev_sample
+    assert (ours - theirs).abs().max() < 1e-5  # this scheduler computes in float32

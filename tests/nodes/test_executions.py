@@ -29,6 +29,7 @@ MODES = {
 KEEPS_ALL = ("classic", "lru 100", "ram")
 # What our nodes expand to, by the last part of their ids.
 PARTS = {"high": "KSamplerAdvanced", "low": "KSamplerAdvanced"}
+PARTS |= {"90_high": "UNETLoader", "90_low": "UNETLoader"}
 PARTS |= {"lora_high": "LoraLoaderModelOnly", "lora_low": "LoraLoaderModelOnly"}
 ALIKE = {"WanFirstLastFrameToVideo": "encode", "WanFLF2VConditioning": "encode"}
 LOADERS = ("UNETLoader", "CLIPLoader", "VAELoader", "LoadImage")
@@ -142,6 +143,64 @@ def test_a_continuous_run_too_loads_one_expert_at_a_time(
     assert order == sorted(order), executed
 
 
+def three_stages(graph: Graph) -> str:
+    """The high-noise model first makes a step without what the others get."""
+    graph["93"] = {"class_type": "WanFLF2VShift", "inputs": {"model_high": ["37", 0], "shift": 8}}
+    graph["57"]["inputs"] |= {"model_first": ["93", 0], "first_steps": 1}
+    return "37 first high 56 low"
+
+
+def as_pair(graph: Graph) -> str:
+    """Both experts from one node."""
+    files = {"high_file": graph["37"]["inputs"]["unet_name"], "low_file": "by name", "weight_dtype": "default"}
+    loras = {"lora_high": "none", "lora_low": "by name", "lora_strength": 1.0}
+    graph["90"] = {"class_type": "WanFLF2VLoadExperts", "inputs": {**files, **loras}}
+    graph["54"]["inputs"] |= {"model_high": ["90", 0], "model_low": ["90", 1]}
+    return "90_high high 90_low low"
+
+
+def with_drafts(graph: Graph, index: int = 2) -> str:
+    """Two drafts, one of them finished."""
+    high = graph["57"]["inputs"]
+    graph["94"] = {"class_type": "WanFLF2VPick", "inputs": {"drafts": ["57", 0], "index": index}}
+    graph["58"] = {
+        "class_type": "WanFLF2VTwoStageSampler",
+        "inputs": {**high, "stages": "low only", "latent_image": ["94", 0]},
+    }
+    graph["57"]["inputs"] = {**high, "stages": "high only", "drafts": 2}
+    graph["73"]["inputs"]["latent"] = ["58", 0]
+    return "37 high high_2 94 56 low"
+
+
+def looking_only(graph: Graph) -> str:
+    """Two drafts, none of them picked."""
+    with_drafts(graph, 0)
+    return "37 high high_2 94"
+
+
+@pytest.mark.parametrize("change", [three_stages, as_pair, with_drafts, looking_only])
+def test_every_way_of_stages_loads_each_expert_once_and_when_its_stage_needs_it(
+    server: tuple[str, Any],
+    small_graph: Callable[..., Graph],
+    pictures: tuple[Path, Path],
+    change: Callable[[Graph], str],
+) -> None:
+    _, comfy = server
+    graph = small_graph()
+    del graph["8"]
+    order = change(graph).split()
+    for node, picture in (("68", pictures[0]), ("62", pictures[1])):
+        graph[node]["inputs"]["image"] = comfy.upload(picture)
+    executed = run_afresh(comfy, graph)
+    kinds = count(graph, executed)
+    experts = 1 if change is looking_only else 2
+    found = [kinds[kind] for kind in ("UNETLoader", "CLIPLoader", "VAELoader", "encode", "CLIPTextEncode")]
+    assert found == [experts, 1, 1, 1, 2], executed
+    parts = [node.rpartition(".")[2] for node in executed]
+    places = [parts.index(node) for node in ("38", "67", *order)]
+    assert places == sorted(places), executed
+
+
 def test_where_results_are_kept_an_edit_runs_only_what_depends_on_it(
     server: tuple[str, Any], small_graph: Callable[..., Graph], pictures: tuple[Path, Path]
 ) -> None:
@@ -155,6 +214,9 @@ def test_where_results_are_kept_an_edit_runs_only_what_depends_on_it(
     graph["57"]["inputs"]["cfg_low"] = 2.5
     low = comfy.run(graph)
     assert (low.ran("high"), low.ran("low"), low.ran("67"), low.ran("56")) == (False, True, False, False), low.executed
+    graph["57"]["inputs"]["sampler_low"] = "dpmpp_2m"
+    sampler = comfy.run(graph)
+    assert (sampler.ran("high"), sampler.ran("low")) == (False, True), sampler.executed
     graph["6"]["inputs"]["text"] += ", at night"
     prompt = comfy.run(graph)
     assert ("67" in prompt.progressed, prompt.ran("high")) == (False, True), "no encode"

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, equal
 
@@ -250,3 +251,47 @@ def test_warnings_are_shown_on_the_users_node(
     texts = asyncio.run(texts_on_nodes(comfy_server.url, saving_latents(graph, a=["57", 0])))
     assert set(texts) == ({"57"} if words else set())
     assert all(each in texts["57"] for each in words)
+
+
+def test_high_only_saved_to_disk_and_low_only_loading_it_is_both_bit_for_bit(
+    comfy_server: Any, small_graph: MakeGraph
+) -> None:
+    graph = small_graph(**{"57_noise_seed": 41, "57_steps": 6})
+    own = {"steps_low": 9, "scheduler_low": "beta", "sampler_low": "dpmpp_2m_sde"}
+    graph["57"]["inputs"] |= {"cfg_low": 2.0, "sampler_name": "euler_ancestral", **own}
+    both = saved(comfy_server, comfy_server.run(saving_latents(graph, both=["57", 0])), "both")
+    graph["57"]["inputs"]["stages"] = "high only"
+    high = comfy_server.run(saving_latents(graph, high=["57", 0]))
+    assert not high.ran("56"), "the low-noise model is not loaded"
+    item = high.record["outputs"]["high"]["latents"][0]
+    name = f"{item['subfolder']}/{item['filename']} [output]"
+    graph["load"] = {"class_type": "LoadLatent", "inputs": {"latent": name}}
+    graph["57"]["inputs"] |= {"stages": "low only", "latent_image": ["load", 0]}
+    comfy_server.call(lambda client: client.free())
+    low = comfy_server.run(saving_latents(graph, low=["57", 0]))
+    assert equal(saved(comfy_server, low, "low"), both)
+    assert not low.ran("37"), "the high-noise model is not loaded"
+
+
+def test_drafts_are_shown_and_only_the_picked_one_is_finished(comfy_server: Any, small_graph: MakeGraph) -> None:
+    graph = small_graph("wan22_flf2v_drafts", **{"57_noise_seed": 51, "57_drafts": 3, "94_index": 1})
+    for node in ("73", "8"):
+        del graph[node]
+    graph["s"] = {"class_type": "SaveLatent", "inputs": {"samples": ["58", 0], "filename_prefix": "latents/draft"}}
+    graph["94"]["inputs"]["index"] = 0
+    looked = comfy_server.run(graph)
+    assert looked.status == "success", looked.error
+    assert [looked.ran(node) for node in ("high", "high_2", "high_3")] == [True] * 3
+    assert "s" not in looked.record["outputs"], "nothing behind the pick has run"
+    shown = looked.record["outputs"]["94"]["drafts"]
+    assert len({each["filename"] for each in shown}) == 3
+    with Image.open(comfy_server.server.home / "temp" / shown[0]["filename"]) as picture:
+        assert (picture.n_frames, max(picture.size)) == (3, 320)
+    graph["94"]["inputs"]["index"] = 2
+    picked = comfy_server.run(graph)
+    assert [picked.ran(node) for node in ("high", "high_2", "high_3", "low")] == [False] * 3 + [True], picked.executed
+    direct = small_graph(**{"57_noise_seed": 52})
+    done = comfy_server.run(saving_latents(direct, a=["57", 0]))
+    assert equal(saved(comfy_server, picked, "s"), saved(comfy_server, done, "a"))
+    graph["94"]["inputs"]["index"] = 4
+    assert "index must be between 1 and 3, the number of drafts; got 4" in comfy_server.run(graph).error

@@ -98,7 +98,7 @@ def test_the_schedule_is_the_grid_that_ksampler_runs(
     model = shifted(shift)
     grid = comfy.samplers.KSampler(model, steps, "cpu", sampler, scheduler, denoise).sigmas
     change = {"steps": steps, "boundary": boundary, "sampler_name": sampler, "scheduler": scheduler, "denoise": denoise}
-    split, sigmas, high, low, plot, report = call("WanFLF2VSchedule", model_high=model, **{**DEFAULTS, **change})
+    split, sigmas, high, low, plot, report, _ = call("WanFLF2VSchedule", model_high=model, **{**DEFAULTS, **change})
     assert torch.equal(sigmas, grid)
     assert split == sum(1 for sigma in grid.tolist()[:-1] if sigma > boundary + 1e-6)
     assert torch.equal(high, grid[: split + 1])

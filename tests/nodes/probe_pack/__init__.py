@@ -8,9 +8,7 @@ import os
 from typing import Any
 
 import comfy.model_management
-import comfy.samplers
-
-import nodes
+import comfy.sample
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 
@@ -20,7 +18,11 @@ def write(**line: Any) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-load_models, sample = comfy.model_management.load_models_gpu, nodes.KSamplerAdvanced.sample
+load_models, sample, sample_custom = (
+    comfy.model_management.load_models_gpu,
+    comfy.sample.sample,
+    comfy.sample.sample_custom,
+)
 
 
 def load_and_tell(models: Any, *args: Any, **kwargs: Any) -> Any:
@@ -29,11 +31,14 @@ def load_and_tell(models: Any, *args: Any, **kwargs: Any) -> Any:
     return load_models(models, *args, **kwargs)
 
 
-def sample_and_tell(self: Any, *args: Any, **kwargs: Any) -> Any:
-    given = sample(self, *args, **kwargs)
-    write(latent=hashlib.sha256(given[0]["samples"].float().cpu().numpy().tobytes()).hexdigest())
-    return given
+def telling(sampling: Any) -> Any:
+    def sample_and_tell(*args: Any, **kwargs: Any) -> Any:
+        samples = sampling(*args, **kwargs)
+        write(latent=hashlib.sha256(samples.float().cpu().numpy().tobytes()).hexdigest())
+        return samples
+
+    return sample_and_tell
 
 
 comfy.model_management.load_models_gpu = load_and_tell
-nodes.KSamplerAdvanced.sample = sample_and_tell
+comfy.sample.sample, comfy.sample.sample_custom = telling(sample), telling(sample_custom)
