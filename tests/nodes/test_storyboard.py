@@ -288,7 +288,9 @@ def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any
     board["keyframes"][1]["through"] = True
     del board["segments"][1]["prompt"]
     done = run(comfy_server, board)
-    assert work(done) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1} | {"text": work(done)["text"]}
+    first = work(done)
+    first.pop("text", None)  # an earlier test may have had the same prompts
+    assert first == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
     film = pixels_of(film_of(comfy_server, done))
     assert len(film) == 8 + 6 - 1
     edited = copy.deepcopy(board)
