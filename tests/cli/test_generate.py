@@ -216,7 +216,8 @@ def test_ctrl_c_interrupts_the_job_and_exits_130(comfy_server: Any, request_of: 
 
 @pytest.mark.slow
 def test_demo_makes_a_video_in_one_command(tmp_path: Path) -> None:
-    out = tmp_path / "demo.mp4"
+    out = tmp_path / "ein Ordner ü 日本" / "demo.mp4"
+    out.parent.mkdir()
     code = "import sys; from wan_flf2v.cli import main; raise SystemExit(main(sys.argv[1:]))"
     words = ["demo", "--out", str(out), "--set", "73_frame_rate=12"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)

@@ -15,8 +15,10 @@ from wan_flf2v.cli import main
 
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
-    """A square that crosses the picture, as H.264, with its first and last frame as PNG."""
-    path = tmp_path / "video.mp4"
+    """A square that crosses the picture, as H.264, with its first and last frame as PNG, in a folder of a user's naming."""
+    folder = tmp_path / "ein Ordner ü 日本"
+    folder.mkdir()
+    path = folder / "video.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=16)
         stream.width = stream.height = 64
@@ -26,7 +28,7 @@ def video(tmp_path: Path) -> Path:
             pixels = np.full((64, 64, 3), 90, np.uint8)
             pixels[24:40, 4 + 5 * index : 20 + 5 * index] = 240
             if index in (0, 8):
-                Image.fromarray(pixels).save(tmp_path / ("first.png" if index == 0 else "last.png"))
+                Image.fromarray(pixels).save(folder / ("first.png" if index == 0 else "last.png"))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     return path
