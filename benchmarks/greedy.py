@@ -173,7 +173,9 @@ class Felt:
     @property
     def p99(self) -> float:
         """The 99th percentile of its submits."""
-        return statistics.quantiles(self.submits, n=100)[98] if len(self.submits) > 1 else float("inf")
+        return (
+            statistics.quantiles(self.submits, n=100, method="inclusive")[98] if len(self.submits) > 1 else float("inf")
+        )
 
 
 async def measure(serve: Serve, seconds: float, keys: tuple[str, str], way: int | None) -> Felt:
