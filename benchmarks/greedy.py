@@ -180,14 +180,13 @@ class Felt:
 
 async def measure(serve: Serve, seconds: float, keys: tuple[str, str], way: int | None) -> Felt:
     """Key B's time beside key A."""
-    felt, waiting = Felt(), set()
+    felt, told_of, accepted = Felt(), {}, set()
 
     async def hook(request: web.Request) -> web.Response:
         if request.path != "/b":
             await asyncio.sleep(3600)  # A's pictures and receivers
         event = await request.json()
-        felt.hooks.append(time.time() - datetime.fromisoformat(event["finished_at"]).timestamp())
-        waiting.discard(event["request_id"])
+        told_of[event["request_id"]] = time.time() - datetime.fromisoformat(event["finished_at"]).timestamp()
         return web.Response()
 
     app = web.Application()
@@ -222,7 +221,7 @@ async def measure(serve: Serve, seconds: float, keys: tuple[str, str], way: int 
                     if answer.status != 200:
                         felt.errors.append(f"HTTP {answer.status}: {ticket}")
                     else:
-                        waiting.add(ticket["request_id"])
+                        accepted.add(ticket["request_id"])
             except (aiohttp.ClientError, OSError, asyncio.TimeoutError) as error:
                 felt.errors.append(type(error).__name__)
 
@@ -240,6 +239,7 @@ async def measure(serve: Serve, seconds: float, keys: tuple[str, str], way: int 
         process.kill()
         process.join()
     await runner.cleanup()
+    felt.hooks = [late for job, late in told_of.items() if job in accepted]  # others are of the way before
     return felt
 
 
