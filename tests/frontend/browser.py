@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect
 
 READY = "window.app?.canvas?.graph && window.app?.extensionManager?.workflow?.activeWorkflow?.changeTracker"
 TIMEOUT_MS = 60_000
+# Each frontend and each renderer once, for what is the same code in all four: opening an editor takes most of a test.
+EACH_ONCE = pytest.mark.parametrize(("frontend", "renderer"), [("bundled", "classic"), ("newest", "nodes2")])
 
 
 def chromium_path() -> str | None:

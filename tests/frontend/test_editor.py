@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.process import ComfyServer
-from wan_flf2v.tests.frontend.browser import READY, load_workflow, set_renderer, shipped_graph
+from wan_flf2v.tests.frontend.browser import EACH_ONCE, READY, load_workflow, set_renderer, shipped_graph
 from wan_flf2v.workflows import Bindings
 
 OURS = "/wan_flf2v/"
@@ -103,6 +103,7 @@ def schedule_graph(exported: dict[str, Any]) -> dict[str, Any]:
     return graph
 
 
+@EACH_ONCE
 def test_plot_warns_of_bad_splits(editor: Page) -> None:
     load_workflow(editor, "wan22_flf2v_4step")
     wait_for_split(editor, 2)
@@ -115,6 +116,7 @@ def test_plot_warns_of_bad_splits(editor: Page) -> None:
     expect(panel(editor).last.get_by_role("alert").first).to_contain_text("boundary must be above 0")
 
 
+@EACH_ONCE
 def test_sixty_quick_changes_leave_one_request_in_flight(editor: Page) -> None:
     load_workflow(editor, "wan22_flf2v")
     wait_for_split(editor, 10)
@@ -207,6 +209,7 @@ def test_works_inside_a_subgraph(editor: Page) -> None:
     assert plain == {name: value for name, value in before["57"]["inputs"].items() if not isinstance(value, list)}
 
 
+@EACH_ONCE
 @pytest.mark.parametrize("form", ["payload", "cli"])
 def test_copied_api_call_is_the_job_of_the_graph(server: ComfyServer, editor: Page, form: str) -> None:
     editor.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server.url)
@@ -239,6 +242,7 @@ def test_menus_offer_the_api_call(editor: Page, renderer: str) -> None:
     assert "Copy as API call" in names
 
 
+@EACH_ONCE
 def test_a_graph_without_a_node_of_ours_has_no_menu_entry_and_no_tab_of_ours(editor: Page) -> None:
     menu = "() => window.app.collectCanvasMenuItems(window.app.canvas).map((item) => item?.content)"
     tab = "() => window.app.extensionManager.getSidebarTabs().some((each) => each.id === 'wan-flf2v-jobs')"
@@ -259,6 +263,7 @@ HIDE = """(hidden) => {
 }"""
 
 
+@EACH_ONCE
 def test_a_hidden_page_reads_and_asks_nothing_and_catches_up_when_it_is_seen(editor: Page) -> None:
     load_workflow(editor, "wan22_flf2v")
     wait_for_split(editor, 10)
@@ -292,6 +297,7 @@ def test_nothing_is_asked_before_a_node_of_the_pack_is_there(
     page.context.close()
 
 
+@EACH_ONCE
 def test_remote_node_says_how_to_add_a_key_and_shows_no_key_field(editor: Page) -> None:
     load_workflow(editor, "remote_wavespeed")
     remote = panel(editor, "remote")
@@ -310,6 +316,7 @@ def words(language: str, part: str, start: str) -> str:
     return str(next(text for english, text in table[part].items() if english.startswith(start)))
 
 
+@EACH_ONCE
 def test_panels_and_the_tab_speak_the_editor_s_language_as_soon_as_it_does(editor: Page) -> None:
     speak = "(locale) => window.app.extensionManager.setting.set('Comfy.Locale', locale)"
     load_workflow(editor, "wan22_flf2v_4step")

@@ -17,7 +17,7 @@ from wan_flf2v.tests.doubles.comfy import RemoteComfy, error_of, graph
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import Script
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
-from wan_flf2v.tests.frontend.browser import READY, load_workflow, set_renderer, trouble_of
+from wan_flf2v.tests.frontend.browser import EACH_ONCE, READY, load_workflow, set_renderer, trouble_of
 from wan_flf2v.tests.frontend.conftest import PICTURES, newest_frontend
 
 CHOOSE = """([type, values]) => {
@@ -111,6 +111,7 @@ def test_a_job_queued_by_run_shows_its_state_and_is_cancelled_on_the_node(
     assert comfy.rc.count("submit") == 1
 
 
+@EACH_ONCE
 def test_a_cancelled_wavespeed_job_is_deleted_there_and_stops_the_node_at_once(
     comfy: RemoteComfy, remote_editor: Page
 ) -> None:
@@ -130,6 +131,7 @@ def last_record(comfy: RemoteComfy) -> Any:
     return list(comfy.get("/history").values())[-1]
 
 
+@EACH_ONCE
 def test_the_job_list_fetches_cancels_and_copies_ids(comfy: RemoteComfy, remote_editor: Page) -> None:
     comfy.ws.script = Script(run_s=0)
     finished = graph("WanFLF2VWaveSpeed", wait=False)
@@ -164,6 +166,7 @@ def test_the_job_list_fetches_cancels_and_copies_ids(comfy: RemoteComfy, remote_
     assert comfy.ws.count("submit") == 1
 
 
+@EACH_ONCE
 def test_what_a_user_wrote_is_no_sentence_of_ours_in_any_language(comfy: RemoteComfy, remote_editor: Page) -> None:
     asked = "a kite flies high"
     comfy.finish(comfy.queue(graph("WanFLF2VWaveSpeed", wait=False, prompt=asked)))
@@ -179,6 +182,7 @@ def test_what_a_user_wrote_is_no_sentence_of_ours_in_any_language(comfy: RemoteC
         remote_editor.evaluate(speak, "en")
 
 
+@EACH_ONCE
 def test_many_remote_nodes_ask_for_one_job_list_also_after_a_reload_in_mid_run(
     comfy: RemoteComfy, remote_editor: Page
 ) -> None:

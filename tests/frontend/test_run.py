@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from wan_flf2v.engine.process import ComfyServer
@@ -112,13 +111,9 @@ def test_the_template_runs_from_its_app_panel_alone(
     assert trouble == []
 
 
-@pytest.mark.parametrize("palette", ["dark", "light"])
-def test_every_node_is_drawn(
-    server: ComfyServer, frontend: str, renderer: str, palette: str, open_page: Callable[..., Page]
-) -> None:
+def test_every_node_is_drawn(server: ComfyServer, frontend: str, renderer: str, open_page: Callable[..., Page]) -> None:
     page = open_page(server.url, viewport={"width": 2400, "height": 1700})
     set_renderer(page, renderer)
-    page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", palette)
     count = page.evaluate(
         """async () => {
           const empty = {version: 0.4, last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: []};
@@ -145,9 +140,10 @@ def test_every_node_is_drawn(
     expect(panels.first).to_be_visible()
     assert panels.count() == 8, "3 plots, 1 pair of frames, 4 remote accounts"
     assert count >= 13
-    texts = panels.all_inner_texts()
-    assert all(text.strip() for text in texts), texts
     page.keyboard.press("Escape")
-    page.wait_for_timeout(500)
-    page.screenshot(path=screenshot_folder() / f"nodes-{frontend}-{renderer}-{palette}.png")
-    page.evaluate("() => window.app.extensionManager.setting.set('Comfy.ColorPalette', 'dark')")
+    for palette in ("light", "dark"):
+        page.evaluate("(name) => window.app.extensionManager.setting.set('Comfy.ColorPalette', name)", palette)
+        page.wait_for_timeout(500)
+        texts = panels.all_inner_texts()
+        assert all(text.strip() for text in texts), texts
+        page.screenshot(path=screenshot_folder() / f"nodes-{frontend}-{renderer}-{palette}.png")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from wan_flf2v.tests.frontend.browser import click_title, load_workflow, raise_number
+from wan_flf2v.tests.frontend.browser import EACH_ONCE, click_title, load_workflow, raise_number
 
 STEPS_SHOWN = """(steps) => {
   const root = window.app.rootGraph ?? window.app.graph;
@@ -52,6 +52,7 @@ def test_panels_follow_undo_and_redo_of_a_changed_number(editor: Page, renderer:
     expect(frames).to_contain_text("85 frames = 5.31 s")
 
 
+@EACH_ONCE
 def test_panels_follow_undo_and_redo_of_a_deleted_node(editor: Page) -> None:
     load_workflow(editor, "wan22_flf2v")
     plots = editor.locator("[data-wan-flf2v=schedule]")

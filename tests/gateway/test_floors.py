@@ -42,7 +42,7 @@ def test_the_gateway_runs_on_its_floors(tmp_path: Path) -> None:
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
     subprocess.run([*install, *floors("gateway", "cli")], check=True, timeout=600)
     subprocess.run([*install, "--no-deps", "-e", ROOT], check=True, timeout=300)
     command = [str(python), "-m", "wan_flf2v.gateway", "serve"]

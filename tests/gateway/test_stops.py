@@ -222,7 +222,7 @@ def test_an_idle_worker_costs_postgres_little(tmp_path: Path, postgres_url: str)
         query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         admin.execute("SELECT pg_stat_clear_snapshot()")
         before, began = _count(admin, query), time.monotonic()
-        time.sleep(20)
+        time.sleep(10)
         admin.execute("SELECT pg_stat_clear_snapshot()")
         rate = (_count(admin, query) - before) / (time.monotonic() - began)
         connections = _count(

@@ -67,7 +67,7 @@ def cores(ours: Graph) -> Graph:
 
 def run_afresh(comfy: Any, graph: Graph) -> list[str]:
     """The ids of what is executed when ComfyUI keeps nothing of earlier prompts."""
-    for wait_s in (1, 2, 4, 8):
+    for wait_s in (0.2, 1, 4, 8):
         comfy.call(lambda client: client.free())
         time.sleep(wait_s)  # ComfyUI drops its cache between two looks at the queue
         done = comfy.run(graph)
