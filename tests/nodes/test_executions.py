@@ -49,6 +49,9 @@ def server(
         yield mode, comfy_server
         return
     home = tmp_path_factory.mktemp("mode")
+    (home / "custom_nodes").mkdir()
+    # where RAM is short ComfyUI collects garbage for each result: what is loaded once need not be gone through each time
+    (home / "custom_nodes" / "frozen.py").write_text("import gc\n\ngc.freeze()\nNODE_CLASS_MAPPINGS = {}\n")
     with ComfyServer(engine, home, models, tiny=True, extra_args=MODES[mode]) as other:
         yield mode, type(comfy_server)(other)
 
