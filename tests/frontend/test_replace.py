@@ -52,10 +52,8 @@ def expected() -> dict[str, dict[str, Any]]:
     core: dict[str, Any] = shipped_graph("wan22_flf2v_core", api=True)
     old = {name: dict(core[key]["inputs"]) for key, name in {"67": "frames", "57": "high", "58": "low"}.items()}
     own: dict[str, Any] = shipped_graph("wan22_flf2v", api=True)
-    core["67"] = {
-        "class_type": "WanFLF2VConditioning",
-        "inputs": {**old["frames"], "fit": "crop", "resize": "bilinear"},
-    }
+    widgets = {name: value for name, value in own["67"]["inputs"].items() if not isinstance(value, list)}
+    core["67"] = {"class_type": "WanFLF2VConditioning", "inputs": {**widgets, **old["frames"]}}
     kept = {name: old["high"][name] for name in ("noise_seed", "steps", "cfg", "sampler_name", "scheduler")}
     links = {"model_high": old["high"]["model"], "model_low": old["low"]["model"]}
     core["57"] = {
