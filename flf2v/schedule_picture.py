@@ -47,7 +47,7 @@ def draw_schedule(split: Split) -> Image.Image:
         draw.line([(x, y), (x, min(y + 5, top + height))], fill=INK)
     words = [(f"{first} first", FIRST)] if first else []
     words += [(f"{high - first} high", HIGH), (f"{split.low} low", LOW)]
-    at = left
+    at = float(left)
     for number, (word, colour) in enumerate(words):
         word = f" + {word}" if number else word
         draw.text((at, 18), word, fill=colour, font=title)

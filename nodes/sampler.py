@@ -127,8 +127,8 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
         if keep_history and not is_link(run["sampler_name"]):
             check_sampler(run["sampler_name"])
         graph, prompt = GraphBuilder(), cls.hidden.dynprompt
-        takes_first = model_first is not None and run.get("first_steps") and stages != LOW_ONLY
-        first = past_shift(graph, prompt, model_first) if takes_first else None
+        takes_first = run.get("first_steps") and stages != LOW_ONLY
+        first = past_shift(graph, prompt, model_first) if model_first is not None and takes_first else None
         high, low = (
             model if stages == unused else past_shift(graph, prompt, model)
             for model, unused in ((model_high, LOW_ONLY), (model_low, HIGH_ONLY))

@@ -102,7 +102,7 @@ class StageNodes:
         asked = {name: self.guidance[name] for name in ("noise_seed", "cfg")} | {"model": self.high}
         steps = dict(zip(("steps", "start_at_step", "switch_at_step"), map(plan.out, range(6, 9)), strict=True))
         _, low = self._handed("hand_over", LOW, plan.out(0))
-        of_low = {name: low[name] for name in ("model", "cfg")} | self.low_prompts
+        of_low = {"model": low["model"], "cfg": low["cfg"], **self.low_prompts}
         of_high = {**asked, **shared, **steps, **self.prompts, "latent_image": latent_image}
         return *add_continuous_run(self.graph, of_high, of_low), plan.out(5)
 
