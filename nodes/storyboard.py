@@ -21,6 +21,7 @@ from .host.types import Link
 from .inputs import check_widgets, expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
 from .save_video import MAX_RATE, MIN_RATE
 from .storyboard_clips import ClipNodes, numbered
+from .storyboard_runs import begin, clip_keys
 
 IMAGES = 1  # the number of this output
 EXAMPLE = '{\n  "prompt": "",\n  "negative": "",\n  "length": 81,\n  "seed": 0\n}'
@@ -155,6 +156,9 @@ class WanFLF2VStoryboard(io.ComfyNode):
         clips = ClipNodes(graph, high, low, slots | videos, {**given, "frame_rate": frame_rate}, wants_images).add(
             board
         )
+        keys = clip_keys(board, cls.hidden.dynprompt.get_original_prompt(), cls.hidden.unique_id, wants_images)
+        made = clips[board.video_before is not None :][: len(board.clips)]
+        begin(cls.hidden.unique_id, keys, graph, [clip.out(0) for clip in made])
         files = numbered("clip", [clip.out(0) for clip in clips])
         whole = "0:"
         spans = " ".join(

@@ -15,10 +15,12 @@ from ..flf2v.frames import fit_to_video
 from ..flf2v.sizes import Fit
 from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS
 from .host.pieces import Shown, join_film, write_images, write_latent, write_video
+from .host.progress import run_id
 from .host.schema import part_schema
 from .host.types import Latent, Pictures, Vae, Video
 from .host.videos import check_rate, fitted_frames
 from .inputs import fit_input
+from .storyboard_runs import finish
 
 CLIP = io.Custom("WAN_FLF2V_CLIP")
 MATCH = io.Custom("WAN_FLF2V_COLOUR_MATCH")
@@ -104,13 +106,13 @@ class WanFLF2VStoryboardClip(io.ComfyNode):
         cls, latent: Latent | None = None, vae: Vae | None = None, images: Pictures | None = None, **shown: Any
     ) -> io.NodeOutput:
         """``shown`` is what Shown has."""
-        given = Shown(**shown)
+        given, node = Shown(**shown), cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
         if images is not None:
             images = given.frames(images, 0, len(images))
             file = write_images(images, replace(given, match=None))
         else:
-            node = cls.hidden.dynprompt.get_display_node_id(cls.hidden.unique_id)
             file = write_latent(latent or {}, vae, given, node)
+        finish(node, cls.hidden.unique_id, file.saved[0], run_id())
         return io.NodeOutput(str(file.saved[0]), file.tail, images)
 
 

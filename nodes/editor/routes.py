@@ -14,6 +14,7 @@ from ...workflows.api_call import ApiCallError, api_call
 from ..host.progress import prompt_server
 from .panels import frames_preview, schedule_preview
 from .remote_jobs import HANDLERS
+from .storyboard import storyboard_preview
 
 logger = logging.getLogger(__name__)
 PREFIX = "/wan_flf2v"
@@ -28,6 +29,7 @@ def register_routes() -> None:
     handlers: dict[str, Answer] = {
         "schedule": schedule_preview,
         "frames": frames_preview,
+        "storyboard": storyboard_preview,
         "api_call": api_call,
         **HANDLERS,
     }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
+from comfy_execution.progress import get_progress_state
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,35 @@ def prompt_server() -> Any | None:
     except ImportError:
         return None
     return getattr(PromptServer, "instance", None)
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """The prompt that ComfyUI ran last, or runs (``live``): its graph, and the (value, max) of the nodes at work."""
+
+    id: str
+    graph: Mapping[str, Any]
+    at_work: Mapping[str, tuple[float, float]]
+    live: bool
+
+
+def run_id() -> str:
+    """The id of the prompt that runs."""
+    return str(get_progress_state().prompt_id)
+
+
+def last_run() -> LastRun | None:
+    """The last prompt, or None before the first."""
+    state, server = get_progress_state(), prompt_server()
+    if server is None or state.dynprompt is None:
+        return None
+    live = any(item[1] == state.prompt_id for item in list(server.prompt_queue.currently_running.values()))
+    at_work = {
+        node: (each["value"], each["max"])
+        for node, each in list(state.nodes.items())
+        if each["state"].value == "running"
+    }
+    return LastRun(state.prompt_id, state.dynprompt.get_original_prompt(), at_work, live)
 
 
 def show_on_node(text: str, node_id: str | None) -> None:
