@@ -14,6 +14,7 @@ import { Poller } from "./lib/poller.mjs";
 import { REMOTE, isLive, showAccount, showJobs } from "./lib/remote.mjs";
 import { CORE, replace } from "./lib/replace.mjs";
 import { PLOTTED, scheduleOf } from "./lib/schedule.mjs";
+import { addStoryboard } from "./lib/storyboard_node.mjs";
 import { Watcher } from "./lib/watch.mjs";
 import { said, speak, t } from "./lib/words.mjs";
 
@@ -243,6 +244,34 @@ function addRemote(node) {
   });
 }
 
+/** What shows each storyboard anew when a run begins or ends. @type {Map<any, () => void>} */
+const boards = new Map();
+
+/** @param {any} node */
+function addBoard(node) {
+  const element = addPanel(node, "storyboard", 330);
+  const again = addStoryboard(node, element, {
+    fetch: (path, options) => api.fetchApi(path, options),
+    address: (path) => api.apiURL(path),
+    execute: (command) => void app.extensionManager.command.execute(command),
+    graph: async () => (await app.graphToPrompt()).output,
+    running: () => running,
+    changed: rememberChange,
+    call,
+    words,
+  });
+  watch(node, element, again.read, again.show);
+  boards.set(node, () => (node.graph ? again.ask() : boards.delete(node)));
+}
+
+/** Let the editor's undo see what a panel changed. */
+function rememberChange() {
+  watcher.touch();
+  const tracker = /** @type {any} */ (app.extensionManager.workflow).activeWorkflow?.changeTracker;
+  if (tracker?.captureCanvasState) tracker.captureCanvasState();
+  else tracker?.checkState();
+}
+
 let tabbed = false;
 
 /** The job list in the sidebar: there once a remote node is, or its command was called. */
@@ -316,6 +345,7 @@ api.addEventListener("status", (/** @type {any} */ event) => {
   if (now === running) return;
   running = now;
   jobs.refresh();
+  for (const again of [...boards.values()]) again();
 });
 
 app.registerExtension({
@@ -342,6 +372,7 @@ app.registerExtension({
     const type = node.comfyClass ?? "";
     if (PLOTTED.includes(type)) addPlot(node);
     else if (type === "WanFLF2VConditioning") addFrames(node);
+    else if (type === "WanFLF2VStoryboard") addBoard(node);
     else if (REMOTE.includes(type)) addRemote(node);
     else if (type === "WanFLF2VPick") addDrafts(node);
     // the first Nodes 2.0 took every saved file for a picture

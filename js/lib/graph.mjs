@@ -190,3 +190,21 @@ export function downstream(start, slot) {
   }
   return found;
 }
+
+/**
+ * The values of all that a node is fed by, to notice when one of them is another.
+ * @param {GraphNode} node
+ * @param {Set<GraphNode>} [seen]
+ * @returns {any[]}
+ */
+export function valuesBehind(node, seen = new Set()) {
+  seen.add(node);
+  return (node.inputs ?? []).map((_, index) => {
+    const found = sourceAt(node, index);
+    if (!found) return null;
+    if ("widget" in found) return found.widget.value;
+    const from = found.node;
+    const values = (from.widgets ?? []).map(({ name, value }) => [name, typeof value === "object" ? null : value]);
+    return [String(from.id), found.slot, values, seen.has(from) ? null : valuesBehind(from, seen)];
+  });
+}

@@ -33,19 +33,20 @@ def storyboard_preview(body: object) -> dict[str, Any]:
     run = last_run()
     kept = run is not None and node_id in run.graph and not not_kept(0)
     made = made_of(node_id) if kept else {}
-    segments, to_come = [], 0
+    segments: list[dict[str, Any]] = []
+    to_come: dict[str, int] = {}  # an equal clip is made once
     for clip, key in zip(board.clips, clip_keys(board, graph, node_id, images), strict=True):
         state = _state(made.get(key), run)
         steps = dict(clip.settings).get("steps", inputs.get("steps"))
         if state["state"] in ("to do", "running"):
-            to_come += steps if isinstance(steps, int) else 0
+            to_come[key] = steps if isinstance(steps, int) else 0
         segments += [{"length": length, **state} for length in _lengths(clip)]
     rate = inputs.get("frame_rate")
     return {
         "keyframes": len(board.keyframes),
         "frames": board.frames,
         "seconds": board.frames / rate if isinstance(rate, (int, float)) and rate > 0 else None,
-        "steps": None if is_link(inputs.get("steps")) else to_come,
+        "steps": None if is_link(inputs.get("steps")) else sum(to_come.values()),
         "segments": segments,
     }
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import hashlib
 import json
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -78,6 +79,18 @@ def kind_of(node: str) -> str:
     return f"load {LOADERS[node]}" if node in LOADERS else node.rpartition(".")[2].partition("_")[0]
 
 
+def told(comfy: Any, board: Board, **inputs: Any) -> Any:
+    """What the panel is told of this board."""
+    body = json.dumps({"graph": graph_of(board, **inputs), "node": "57"}).encode()
+    request = urllib.request.Request(f"{comfy.url}/wan_flf2v/storyboard", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def states(facts: Any) -> Counter[str]:
+    return Counter(segment["state"] for segment in facts["segments"])
+
+
 def film_of(comfy: Any, done: Any) -> Path:
     saved = next(item for items in done.record["outputs"]["73"].values() for item in items if isinstance(item, dict))
     return Path(comfy.output) / saved["subfolder"] / saved["filename"]
@@ -100,11 +113,20 @@ def test_each_edit_runs_only_the_segments_that_it_touches(comfy_server: Any, nam
     assert work(first) == {"text": 5, "frames": 4, "high": 4, "low": 4, "clip": 4, "film": 1}
     assert len(hashes(film_of(comfy_server, first))) == sum(LENGTHS) - 3
     assert work(run(comfy_server, board)) == {}, "nothing has changed"
+    assert states(told(comfy_server, board)) == {"kept": 4}
+    assert states(told(comfy_server, board, width=96)) == {"to do": 4}
 
     def edit(change: Callable[[Board], Any], **expected: int) -> None:
         change(board)
+        before = told(comfy_server, board)
         done = run(comfy_server, board)
         assert work(done) == {"film": 1, **expected}
+        made = expected.get("clip", 0)
+        assert states(before)["to do"] == made, "what the panel says before a run is what the run does"
+        after = told(comfy_server, board)
+        assert states(after) == Counter({"done": made, "kept": len(after["segments"]) - made})
+        assert after["steps"] == 0
+        assert after["frames"] == len(hashes(film_of(comfy_server, done)))
         assert not [node for node in done.executed if node in LOADERS]
 
     one = {"high": 1, "low": 1, "clip": 1}
@@ -138,6 +160,7 @@ def test_each_edit_runs_only_the_segments_that_it_touches(comfy_server: Any, nam
 
     edit(close, text=1, frames=1, **one)
     frames = sum(segment["length"] for segment in board["segments"]) - len(board["segments"])
+    assert told(comfy_server, board)["frames"] == frames
     done = run(comfy_server, {**board, "negative": "ugly"})
     assert work(done)["frames"] == 0
     assert len(hashes(film_of(comfy_server, done))) == frames, "a ring does not repeat its first frame"

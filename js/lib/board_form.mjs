@@ -1,0 +1,61 @@
+// The form of the part of a storyboard that is chosen: a segment's fields and its video, the board's own, or a keyframe's name.
+
+import { changed, fieldsOf, shownOf } from "./board.mjs";
+import { h } from "./dom.mjs";
+import { t } from "./words.mjs";
+
+/** @typedef {import("./board.mjs").Board} Board */
+/** @typedef {{kind: "all" | "keyframe" | "segment", at: number}} Choice */
+
+const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: [] };
+const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring" };
+const RANGES = { seconds: { min: 0.25, step: 0.25 }, seed: { min: 0, step: 1 } };
+
+export class BoardForm {
+  /** @param {(change: (board: Board) => Board, done: boolean) => void} write */
+  constructor(write) {
+    this.write = write;
+    this.element = h("div", { class: "wan-flf2v-form" });
+    this.shown = "";
+  }
+
+  /** @param {Board} board @param {Choice} choice */
+  show(board, { kind, at }) {
+    if (this.shown !== `${kind}-${at}`) {
+      this.shown = `${kind}-${at}`;
+      const more = { all: [], segment: [h("video", { controls: "", loop: "", hidden: "" })], keyframe: [h("div", { class: "quiet" })] };
+      this.element.replaceChildren(...FIELDS[kind].map((name) => this.field(name, kind === "segment" ? at : null)), ...more[kind]);
+    }
+    if (kind === "keyframe") {
+      const { picture, slot } = board.keyframes[at];
+      /** @type {Element} */ (this.element.firstElementChild).textContent = picture ?? `keyframe_${slot}`;
+    }
+    for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.element.querySelectorAll("[name]"))) {
+      if (input === document.activeElement) continue;
+      if (input.type === "checkbox") input.checked = Boolean(board.closed);
+      else input.value = shownOf(kind === "segment" ? board.segments[at] : board, input.name);
+      input.placeholder = kind === "segment" ? shownOf(board, input.name) : "";
+    }
+  }
+
+  /** Show this video, or none. @param {string | undefined} url */
+  play(url) {
+    const video = this.element.querySelector("video");
+    if (!video || video.getAttribute("src") === (url ?? null)) return;
+    if (url) video.setAttribute("src", url);
+    else video.removeAttribute("src");
+    video.hidden = !url;
+  }
+
+  /** @param {string} name @param {number | null} index the segment's; null for the board's own */
+  field(name, index) {
+    const range = /** @type {Record<string, object>} */ (RANGES)[name];
+    const kind = name === "closed" ? { type: "checkbox" } : range ? { type: "number", ...range } : { rows: name === "prompt" ? 3 : 1 };
+    const input = /** @type {HTMLInputElement} */ (h("type" in kind ? "input" : "textarea", { name, ...kind }));
+    const read = () => (name === "closed" ? { closed: input.checked || undefined } : fieldsOf(name, input.value));
+    for (const event of ["input", "change"]) {
+      input.addEventListener(event, () => this.write((board) => changed(board, index, read()), event === "change"));
+    }
+    return h("label", { class: name }, t(/** @type {Record<string, string>} */ (LABELS)[name]), input);
+  }
+}
