@@ -1,6 +1,6 @@
-"""Draw the demo's two pictures: the same hills at dawn and at noon, with a ball that has rolled along the path.
+"""Draw the example pictures: the same hills at dawn, in the morning and at noon, with a ball that rolls along the path.
 
-``python cli/draw_pictures.py`` writes ``pictures/first.png`` and ``pictures/last.png``.
+``python cli/draw_pictures.py`` writes ``pictures/first.png``, ``middle.png`` (for the storyboard) and ``last.png``.
 """
 
 from __future__ import annotations
@@ -58,5 +58,5 @@ def draw_scene(time: float) -> Image.Image:
 
 
 if __name__ == "__main__":
-    for name, moment in (("first.png", 0.0), ("last.png", 1.0)):
+    for name, moment in (("first.png", 0.0), ("middle.png", 0.5), ("last.png", 1.0)):
         draw_scene(moment).save(Path(__file__).with_name("pictures") / name, optimize=True)

@@ -60,7 +60,7 @@ def server_of(
             home = tmp_path_factory.mktemp(f"comfyui-{frontend}")
             inputs = home / "input"
             inputs.mkdir()
-            for side in ("first", "last"):
+            for side in ("first", "middle", "last"):
                 shutil.copy(PICTURES / f"{side}.png", inputs / f"wan_flf2v_{side}.png")
             extra = ["--front-end-root", str(newest_frontend())] if frontend == "newest" else []
             server = ComfyServer(engine, home, models, tiny=True, extra_args=extra)

@@ -28,6 +28,7 @@ THUMBNAILS = {
     "wan22_flf2v_drafts": ("Wan 2.2 · drafts", "several seeds, one finish"),
     "wan21_flf2v": ("Wan 2.1 FLF2V", "720p, with CLIP vision"),
     "wan22_flf2v_core": ("Wan 2.2 · core nodes", "for comparison"),
+    "wan22_storyboard": ("Storyboard", "Wan 2.2, several keyframes"),
     "remote_runcomfy": ("RunComfy", "Wan 2.2, remote"),
     "remote_wavespeed": ("WaveSpeed", "Wan 2.1, remote"),
 }
@@ -227,7 +228,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         inputs = Path(home) / "input"
         inputs.mkdir()
-        for side in ("first", "last"):
+        for side in ("first", "middle", "last"):
             shutil.copy(PICTURES / f"{side}.png", inputs / f"wan_flf2v_{side}.png")
         with (
             ComfyServer(engine, Path(home), tiny_models(engine), tiny=True) as server,

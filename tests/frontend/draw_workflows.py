@@ -30,7 +30,19 @@ LOADERS = {
     "CLIPVisionLoader": "clip_name",
     "LoraLoaderModelOnly": "lora_name",
 }
-APP_FIELDS = ("profile", "text", "prompt", "negative_prompt", "preset", "width", "height", "size", "length", "duration")
+APP_FIELDS = (
+    "profile",
+    "storyboard",
+    "text",
+    "prompt",
+    "negative_prompt",
+    "preset",
+    "width",
+    "height",
+    "size",
+    "length",
+    "duration",
+)
 APP_FIELDS += ("frame_rate", "fps", "noise_seed", "seed", "steps", "cfg", "shift", "enable_fast_mode")
 GREEN, RED = ("#232", "#353"), ("#322", "#533")
 Box = tuple[int, int, int, int]
@@ -276,6 +288,33 @@ WAVESPEED = remote(
     ],
 )
 
+STORYBOARD = Layout(
+    nodes={
+        "37": (0, 0, 380, 90),
+        "56": (0, 150, 380, 90),
+        **{key: (x, y - 60, w, h) for key, (x, y, w, h) in TEXTS.items()},
+        "54": (460, 0, 400, 330),
+        "57": (940, 0, 640, 1180),
+        "73": (1660, 0, 480, 640),
+    },
+    groups={
+        "Load the models": ["37", "56", "38", "39"],
+        "Set the shift": ["54"],
+        "Build the storyboard": ["57"],
+        "Save the film": ["73"],
+    },
+    about="# Wan 2.2 storyboard: one film from several keyframes\n\nKeyframes, and between each two a segment with a "
+    "prompt, a length and a seed of its own. Add pictures in the strip on the node, drag them into order, press **Run**.",
+    tips=[
+        "**An edit runs what it touches**: the strip says of each segment whether it is *kept* or *to do*, and how many "
+        "steps are to come.",
+        "The text above the strip is the storyboard: the strip only edits it. `wan-flf2v storyboard` takes the same text.",
+        "Keys in the strip: arrows choose, Alt + arrow moves a keyframe, Ctrl + D duplicates it, Delete removes it.",
+        "Pictures can be connected, too: **keyframe_1** and on.",
+    ],
+    colours={},
+)
+
 LAYOUTS = {
     "wan22_flf2v": TWO_STAGE,
     "wan22_flf2v_4step": FOUR_STEP,
@@ -283,6 +322,7 @@ LAYOUTS = {
     "wan22_flf2v_drafts": DRAFTS,
     "wan21_flf2v": SINGLE,
     "wan22_flf2v_core": CORE,
+    "wan22_storyboard": STORYBOARD,
     "remote_runcomfy": RUNCOMFY,
     "remote_wavespeed": WAVESPEED,
 }
@@ -342,7 +382,7 @@ def app_mode(api: dict[str, Any]) -> dict[str, Any]:
 
     A field that two nodes have is left out: set on one of them alone, the workflow would not be the same any more.
     """
-    inputs: list[list[Any]] = [[68, "image"], [62, "image"]]
+    inputs: list[list[Any]] = [[number, "image"] for number in (68, 62) if str(number) in api]
     for name in APP_FIELDS:
         nodes = sorted(int(key) for key, node in api.items() if not isinstance(node["inputs"].get(name, []), list))
         if len(nodes) == 1 or (nodes and name == "text"):  # the first text is the prompt

@@ -34,12 +34,9 @@ def shipped(name: str) -> dict[str, Any]:
     return {key: {"inputs": node["inputs"], "class_type": node["class_type"]} for key, node in graph.items()}
 
 
-WITHOUT_UI = {"wan22_storyboard"}  # one node, whose text the command line and API clients write
-
-
 def test_every_api_graph_has_a_ui_graph() -> None:
     api = {path.stem for path in (WORKFLOWS / "api").glob("*.json") if "class_type" in path.read_text(encoding="utf-8")}
-    assert set(NAMES) == api - WITHOUT_UI
+    assert set(NAMES) == api
 
 
 def test_ui_graphs_open_without_a_missing_node_and_export_the_api_graph(
