@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ..engine.errors import EngineError
 from ..providers import ProviderError
 from ..workflows import FieldError
-from . import accounts, bench, demo, finish, generate, remote_jobs, report, storyboard
+from . import accounts, batch, bench, demo, finish, generate, remote_jobs, report, storyboard
 from .errors import CliError
 
 # The gateway's packages are an extra of their own and are imported for its commands alone.
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="wan-flf2v", description="First and last frame to video with Wan 2.1 / 2.2, on ComfyUI or a remote API."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (demo, generate, storyboard, finish, report, accounts, remote_jobs, bench):
+    for module in (demo, generate, batch, storyboard, finish, report, accounts, remote_jobs, bench):
         module.add_parser(commands)
     for name, about in GATEWAY_COMMANDS.items():
         commands.add_parser(name, help=about, add_help=False)

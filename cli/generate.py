@@ -39,7 +39,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--free", action="store_true", help="accept all that the nodes accept, beyond RunComfy's ranges"
     )
-    remote.add_generate_arguments(parser)
+    remote.add_arguments(parser)
+    parser.add_argument("--no-wait", action="store_true", help="with --remote: submit only, and print the request id")
     parser.set_defaults(run=run)
 
 

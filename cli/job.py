@@ -45,27 +45,43 @@ async def run_job(url: str, job: Job, out: Path) -> None:
 
     A cancellation interrupts the job there. Raises CliError or EngineError with one clear line.
     """
-    bindings = job.bindings
     async with ComfyClient(url) as client:
         await client.system_stats()
-        uploaded = {
-            bindings.first_image: await client.upload_image(job.first),
-            bindings.last_image: await client.upload_image(job.last),
-        }
-        graph = bindings.apply({**job.values, **uploaded})
-        files = await run_graph(client, graph, bindings.output_node, steps=int(job.values["57_steps"]))
-        save_file(out, await client.fetch(files[0]))
+        await run_on(client, job, out)
+
+
+async def run_on(client: ComfyClient, job: Job, out: Path, prompt_id: str | None = None) -> None:
+    """Make the video on this ComfyUI, or collect the one of ``prompt_id`` where it has that job, and save it at ``out``."""
+    bindings = job.bindings
+    uploaded = {
+        bindings.first_image: await client.upload_image(job.first),
+        bindings.last_image: await client.upload_image(job.last),
+    }
+    graph = bindings.apply({**job.values, **uploaded})
+    steps = int(job.values["57_steps"])
+    files = await run_graph(client, graph, bindings.output_node, steps=steps, prompt_id=prompt_id)
+    save_file(out, await client.fetch(files[0]))
 
 
 async def run_graph(
-    client: ComfyClient, graph: Mapping[str, Any], node: str, *, steps: int, metadata: Mapping[str, Any] | None = None
+    client: ComfyClient,
+    graph: Mapping[str, Any],
+    node: str,
+    *,
+    steps: int,
+    metadata: Mapping[str, Any] | None = None,
+    prompt_id: str | None = None,
 ) -> list[OutputFile]:
-    """Run a graph with progress; returns the files, at least one, that its node ``node`` saved."""
+    """Run a graph with progress; returns the files, at least one, that its node ``node`` saved.
+
+    With a ``prompt_id`` that ComfyUI knows, that job is followed and nothing is queued.
+    """
     with JobProgress(graph, steps) as progress:
         events = asyncio.create_task(_follow(client, progress))
         await asyncio.sleep(0)
         try:
-            prompt_id = await _queue(client, graph, metadata)
+            if prompt_id is None or not await _is_known(client, prompt_id):
+                prompt_id = await _queue(client, graph, metadata, prompt_id)
             record = await _wait(client, prompt_id, progress)
             files = [file for file in _outputs(record, graph) if file.node == node]
         finally:
@@ -84,9 +100,16 @@ async def _follow(client: ComfyClient, progress: JobProgress) -> None:
             progress.message(str(message.get("type")), data)
 
 
-async def _queue(client: ComfyClient, graph: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
+async def _is_known(client: ComfyClient, prompt_id: str) -> bool:
+    running, pending = await client.queue_state()
+    return prompt_id in [*running, *pending] or await client.history(prompt_id) is not None
+
+
+async def _queue(
+    client: ComfyClient, graph: Mapping[str, Any], metadata: Mapping[str, Any] | None, prompt_id: str | None
+) -> str:
     try:
-        return await client.queue(graph, metadata=metadata)
+        return await client.queue(graph, metadata=metadata, prompt_id=prompt_id)
     except Refused as error:
         raise CliError(_refusal(error, graph)) from None
 

@@ -25,15 +25,14 @@ RunCancellable = Callable[[Coroutine[Any, Any, None]], None]
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 
-def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that ``generate`` has for remote jobs."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that ``generate`` and ``batch`` have for remote jobs."""
     parser.add_argument(
         "--remote", metavar="PROFILE", help="run on runcomfy, wavespeed or a profile of yours (see wan-flf2v login)"
     )
     parser.add_argument(
         "--deployment", metavar="ID", help="with --remote: a RunComfy serverless deployment of --workflow"
     )
-    parser.add_argument("--no-wait", action="store_true", help="with --remote: submit only, and print the request id")
     parser.add_argument(
         "--max-wait", type=float, default=60, metavar="MINUTES", help="with --remote: how long to wait (default 60)"
     )
