@@ -120,6 +120,28 @@ def test_generate_remote_saves_the_video_and_again_costs_nothing(run: Run, ws: W
     assert ws.last("submit").json["negative_prompt"] == "blur"
 
 
+def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: WaveSpeedDouble, home: Path) -> None:
+    rows = [
+        "first,last,prompt,seed",
+        "a.png,b.png,one,1",
+        "b.png,a.png,two,2",
+        "a.png,gone.png,three,3",
+        "a.png,a.png,four,4",
+    ]
+    (home / "pairs.csv").write_text("\n".join(rows), encoding="utf-8")
+    batch = ("batch", "pairs.csv", "--remote", "wavespeed", "--out", "out")
+    status, _, err = run(*batch)
+    assert status == 1
+    assert "1 of 4 pairs failed" in err
+    assert "there is no file gone.png" in err
+    assert sorted(path.name for path in (home / "out").glob("*.mp4")) == ["001_a.mp4", "002_b.mp4", "004_a.mp4"]
+    assert ws.count("submit") == 3
+    (home / "out" / "002_b.mp4").unlink()
+    assert run(*batch)[0] == 1
+    assert (home / "out" / "002_b.mp4").read_bytes() == ws.video
+    assert ws.count("submit") == 3, "the journal has what was paid for"
+
+
 @pytest.mark.parametrize(
     ("more", "text"),
     [

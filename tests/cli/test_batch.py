@@ -1,0 +1,189 @@
+"""``wan-flf2v batch``: tables and folders of pairs, a bad row alone, and kills that lose and repeat nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from wan_flf2v.cli import main
+from wan_flf2v.cli.batch_folder import BatchFolder
+from wan_flf2v.cli.errors import CliError
+from wan_flf2v.cli.pairs import read_pairs
+from wan_flf2v.cli.video import describe_video
+
+SMALL = ["--free", "--set", "71_width=64", "--set", "71_height=48", "--set", "67_length=5", "--set", "57_steps=2"]
+
+
+def picture(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (64, 48), (10 * number % 256, 200 - 7 * number, 90)).save(path)
+    return path
+
+
+def report(out: Path) -> list[dict[str, str]]:
+    with (out / "report.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(1, 4):
+        picture(tmp_path / "in" / f"{number}.png", number)
+    return tmp_path / "in"
+
+
+def test_a_folder_pairs_each_picture_with_the_next_in_the_order_of_their_numbers(folder: Path) -> None:
+    picture(folder / "10.png", 10)
+    (folder / "2.txt").write_text("a bird\n", encoding="utf-8")
+    pairs = read_pairs(folder)
+    assert [(Path(pair.first).name, Path(pair.last).name) for pair in pairs] == [
+        ("1.png", "2.png"),
+        ("2.png", "3.png"),
+        ("3.png", "10.png"),
+    ]
+    assert [pair.prompt for pair in pairs] == [None, "a bird", None]
+    assert [pair.name for pair in pairs] == ["1-2", "2-3", "3-10"]
+
+
+def test_a_folder_of_a_and_b_pairs_those_of_one_number(tmp_path: Path) -> None:
+    for name in ("a1", "b1", "A2", "b2", "a10"):
+        picture(tmp_path / f"{name}.png", 1)
+    pairs = [(Path(pair.first).name, Path(pair.last).name) for pair in read_pairs(tmp_path)]
+    assert pairs == [("a1.png", "b1.png"), ("A2.png", "b2.png"), ("a10.png", "b10.png")]
+
+
+def test_a_table_has_paths_beside_it_urls_texts_and_fields(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(
+        'first,last,prompt,57_steps,name\na.png,https://x.org/b.png,"one, two",4,my clip\nc.png,d.png,,,\n', "utf-8"
+    )
+    one, two = read_pairs(tmp_path / "p.csv")
+    assert (one.first, one.last) == (str(tmp_path / "a.png"), "https://x.org/b.png")
+    assert (one.prompt, dict(one.fields), one.name) == ("one, two", {"57_steps": "4"}, "my_clip")
+    assert (two.prompt, dict(two.fields), two.name) == (None, {}, "c")
+    (tmp_path / "p.jsonl").write_text('{"first": "a.png", "last": "b.png", "seed": 7}\n\n{"first": \n', "utf-8")
+    one, two = read_pairs(tmp_path / "p.jsonl")
+    assert dict(one.fields) == {"seed": 7}
+    assert "line 3 of p.jsonl is no JSON" in str(two.fields["broken"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("p.csv", "start,end\na,b\n", "it lacks first"),
+        ("p.csv", "first,last\n", "holds no pair"),
+        ("p.txt", "x", "a .csv or .jsonl file or a folder"),
+        ("p.csv", None, "cannot be read"),
+    ],
+)
+def test_a_bad_table_is_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert main(["batch", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
+    first = BatchFolder(tmp_path)
+    first.add(key="x", file="x.mp4")
+    first.add(key="y", error="broken")
+    first.close([])
+    (tmp_path / "x.mp4").write_bytes(b"")
+    with (tmp_path / "journal.jsonl").open("a") as journal:
+        journal.write('{"key": "z", "fi')
+    again = BatchFolder(tmp_path)
+    assert [again.done(key) for key in "xyz"] == ["x.mp4", None, None]
+    assert [again.attempt(key) for key in "xyz"] == [1, 1, 0]
+    again.add(key="z", file="z.mp4")
+    again.close([])
+    assert BatchFolder(tmp_path).attempt("z") == 1
+    with pytest.raises(CliError, match="can't be used as a folder"):
+        BatchFolder(tmp_path / "x.mp4")
+
+
+def executed(comfy: Any, node: str, since: set[str]) -> int:
+    """In how many of the jobs that were not there before a node ran and was not taken from the cache."""
+    history = comfy.call(lambda client: client._json("GET", "/history"))
+    count = 0
+    for prompt_id, record in history.items():
+        cached = next((data["nodes"] for kind, data in record["status"]["messages"] if kind == "execution_cached"), [])
+        count += prompt_id not in since and node not in cached
+    return count
+
+
+def jobs_of(comfy: Any) -> set[str]:
+    return set(comfy.call(lambda client: client._json("GET", "/history")))
+
+
+def test_bad_rows_fail_alone_and_each_prompt_is_encoded_once(
+    comfy_server: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("1.png", "2.png", "a"), ("2.png", "3.png", "b"), ("3.png", "gone.png", "a"), ("3.png", "1.png", "a")]
+    for number in range(1, 4):
+        picture(tmp_path / f"{number}.png", number + 40)
+    table = tmp_path / "pairs.csv"
+    lines = [f"{first},{last},batch {prompt},{5 if number else 6}" for number, (first, last, prompt) in enumerate(rows)]
+    table.write_text("\n".join(["first,last,prompt,length", *lines]), encoding="utf-8")
+    before = jobs_of(comfy_server)
+    out = tmp_path / "out"
+    command = ["batch", str(table), "--out", str(out), "--comfyui-url", comfy_server.url, *SMALL]
+    assert main(command) == 1
+    assert [(row["state"], row["file"]) for row in report(out)] == [
+        ("failed", ""),
+        ("done", "002_2.mp4"),
+        ("failed", ""),
+        ("done", "004_3.mp4"),
+    ]
+    assert "must be 4n + 1: use 5 or 9" in report(out)[0]["error"]
+    assert "there is no file" in report(out)[2]["error"]
+    assert "2 of 4 pairs failed" in capfd.readouterr().err
+    assert "5 frames" in describe_video(out / "002_2.mp4")
+    with Image.open(out / "contact.jpg") as sheet:
+        assert sheet.size == (800, 352)
+    table.write_text(table.read_text("utf-8").replace(",6", ",5").replace("gone", "2"), encoding="utf-8")
+    assert main(command) == 0
+    assert len(jobs_of(comfy_server) - before) == 4, "what is made already is not made again"
+    assert executed(comfy_server, "6", before) == 3, "b and a, and a after the correction"
+
+
+@pytest.mark.slow  # a process that is killed again and again
+@pytest.mark.timeout(600)
+def test_kills_lose_nothing_and_repeat_nothing(comfy_server: Any, tmp_path: Path) -> None:
+    pairs, kills = 5, 4
+    for number in range(pairs + 1):
+        picture(tmp_path / "in" / f"{number}.png", number + 60)
+    before = jobs_of(comfy_server)
+    out = tmp_path / "out"
+    start = "import sys; from wan_flf2v.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", start, "batch", str(tmp_path / "in"), "--prompt", "killed"]
+    command += ["--out", str(out), "--comfyui-url", comfy_server.url, *SMALL]
+    for kill in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = len(list(out.glob("*.mp4"))) if out.exists() else 0
+        deadline = time.monotonic() + 90
+        while process.poll() is None and time.monotonic() < deadline:
+            now = len(list(out.glob("*.mp4"))) if out.exists() else 0
+            if now > done or len(jobs_of(comfy_server) - before) > kill:
+                break
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, timeout=300)
+    assert len(jobs_of(comfy_server) - before) == pairs
+    assert [row["state"] for row in report(out)] == ["done"] * pairs
+    assert len(list(out.glob("*.mp4"))) == pairs
+    lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines() if line]
+    assert len({line["key"] for line in lines}) == pairs
