@@ -118,6 +118,16 @@ export function changed(board, index, fields) {
   return { ...board, segments: board.segments.map((each, at) => (at === index ? without({ ...each, ...fields }) : each)) };
 }
 
+/**
+ * The board with a keyframe that is passed through, or not.
+ * @param {Board} board
+ * @param {number} at
+ * @param {boolean} through
+ * @returns {Board}
+ */
+export const passed = (board, at, through) =>
+  ({ ...board, keyframes: board.keyframes.map((each, index) => (index === at ? without({ ...each, through: through || undefined }) : each)) });
+
 /** @param {Record<string, any>} fields */
 const without = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 

@@ -1,14 +1,14 @@
 // The form of the part of a storyboard that is chosen: a segment's fields and its video, the board's own, or a keyframe's name.
 
-import { changed, fieldsOf, shownOf } from "./board.mjs";
+import { changed, fieldsOf, passed, shownOf } from "./board.mjs";
 import { h } from "./dom.mjs";
 import { t } from "./words.mjs";
 
 /** @typedef {import("./board.mjs").Board} Board */
 /** @typedef {{kind: "all" | "keyframe" | "segment", at: number}} Choice */
 
-const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: [] };
-const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring" };
+const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: ["through"] };
+const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring", through: "Pass through in one clip" };
 const RANGES = { seconds: { min: 0.25, step: 0.25 }, seed: { min: 0, step: 1 } };
 
 export class BoardForm {
@@ -24,7 +24,7 @@ export class BoardForm {
     if (this.shown !== `${kind}-${at}`) {
       this.shown = `${kind}-${at}`;
       const more = { all: [], segment: [h("video", { controls: "", loop: "", hidden: "" })], keyframe: [h("div", { class: "quiet" })] };
-      this.element.replaceChildren(...FIELDS[kind].map((name) => this.field(name, kind === "segment" ? at : null)), ...more[kind]);
+      this.element.replaceChildren(...more[kind], ...FIELDS[kind].map((name) => this.field(name, kind === "all" ? null : at)));
     }
     if (kind === "keyframe") {
       const { picture, slot } = board.keyframes[at];
@@ -32,7 +32,7 @@ export class BoardForm {
     }
     for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.element.querySelectorAll("[name]"))) {
       if (input === document.activeElement) continue;
-      if (input.type === "checkbox") input.checked = Boolean(board.closed);
+      if (input.type === "checkbox") input.checked = Boolean(kind === "all" ? board.closed : board.keyframes[at].through);
       else input.value = shownOf(kind === "segment" ? board.segments[at] : board, input.name);
       input.placeholder = kind === "segment" ? shownOf(board, input.name) : "";
     }
@@ -47,15 +47,18 @@ export class BoardForm {
     video.hidden = !url;
   }
 
-  /** @param {string} name @param {number | null} index the segment's; null for the board's own */
+  /** @param {string} name @param {number | null} index the segment's or keyframe's; null for the board's own */
   field(name, index) {
     const range = /** @type {Record<string, object>} */ (RANGES)[name];
-    const kind = name === "closed" ? { type: "checkbox" } : range ? { type: "number", ...range } : { rows: name === "prompt" ? 3 : 1 };
+    const box = name === "closed" || name === "through";
+    const kind = box ? { type: "checkbox" } : range ? { type: "number", ...range } : { rows: name === "prompt" ? 3 : 1 };
     const input = /** @type {HTMLInputElement} */ (h("type" in kind ? "input" : "textarea", { name, ...kind }));
-    const read = () => (name === "closed" ? { closed: input.checked || undefined } : fieldsOf(name, input.value));
-    for (const event of ["input", "change"]) {
-      input.addEventListener(event, () => this.write((board) => changed(board, index, read()), event === "change"));
-    }
+    /** @param {Board} board */
+    const change = (board) => {
+      if (name === "through") return passed(board, Number(index), input.checked);
+      return changed(board, index, name === "closed" ? { closed: input.checked || undefined } : fieldsOf(name, input.value));
+    };
+    for (const event of ["input", "change"]) input.addEventListener(event, () => this.write(change, event === "change"));
     return h("label", { class: name }, t(/** @type {Record<string, string>} */ (LABELS)[name]), input);
   }
 }

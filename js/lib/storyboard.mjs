@@ -107,7 +107,7 @@ export class StoryboardPanel {
     const picture = this.pictures[index];
     const image = picture && "url" in picture && h("img", { src: picture.url, alt: "", draggable: "false" });
     const words = picture && "words" in picture ? picture.words : t("not connected");
-    const keyframe = this.part("keyframe", index, image || h("span", { class: "empty" }, words), h("b", {}, String(index + 1)));
+    const keyframe = this.part("keyframe", index, image || h("span", { class: "empty" }, words), h("b", {}, `${index + 1}${this.board.keyframes[index].through ? ` ${t("through")}` : ""}`));
     return index < this.board.segments.length ? [keyframe, this.part("segment", index, h("span"), h("span", { class: "state" }))] : [keyframe];
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { MOST, changed, duplicated, fieldsOf, inserted, moved, readBoard, removed, shownOf, textOf } from "../../js/lib/board.mjs";
+import { MOST, changed, duplicated, fieldsOf, inserted, moved, passed, readBoard, removed, shownOf, textOf } from "../../js/lib/board.mjs";
 import { placeAt } from "../../js/lib/reorder.mjs";
 import { connectedOf, showNext } from "../../js/lib/slots.mjs";
 import { valuesBehind } from "../../js/lib/graph.mjs";
@@ -70,6 +70,12 @@ test("a field that is emptied is taken away, and seconds take the place of a len
   assert.deepEqual(changed(one, 0, fieldsOf("seconds", "2.5")).segments, [{ prompt: "x", seed: 3, seconds: 2.5 }]);
   assert.deepEqual(changed(one, 0, { ...fieldsOf("prompt", ""), ...fieldsOf("seed", " ") }).segments, [{ length: 81 }]);
   assert.equal(shownOf({}, "seed"), "");
+});
+
+test("a keyframe is passed through, and not any more", () => {
+  const before = board("abc");
+  assert.deepEqual(passed(before, 1, true).keyframes, [{ picture: "a" }, { picture: "b", through: true }, { picture: "c" }]);
+  assert.deepEqual(passed(passed(before, 1, true), 1, false), before);
 });
 
 test("a text that is no board is refused", () => {
