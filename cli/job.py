@@ -52,15 +52,19 @@ async def run_job(url: str, job: Job, out: Path) -> None:
 
 async def run_on(client: ComfyClient, job: Job, out: Path, prompt_id: str | None = None) -> None:
     """Make the video on this ComfyUI, or collect the one of ``prompt_id`` where it has that job, and save it at ``out``."""
+    graph, steps = await graph_on(client, job), int(job.values["57_steps"])
+    files = await run_graph(client, graph, job.bindings.output_node, steps=steps, prompt_id=prompt_id)
+    save_file(out, await client.fetch(files[0]))
+
+
+async def graph_on(client: ComfyClient, job: Job) -> dict[str, Any]:
+    """The job's graph, with its pictures on this ComfyUI."""
     bindings = job.bindings
     uploaded = {
         bindings.first_image: await client.upload_image(job.first),
         bindings.last_image: await client.upload_image(job.last),
     }
-    graph = bindings.apply({**job.values, **uploaded})
-    steps = int(job.values["57_steps"])
-    files = await run_graph(client, graph, bindings.output_node, steps=steps, prompt_id=prompt_id)
-    save_file(out, await client.fetch(files[0]))
+    return bindings.apply({**job.values, **uploaded})
 
 
 async def run_graph(
@@ -72,7 +76,7 @@ async def run_graph(
     metadata: Mapping[str, Any] | None = None,
     prompt_id: str | None = None,
 ) -> list[OutputFile]:
-    """Run a graph with progress; returns the files, at least one, that its node ``node`` saved.
+    """Run a graph with progress; returns the files, at least one, that its node ``node``, or what it became, saved.
 
     With a ``prompt_id`` that ComfyUI knows, that job is followed and nothing is queued.
     """
@@ -83,7 +87,7 @@ async def run_graph(
             if prompt_id is None or not await _is_known(client, prompt_id):
                 prompt_id = await _queue(client, graph, metadata, prompt_id)
             record = await _wait(client, prompt_id, progress)
-            files = [file for file in _outputs(record, graph) if file.node == node]
+            files = [file for file in _outputs(record, graph) if file.node.split(".")[0] == node]
         finally:
             events.cancel()
             with contextlib.suppress(asyncio.CancelledError):

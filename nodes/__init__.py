@@ -9,6 +9,7 @@ from .continuous import WanFLF2VContinuousHigh, WanFLF2VContinuousLow, WanFLF2VC
 from .editor.routes import register_routes
 from .in_turn import WanFLF2VBarrier, WanFLF2VInTurn
 from .load_experts import WanFLF2VLoadExperts
+from .pairs import WanFLF2VPairs
 from .pick import WanFLF2VPick
 from .remote import WanFLF2VRemoteFetch, WanFLF2VRunComfy, WanFLF2VRunComfyDeployment, WanFLF2VWaveSpeed
 from .report import WanFLF2VEndFrames, WanFLF2VReport
@@ -62,6 +63,7 @@ PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VStoryboardClip,
     WanFLF2VStoryboardFilm,
     WanFLF2VStoryboardImages,
+    WanFLF2VPairs,
 ]
 """What the others expand to: no promises, for nobody places them."""
 

@@ -55,6 +55,11 @@ class ClipNodes:
         )
         return [*before, *made, *after]
 
+    def latent(self, clip: Clip) -> Link:
+        """A link to the clip's latent, there when all clips are sampled."""
+        latent, name = self._latent(clip, None)
+        return self._turns.after("decode", [latent], latent, name)
+
     def _carried(self, clip: Clip, before: Any) -> Any:
         """The node that makes a clip's first frames of the one before it."""
         asked = {"tail": before.out(1), "keyframe": self._picture(clip.start), "carry": self._board.carry}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
@@ -114,23 +116,16 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
         BatchFolder(tmp_path / "x.mp4")
 
 
-def executed(comfy: Any, node: str, since: set[str]) -> int:
-    """In how many of the jobs that were not there before a node ran and was not taken from the cache."""
-    history = comfy.call(lambda client: client._json("GET", "/history"))
-    count = 0
-    for prompt_id, record in history.items():
-        cached = next((data["nodes"] for kind, data in record["status"]["messages"] if kind == "execution_cached"), [])
-        count += prompt_id not in since and node not in cached
-    return count
+def frames_of(path: Path) -> list[str]:
+    with av.open(str(path)) as video:
+        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in video.decode(video=0)]
 
 
 def jobs_of(comfy: Any) -> set[str]:
     return set(comfy.call(lambda client: client._json("GET", "/history")))
 
 
-def test_bad_rows_fail_alone_and_each_prompt_is_encoded_once(
-    comfy_server: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_rows_fail_alone(comfy_server: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = [("1.png", "2.png", "a"), ("2.png", "3.png", "b"), ("3.png", "gone.png", "a"), ("3.png", "1.png", "a")]
     for number in range(1, 4):
         picture(tmp_path / f"{number}.png", number + 40)
@@ -155,8 +150,42 @@ def test_bad_rows_fail_alone_and_each_prompt_is_encoded_once(
         assert sheet.size == (800, 352)
     table.write_text(table.read_text("utf-8").replace(",6", ",5").replace("gone", "2"), encoding="utf-8")
     assert main(command) == 0
-    assert len(jobs_of(comfy_server) - before) == 4, "what is made already is not made again"
-    assert executed(comfy_server, "6", before) == 3, "b and a, and a after the correction"
+    assert len(jobs_of(comfy_server) - before) == 3, "two together, then each of those that were corrected"
+
+
+def test_pairs_run_together_with_each_prompt_encoded_once_and_the_videos_of_single_jobs(
+    comfy_server: Any, tmp_path: Path
+) -> None:
+    for number in range(4):
+        picture(tmp_path / f"{number}.png", number + 80)
+    rows = [
+        {"first": f"{n}.png", "last": f"{n + 1}.png", "prompt": f"p{n % 2}", "seed": n, "length": 5 + 4 * n}
+        for n in range(3)
+    ]
+    table = tmp_path / "pairs.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    before = jobs_of(comfy_server)
+    command = ["batch", str(table), "--comfyui-url", comfy_server.url, *SMALL, "--set", "57_cfg=2"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    (job,) = jobs_of(comfy_server) - before
+    ran = comfy_server.call(lambda client: client.history(job))["prompt"][2]
+    assert [node["class_type"] for node in ran.values()].count("WanFLF2VPairs") == 1
+    files = [tmp_path / "out" / row["file"] for row in report(tmp_path / "out")]
+    assert ["9 frames" in describe_video(file) for file in files] == [False, True, False]
+    for number, (row, file) in enumerate(zip(rows, files, strict=True)):
+        single = tmp_path / f"single{number}.mp4"
+        sides = [
+            "--first",
+            str(tmp_path / row["first"]),
+            "--last",
+            str(tmp_path / row["last"]),
+            "--prompt",
+            row["prompt"],
+        ]
+        fields = ["--set", f"57_noise_seed={row['seed']}", "--set", "57_cfg=2"]
+        one = ["generate", "--comfyui-url", comfy_server.url, *sides, *SMALL, *fields]
+        assert main([*one, "--set", f"67_length={row['length']}", "--out", str(single)]) == 0
+        assert frames_of(file) == frames_of(single)
 
 
 @pytest.mark.slow  # a process that is killed again and again
@@ -175,14 +204,15 @@ def test_kills_lose_nothing_and_repeat_nothing(comfy_server: Any, tmp_path: Path
         done = len(list(out.glob("*.mp4"))) if out.exists() else 0
         deadline = time.monotonic() + 90
         while process.poll() is None and time.monotonic() < deadline:
+            running, pending = comfy_server.call(lambda client: client.queue_state())
             now = len(list(out.glob("*.mp4"))) if out.exists() else 0
-            if now > done or len(jobs_of(comfy_server) - before) > kill:
+            if now > done or (not kill and [*running, *pending]):
                 break
             time.sleep(0.05)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command, check=True, timeout=300)
-    assert len(jobs_of(comfy_server) - before) == pairs
+    assert len(jobs_of(comfy_server) - before) == 1, "the pairs run together, once"
     assert [row["state"] for row in report(out)] == ["done"] * pairs
     assert len(list(out.glob("*.mp4"))) == pairs
     lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines() if line]
