@@ -15,6 +15,7 @@ from wan_flf2v.flf2v.shift import check_boundary
 from wan_flf2v.flf2v.sizes import check_picture_size, check_size
 from wan_flf2v.flf2v.split import Run, check_hand_over, split_steps, warnings_for
 from wan_flf2v.flf2v.stages import with_first
+from wan_flf2v.flf2v.storyboard import parse_storyboard
 
 TABLE: dict[str, str] = json.loads(
     (Path(__file__).resolve().parents[2] / "js" / "words" / "zh.json").read_text(encoding="utf-8")
@@ -57,6 +58,34 @@ def test_refusals(refused: Callable[[], object]) -> None:
     with pytest.raises(FLF2VError) as error:
         refused()
     assert known(str(error.value)[:1].upper() + str(error.value)[1:]) or known(str(error.value))
+
+
+TWO = '"keyframes": [{"picture": "a"}, {"picture": "b"}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        '{"keyframes": [{"picture": "a"}]}',
+        '{"keyframes": [{"picture": "a"}, {}]}',
+        '{"keyframes": [{"picture": "a"}, {"slot": 3}]}',
+        '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}]}',
+        '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}, {"picture": "c"}], "length": 14}',
+        '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}, {"picture": "c"}], "segments": [{}, {"seed": 1}]}',
+        f'{{{TWO}, "segments": [{{}}, {{}}]}}',
+        f'{{{TWO}, "segments": [{{"length": 14}}]}}',
+        f'{{{TWO}, "segments": [{{"seconds": 0.3}}]}}',
+        f'{{{TWO}, "promt": ""}}',
+        f'{{{TWO}, "seed": -1}}',
+        f'{{{TWO}, "prompt": "{"x" * 10_001}"}}',
+    ],
+)
+def test_refusals_of_a_storyboard(text: str) -> None:
+    with pytest.raises(FLF2VError) as error:
+        parse_storyboard(text)
+    assert known(str(error.value))
 
 
 def test_the_words_of_a_split() -> None:

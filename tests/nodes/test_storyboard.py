@@ -6,6 +6,7 @@ import asyncio
 import copy
 import hashlib
 import json
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ def kind_of(node: str) -> str:
     return f"load {LOADERS[node]}" if node in LOADERS else node.rpartition(".")[2].partition("_")[0]
 
 
-def told(comfy: Any, board: Board, **inputs: Any) -> Any:
+def told(comfy: Any, board: Board | str, **inputs: Any) -> Any:
     """What the panel is told of this board."""
     body = json.dumps({"graph": graph_of(board, **inputs), "node": "57"}).encode()
     request = urllib.request.Request(f"{comfy.url}/wan_flf2v/storyboard", body, {"Content-Type": "application/json"})
@@ -514,6 +515,9 @@ def test_bad_boards_are_refused_at_the_door(comfy_server: Any, names: list[str],
         comfy_server.run(graph)
     details = [error["details"] for error in refused.value.node_errors["57"]["errors"]]
     assert any(message in detail for detail in details), details
+    with pytest.raises(urllib.error.HTTPError) as told_too:
+        told(comfy_server, text, keyframe_1=["0", 0], keyframe_2=["1", 0])
+    assert message in json.load(told_too.value)["error"], "the panel says the same"
 
 
 def test_an_interrupt_keeps_the_stages_that_are_done(comfy_server: Any, names: list[str]) -> None:
