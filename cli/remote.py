@@ -81,13 +81,14 @@ def read_job(arguments: argparse.Namespace, chosen: Model, read_fields: ReadFiel
     if negative is None and arguments.negative is not None:
         raise CliError(f"--negative: {chosen.id} takes no negative prompt.")
     fields = read_fields(arguments, chosen.fields, prompt=prompt, negative=negative or "")
-    first = _picture(arguments.first or fields.pop(chosen.first_image, None), "first")
-    last = _picture(arguments.last or fields.pop(chosen.last_image, None), "last")
+    first = picture_of(arguments.first or fields.pop(chosen.first_image, None), "first")
+    last = picture_of(arguments.last or fields.pop(chosen.last_image, None), "last")
     fields = {name: value for name, value in fields.items() if name not in (chosen.first_image, chosen.last_image)}
     return Job.build(chosen, fields, first, last)
 
 
-def _picture(given: object, option: str) -> Picture:
+def picture_of(given: object, option: str) -> Picture:
+    """The picture of a path or URL; ``option`` is whose frame it is. Raises CliError."""
     if not isinstance(given, str) or not given:
         raise CliError(f"the {option} frame is missing. Give it with --{option} PICTURE (a file or a URL).")
     if given.startswith(("https://", "http://")):

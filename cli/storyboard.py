@@ -14,10 +14,12 @@ from ..engine.client import ComfyClient
 from ..flf2v.errors import FLF2VError
 from ..flf2v.storyboard import VIDEOS, Storyboard, parse_storyboard
 from ..workflows.bindings import API_FOLDER, model_files_of
+from . import remote
 from .errors import CliError
 from .generate import check_out, run_cancellable, run_locally
 from .job import run_graph, save_file
 from .pictures import check_picture
+from .storyboard_remote import make_film
 from .video import describe_video
 
 WORKFLOW = API_FOLDER / "wan22_storyboard.json"
@@ -31,7 +33,8 @@ def add_parser(commands: Any) -> None:
         help="make one film from several keyframes, with a prompt for each segment",
         description="Make one film from a storyboard: a JSON file with keyframes (paths relative to it) and segments, as "
         "the node Wan FLF2V Storyboard takes it. On a running ComfyUI an edited storyboard, or one that was interrupted, "
-        "runs only what that ComfyUI has not kept.",
+        "runs only what that ComfyUI has not kept. With --remote each segment is a job of its own, and what was "
+        "submitted is collected.",
     )
     parser.add_argument("board", type=Path, metavar="BOARD.json", help="the storyboard")
     parser.add_argument("--out", type=Path, default=Path("film.mp4"), metavar="FILE", help="where to save the film")
@@ -43,16 +46,20 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="INPUT=VALUE",
-        help="an input of the storyboard's node, such as width=832 or steps=4 (repeat for more)",
+        help="an input of the storyboard's node, such as width=832 or steps=4, or with --remote a field of the model "
+        "(repeat for more)",
     )
+    remote.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check the storyboard and its pictures, run it and save the film. Raises CliError or EngineError."""
-    job = read_job(arguments.board, arguments.set)
+    """Check the storyboard and its pictures, run it and save the film. Raises CliError, EngineError or ProviderError."""
+    job = read_job(arguments.board, [] if arguments.remote else arguments.set)
     check_out(arguments.out)
-    if arguments.comfyui_url:
+    if arguments.remote:
+        make_film(arguments, job.board, job.pictures)
+    elif arguments.comfyui_url:
         run_cancellable(job.run(arguments.comfyui_url, arguments.out))
     else:
         run_locally(arguments, job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -140,6 +141,51 @@ def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: Wave
     assert run(*batch)[0] == 1
     assert (home / "out" / "002_b.mp4").read_bytes() == ws.video
     assert ws.count("submit") == 3, "the journal has what was paid for"
+
+
+@pytest.fixture
+def board(home: Path) -> Path:
+    """Three keyframes, two segments."""
+    Image.new("RGB", (96, 64), (30, 200, 30)).save("c.png")
+    segments = [{"prompt": "one", "seed": 1, "seconds": 5}, {"prompt": "two", "seed": 2, "seconds": 10}]
+    text = json.dumps({"keyframes": [{"picture": f"{name}.png"} for name in "abc"], "segments": segments})
+    (home / "board.json").write_text(text, encoding="utf-8")
+    return home / "board.json"
+
+
+def test_a_boards_segments_are_jobs_side_by_side_and_again_cost_nothing(
+    run: Run, ws: WaveSpeedDouble, board: Path, home: Path
+) -> None:
+    command = ("storyboard", "board.json", "--remote", "wavespeed", "--set", "size=480*832", "--out", "film.mp4")
+    status, out, _ = run(*command)
+    assert status == 0
+    assert "9 frames" in out, "5 of each job's, the shared keyframe once"
+    sent = sorted((each.json for each in ws.seen if each.step == "submit"), key=lambda body: str(body["prompt"]))
+    assert [(body["prompt"], body["seed"], body["duration"]) for body in sent] == [("one", 1, 5), ("two", 2, 10)]
+    assert {body["size"] for body in sent} == {"480*832"}
+    assert run(*command)[0] == 0
+    assert ws.count("submit") == 2
+    board.write_text(board.read_text().replace('"two"', '"other"'))
+    assert run(*command)[0] == 0
+    assert ws.count("submit") == 3, "an edit costs its segment"
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (('"seed": 2', '"seed": 2, "cfg_low": 2'), "segment 2: wavespeed-ai/wan-flf2v takes no cfg_low"),
+        (('"seconds": 5', '"seconds": 3'), "segment 1: duration (Duration) must be between 5 and 10; got 3"),
+        (('"seconds": 5', '"length": 83'), "segment 1: length must be 4n + 1"),
+        (('"b.png"', '"b.png", "through": true'), "segment 2 goes on"),
+    ],
+)
+def test_a_board_that_a_provider_can_not_make_is_refused_before_anything_is_sent(
+    run: Run, ws: WaveSpeedDouble, board: Path, edit: tuple[str, str], text: str
+) -> None:
+    board.write_text(board.read_text().replace(*edit))
+    status, _, err = run("storyboard", "board.json", "--remote", "wavespeed")
+    assert (status, ws.seen) == (1, [])
+    assert text in err
 
 
 @pytest.mark.parametrize(

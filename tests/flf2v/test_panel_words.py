@@ -73,7 +73,7 @@ TWO = '"keyframes": [{"picture": "a"}, {"picture": "b"}]'
         '{"keyframes": [{"picture": "a"}, {"slot": 3}]}',
         '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}]}',
         '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}, {"picture": "c"}], "length": 14}',
-        '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}, {"picture": "c"}], "segments": [{}, {"seed": 1}]}',
+        '{"keyframes": [{"picture": "a"}, {"slot": 1, "through": true}, {"picture": "c"}], "segments": [{}, {"seed": 1}]}',
         f'{{{TWO}, "segments": [{{}}, {{}}]}}',
         f'{{{TWO}, "segments": [{{"length": 14}}]}}',
         f'{{{TWO}, "segments": [{{"seconds": 0.3}}]}}',
