@@ -79,7 +79,7 @@ class BatchFolder:
 
     def attempt(self, key: str) -> int:
         """How often this job has failed, or its video has gone: the next attempt is another job."""
-        return self._failed.get(key, 0) + (key in self._done)
+        return self._failed.get(key, 0) + (key in self._done and self.done(key) is None)
 
     def close(self, results: Sequence[Result]) -> None:
         """Write report.csv and contact.jpg."""

@@ -43,6 +43,7 @@ class WanFLF2VPairs(io.ComfyNode):
                 guidance_input("cfg_low", 0.0, "Guidance of the low-noise stage; 0 = same as cfg."),
                 *split_inputs(),
             ],
+            outputs=[io.Int.Output("count")],  # ComfyUI expands no node without an output
         )
 
     @classmethod
@@ -53,10 +54,10 @@ class WanFLF2VPairs(io.ComfyNode):
         high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
         size = {"width": width, "height": height}
         clips = ClipNodes(graph, high, low, {}, {**given, **size}, images=False)
-        saved = json.loads(save)
-        for number, pair in enumerate(json.loads(pairs), 1):
+        saved, jobs = json.loads(save), json.loads(pairs)
+        for number, pair in enumerate(jobs, 1):
             ends = [Keyframe(pair.pop(side)) for side in ("first", "last")]
             prefix = f"{saved['filename_prefix']}_{number}"
             asked = {**saved, **size, "filename_prefix": prefix, "vae": given["vae"]}
             graph.node("WanFLF2VSaveVideo", id=f"save_{number}", latent=clips.latent(Clip(*ends, **pair)), **asked)
-        return io.NodeOutput(expand=graph.finalize())
+        return io.NodeOutput(len(jobs), expand=graph.finalize())
