@@ -56,8 +56,9 @@ class WanFLF2VPairs(io.ComfyNode):
         clips = ClipNodes(graph, high, low, {}, {**given, **size}, images=False)
         saved, jobs = json.loads(save), json.loads(pairs)
         for number, pair in enumerate(jobs, 1):
-            ends = [Keyframe(pair.pop(side)) for side in ("first", "last")]
+            start, end = (Keyframe(pair.pop(side)) for side in ("first", "last"))
+            latent = clips.latent(Clip(start, end, **pair))
             prefix = f"{saved['filename_prefix']}_{number}"
             asked = {**saved, **size, "filename_prefix": prefix, "vae": given["vae"]}
-            graph.node("WanFLF2VSaveVideo", id=f"save_{number}", latent=clips.latent(Clip(*ends, **pair)), **asked)
+            graph.node("WanFLF2VSaveVideo", id=f"save_{number}", latent=latent, **asked)
         return io.NodeOutput(len(jobs), expand=graph.finalize())

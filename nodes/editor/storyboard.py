@@ -52,13 +52,14 @@ def storyboard_preview(body: object) -> dict[str, Any]:
 
 
 def _asked(body: object) -> tuple[Mapping[str, Any], str]:
-    graph = body.get("graph") if isinstance(body, Mapping) else None
-    node_id = body.get("node") if isinstance(body, Mapping) else None
-    node = graph.get(node_id) if isinstance(graph, Mapping) and isinstance(node_id, str) else None
-    if not (isinstance(node, Mapping) and node.get("class_type") == NODE):
-        raise FLF2VError("this storyboard takes no part in a run: it, or what it needs, is muted or bypassed.")
-    if not all(isinstance(each, Mapping) and isinstance(each.get("inputs"), Mapping) for each in graph.values()):
+    asked = body if isinstance(body, Mapping) else {}
+    graph, node_id = asked.get("graph"), asked.get("node")
+    if not isinstance(graph, Mapping) or not all(
+        isinstance(each, Mapping) and isinstance(each.get("inputs"), Mapping) for each in graph.values()
+    ):
         raise FLF2VError("graph must be a graph as ComfyUI's API takes it.")
+    if not isinstance(node_id, str) or graph.get(node_id, {}).get("class_type") != NODE:
+        raise FLF2VError("this storyboard takes no part in a run: it, or what it needs, is muted or bypassed.")
     return graph, node_id
 
 
