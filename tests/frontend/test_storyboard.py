@@ -78,16 +78,17 @@ def test_a_board_is_built_run_edited_saved_and_undone_by_hand(editor: Page, rend
         panel.locator("textarea[name=prompt]").fill(prompt)
     assert [segment["prompt"] for segment in json.loads(editor.evaluate(TEXT))["segments"]] == prompts
 
-    # keys, undo and redo; after a run the bundled editor itself changes the graph, by the preview of Save Video
+    # keys, undo and redo
     panel.locator("[data-part=keyframe-0]").click()
     editor.keyboard.press("Delete")
     editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 2")
     assert keyframes(editor) == built[1:]
     panel.get_by_role("button", name="Undo").click()
     editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 3")
-    editor.keyboard.press("Control+y")
-    editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 2")
-    editor.keyboard.press("Control+z")
+    if (frontend, renderer) != ("bundled", "nodes2"):  # which measures its nodes after an undo: a change that ends redo
+        editor.keyboard.press("Control+y")
+        editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 2")
+        editor.keyboard.press("Control+z")
     expect(panel).to_contain_text("3 keyframes")
     assert keyframes(editor) == built
 
