@@ -33,16 +33,14 @@ def begin(node_id: str, keys: Sequence[str], graph: GraphBuilder, videos: Sequen
 
     ``graph`` is what the storyboard expands to, ``videos`` the clips' links in it.
     """
-    before = _made.get(node_id, {})
-    _made[node_id] = {
-        key: Made(
-            frozenset(_above(graph, video[0])),
-            video[0],
-            before[key].video if key in before else None,
-            before[key].run if key in before else None,
-        )
-        for key, video in zip(keys, videos, strict=True)
-    }
+    before, now = _made.get(node_id, {}), {}
+    earlier: set[str] = set()
+    for key, video in zip(keys, videos, strict=True):
+        nodes = _above(graph, video[0])  # with carried frames those of the clip before, too
+        known = before.get(key)
+        now[key] = Made(frozenset(nodes - earlier), video[0], known and known.video, known and known.run)
+        earlier |= nodes
+    _made[node_id] = now
 
 
 def _above(graph: GraphBuilder, node_id: str) -> set[str]:
