@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -211,7 +209,7 @@ def test_kills_lose_nothing_and_repeat_nothing(comfy_server: Any, tmp_path: Path
             if now > done or (not kill and [*running, *pending]):
                 break
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     subprocess.run(command, check=True, timeout=300)
     assert len(jobs_of(comfy_server) - before) == 1, "the pairs run together, once"
