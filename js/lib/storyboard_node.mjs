@@ -27,6 +27,7 @@ export function addStoryboard(node, element, editor) {
   let readable = false; // a text that is no JSON is corrected as text, not replaced
   const panel = new StoryboardPanel(element, {
     write(change, done) {
+      if (!node.graph) return; // a field that loses its node to an undo says that it was changed
       const { text, slots } = shown.read();
       if (!readable || text === undefined) return;
       const widget = node.widgets.find((/** @type {any} */ each) => each.name === "storyboard");
