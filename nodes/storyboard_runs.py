@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..flf2v.storyboard import MAX_KEYFRAMES, Storyboard
+from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS, Storyboard, Video
 from .host.expansion import GraphBuilder, is_link
 from .host.types import Link
 
@@ -63,14 +63,14 @@ def made_of(node_id: str) -> Mapping[str, Made]:
 def clip_keys(board: Storyboard, graph: Graph, node_id: str, images: bool) -> list[str]:
     """For each clip all that decides its frames, by the prompt's graph; ``images``: whether those are asked for."""
     inputs = graph[node_id]["inputs"]
-    slots = {f"keyframe_{number}" for number in range(1, MAX_KEYFRAMES + 1)}
-    around = {name: value for name, value in inputs.items() if name not in slots | {"storyboard"}}
+    own = {f"keyframe_{number}" for number in range(1, MAX_KEYFRAMES + 1)} | {"storyboard", *VIDEOS}
+    around = {name: value for name, value in inputs.items() if name not in own}
     known: dict[str, str] = {}
     rest = _digest(graph, [images, board.carry, board.colour, around], known)
     keys = []
     for clips in board.identities:
         ends = [each for clip in clips for each in (clip.start, clip.end, *(keyframe for _, keyframe in clip.middle))]
-        links = [inputs.get(f"keyframe_{keyframe.slot}") for keyframe in ends]
+        links = [inputs.get(end.slot if isinstance(end, Video) else f"keyframe_{end.slot}") for end in ends]
         keys.append(_digest(graph, [rest, repr(clips), links], known))
     return keys
 

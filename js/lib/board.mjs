@@ -7,19 +7,24 @@
  */
 
 export const MOST = 12;
+const VIDEOS = /** @type {const} */ (["video_before", "video_after"]);
+/** Which videos the film begins and ends with; no part of the text. */
+const GIVEN = Symbol("videos");
 
 /**
  * The storyboard of a text, its keyframes and segments as many as they have to be. Throws where it is no JSON object.
  * @param {string} text
  * @param {number[]} slots the connected keyframe inputs
+ * @param {string[]} [videos] the connected video inputs
  * @returns {Board}
  */
-export function readBoard(text, slots) {
+export function readBoard(text, slots, videos = []) {
   const found = JSON.parse(text, exact);
   if (!found || typeof found !== "object" || Array.isArray(found)) throw new SyntaxError("not an object");
   const keyframes = Array.isArray(found.keyframes) ? found.keyframes : slots.map((slot) => ({ slot }));
   const segments = Array.isArray(found.segments) ? found.segments : [];
-  return fitted({ ...found, keyframes: keyframes.filter(isObject), segments: segments.map((/** @type {any} */ each) => (isObject(each) ? each : {})) });
+  const given = VIDEOS.map((name) => (name in found || videos.includes(name) ? name : undefined));
+  return fitted({ ...found, [GIVEN]: given, keyframes: keyframes.filter(isObject), segments: segments.map((/** @type {any} */ each) => (isObject(each) ? each : {})) });
 }
 
 /** @param {any} value */
@@ -41,8 +46,14 @@ function exactNumber(source) {
 /** @param {Board} board */
 export const textOf = (board) => JSON.stringify(board, null, 2);
 
-/** How many segments so many keyframes have. @param {Board} board */
-const segmentsOf = (board) => Math.max(0, board.keyframes.length - (board.closed ? 0 : 1));
+/** The video that the film begins (0) or ends (1) with. @param {Board} board @param {0 | 1} side @returns {string | undefined} */
+export const videoOf = (board, side) => /** @type {any} */ (board)[GIVEN]?.[side];
+
+/** What the segments lie between: the keyframes, and the videos around them. @param {Board} board @returns {any[]} */
+const stopsOf = (board) => [videoOf(board, 0), ...board.keyframes, videoOf(board, 1)].filter((each) => each !== undefined);
+
+/** How many segments a board has. @param {Board} board */
+const segmentsOf = (board) => Math.max(0, stopsOf(board).length - (board.closed ? 0 : 1));
 
 /** @param {Board} board @returns {Board} */
 function fitted(board) {
@@ -60,10 +71,10 @@ function fitted(board) {
 export function rearranged(board, keyframes) {
   const next = { ...board, keyframes, segments: /** @type {Segment[]} */ ([]) };
   const count = segmentsOf(next);
-  const pairs = (/** @type {Keyframe[]} */ all, /** @type {number} */ index) => [all[index], all[(index + 1) % all.length]];
-  const left = board.segments.map((segment, index) => ({ segment, ends: pairs(board.keyframes, index) }));
-  const places = Array.from({ length: count }, (_, index) => ({ ends: pairs(keyframes, index), segment: /** @type {Segment | undefined} */ (undefined) }));
-  /** @param {(one: Keyframe[], other: Keyframe[]) => boolean} fits */
+  const pairs = (/** @type {any[]} */ all, /** @type {number} */ index) => [all[index], all[(index + 1) % all.length]];
+  const left = board.segments.map((segment, index) => ({ segment, ends: pairs(stopsOf(board), index) }));
+  const places = Array.from({ length: count }, (_, index) => ({ ends: pairs(stopsOf(next), index), segment: /** @type {Segment | undefined} */ (undefined) }));
+  /** @param {(one: any[], other: any[]) => boolean} fits */
   const settle = (fits) => {
     for (const place of places) {
       const at = place.segment ? -1 : left.findIndex(({ ends }) => fits(ends, place.ends));

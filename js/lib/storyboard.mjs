@@ -1,7 +1,7 @@
 // The storyboard's panel: a strip of keyframes with the segments between them, and the form of the one that is chosen. It shows
 // the widget's text and edits it; which part is chosen is all it knows of itself.
 
-import { duplicated, inserted, MOST, moved, removed } from "./board.mjs";
+import { duplicated, inserted, MOST, moved, removed, videoOf } from "./board.mjs";
 import { BoardForm } from "./board_form.mjs";
 import { h, warnings } from "./dom.mjs";
 import { Reorder } from "./reorder.mjs";
@@ -93,7 +93,10 @@ export class StoryboardPanel {
     if (this.drawn !== looks) {
       this.drawn = looks;
       const held = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset?.part;
-      this.strip.replaceChildren(this.part("all", 0, t("All")), ...this.board.keyframes.flatMap((_, index) => this.pair(index)));
+      const before = videoOf(this.board, 0) ? [this.video(0), this.segment(0)] : [];
+      const after = videoOf(this.board, 1) ? [this.video(1)] : [];
+      const pairs = this.board.keyframes.flatMap((_, index) => this.pair(index, index + before.length / 2));
+      this.strip.replaceChildren(this.part("all", 0, t("All")), ...before, ...pairs, ...after);
       if (held || this.edited) this.focus(`${this.choice.kind}-${this.choice.at}`);
       this.edited = false;
       this.drawButtons();
@@ -102,13 +105,23 @@ export class StoryboardPanel {
     this.drawStates();
   }
 
+  /** @param {0 | 1} side */
+  video(side) {
+    return h("span", { class: "empty" }, String(videoOf(this.board, side)));
+  }
+
   /** @param {number} index */
-  pair(index) {
+  segment(index) {
+    return this.part("segment", index, h("span"), h("span", { class: "state" }));
+  }
+
+  /** A keyframe and the segment after it, if there is one. @param {number} index @param {number} next the segment's number */
+  pair(index, next) {
     const picture = this.pictures[index];
     const image = picture && "url" in picture && h("img", { src: picture.url, alt: "", draggable: "false" });
     const words = picture && "words" in picture ? picture.words : t("not connected");
     const keyframe = this.part("keyframe", index, image || h("span", { class: "empty" }, words), h("b", {}, `${index + 1}${this.board.keyframes[index].through ? ` ${t("through")}` : ""}`));
-    return index < this.board.segments.length ? [keyframe, this.part("segment", index, h("span"), h("span", { class: "state" }))] : [keyframe];
+    return next < this.board.segments.length ? [keyframe, this.segment(next)] : [keyframe];
   }
 
   /** @param {Choice["kind"]} kind @param {number} at @param {...(Node | string)} children */

@@ -28,10 +28,10 @@ export function addStoryboard(node, element, editor) {
   const panel = new StoryboardPanel(element, {
     write(change, done) {
       if (!node.graph) return; // a field that loses its node to an undo says that it was changed
-      const { text, slots } = shown.read();
+      const { text, slots, videos } = shown.read();
       if (!readable || text === undefined) return;
       const widget = node.widgets.find((/** @type {any} */ each) => each.name === "storyboard");
-      widget.value = textOf(change(readBoard(text, slots)));
+      widget.value = textOf(change(readBoard(text, slots, videos)));
       widget.callback?.(widget.value);
       shown.show(shown.read());
       if (done) editor.changed();
@@ -61,15 +61,16 @@ export function addStoryboard(node, element, editor) {
       if (isLinked(node, "storyboard")) return { unknown: t("{} is linked", "storyboard") };
       const slots = connectedOf(node, SLOT);
       const pictures = slots.map((slot) => pictureAt(node, `${SLOT}${slot}`, editor.address));
-      return { text: widgetValue(node, "storyboard"), slots, pictures, behind: valuesBehind(node) };
+      const videos = ["video_before", "video_after"].filter((name) => isLinked(node, name));
+      return { text: widgetValue(node, "storyboard"), slots, videos, pictures, behind: valuesBehind(node) };
     },
     /** @param {any} found */
     show(found) {
-      const { text = "", slots = [], unknown } = found;
+      const { text = "", slots = [], videos = [], unknown } = found;
       readable = false;
       try {
         if (unknown) throw new Error(unknown);
-        const board = readBoard(text, slots);
+        const board = readBoard(text, slots, videos);
         const pictures = board.keyframes.map(({ picture, slot }) => {
           const url = fileUrl(picture, editor.address);
           return url ? { url } : found.pictures[slots.indexOf(slot)];

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...flf2v.errors import FLF2VError
-from ...flf2v.storyboard import MAX_KEYFRAMES, Clip
+from ...flf2v.storyboard import MAX_KEYFRAMES, VIDEOS, Clip
 from ..host.expansion import is_link, not_kept
 from ..host.pieces import temporary_folder
 from ..host.progress import last_run
@@ -27,8 +27,8 @@ def storyboard_preview(body: object) -> dict[str, Any]:
     text = inputs.get("storyboard")
     if not isinstance(text, str):
         raise FLF2VError("the storyboard is linked, so it is known after a run.")
-    slots = {number: inputs[name] for number in range(1, MAX_KEYFRAMES + 1) if (name := f"keyframe_{number}") in inputs}
-    board = read_board(text, slots)
+    slots = [number for number in range(1, MAX_KEYFRAMES + 1) if f"keyframe_{number}" in inputs]
+    board = read_board(text, slots, [name for name in VIDEOS if name in inputs])
     images = any(value == [node_id, IMAGES] for node in graph.values() for value in node["inputs"].values())
     run = last_run()
     kept = run is not None and node_id in run.graph and not not_kept(0)

@@ -45,7 +45,7 @@ test("insertion, duplication and removal leave every other segment as it is", ()
 
 test("a board without keyframes has the connected ones, and as many segments as they need", () => {
   const found = readBoard('{"prompt": "x"}', [1, 3]);
-  assert.deepEqual(found, { prompt: "x", keyframes: [{ slot: 1 }, { slot: 3 }], segments: [{}] });
+  assert.deepEqual(JSON.parse(textOf(found)), { prompt: "x", keyframes: [{ slot: 1 }, { slot: 3 }], segments: [{}] });
   assert.deepEqual(changed(found, null, { closed: true }).segments, [{}, {}]);
   assert.deepEqual(readBoard("{}", []).segments, []);
 });
@@ -70,6 +70,16 @@ test("a field that is emptied is taken away, and seconds take the place of a len
   assert.deepEqual(changed(one, 0, fieldsOf("seconds", "2.5")).segments, [{ prompt: "x", seed: 3, seconds: 2.5 }]);
   assert.deepEqual(changed(one, 0, { ...fieldsOf("prompt", ""), ...fieldsOf("seed", " ") }).segments, [{ length: 81 }]);
   assert.equal(shownOf({}, "seed"), "");
+});
+
+test("videos before and after have a segment each, which edits keep", () => {
+  const text = '{"keyframes": [{"picture": "a"}, {"picture": "b"}], "video_before": "x.mp4", "segments": [{"prompt": "1"}, {"prompt": "2"}, {"prompt": "3"}]}';
+  const before = readBoard(text, [], ["video_after"]);
+  assert.equal(prompts(before), "1 2 3");
+  assert.equal(prompts(inserted(before, 1, [{ picture: "n" }])), "1 2  3");
+  assert.equal(prompts(removed(before, 0)), "1 3");
+  assert.equal(prompts(changed(before, 2, { prompt: "x" })), "1 2 x");
+  assert.deepEqual(JSON.parse(textOf(before)), JSON.parse(text));
 });
 
 test("a keyframe is passed through, and not any more", () => {
