@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..flf2v.storyboard import Clip, Storyboard
+from ..flf2v.storyboard import Clip, Keyframe, Storyboard
 from ..flf2v.video_model import WAN
 from ..providers import Job, Journal, ProviderError, RemoteClient, model
 from ..providers.models import Model
@@ -28,8 +28,8 @@ def make_film(arguments: argparse.Namespace, board: Storyboard, pictures: Mappin
 
     Raises CliError or ProviderError.
     """
-    if board.carry or any(clip.middle for clip in board.clips):
-        raise CliError("--remote: a job has a first and a last frame alone; leave out carry and through.")
+    if board.carry or board.video_before or board.video_after or any(clip.middle for clip in board.clips):
+        raise CliError("--remote: a job has a first and a last frame alone; leave out carry, through and videos.")
     store = store_of(arguments)
     profile = store.load(arguments.remote)
     service = remote.service_of(profile, arguments.deployment)
@@ -83,6 +83,7 @@ def _job(name: str, clip: Clip, chosen: Model, settings: list[str], pictures: Ma
     first, last = (
         remote.picture_of(str(pictures[str(end.picture)]), f"{name}'s {side}")
         for side, end in (("first", clip.start), ("last", clip.end))
+        if isinstance(end, Keyframe)
     )
     try:
         return Job.build(chosen, fields, first, last)
