@@ -38,7 +38,8 @@ def begin(node_id: str, keys: Sequence[str], graph: GraphBuilder, videos: Sequen
     for key, video in zip(keys, videos, strict=True):
         nodes = _above(graph, video[0])  # with carried frames those of the clip before, too
         known = before.get(key)
-        now[key] = Made(frozenset(nodes - earlier), video[0], known and known.video, known and known.run)
+        kept = (known.video, known.run) if known is not None else (None, None)
+        now[key] = Made(frozenset(nodes - earlier), video[0], *kept)
         earlier |= nodes
     _made[node_id] = now
 
