@@ -138,7 +138,7 @@ def test_every_node_is_drawn(server: ComfyServer, frontend: str, renderer: str, 
     )
     panels = page.locator("[data-wan-flf2v]").filter(visible=True)
     expect(panels.first).to_be_visible()
-    assert panels.count() == 9, "3 plots, 1 pair of frames, 1 storyboard, 4 remote accounts"
+    assert panels.count() == 10, "3 plots, 1 pair of frames, 1 strip of drafts, 1 storyboard, 4 remote accounts"
     assert count >= 13
     page.keyboard.press("Escape")
     for palette in ("light", "dark"):
