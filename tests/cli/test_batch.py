@@ -186,8 +186,8 @@ def test_pairs_run_together_with_each_prompt_encoded_once_and_the_videos_of_sing
         one = ["generate", "--comfyui-url", comfy_server.url, *sides, *SMALL, *fields]
         assert main([*one, "--set", f"67_length={row['length']}", "--out", str(single)]) == 0
         both = zip(frames_of(file), frames_of(single), strict=True)
-        # decoded in other chunks where memory is another: a value may be rounded the other way
-        assert max(float(np.abs(mine - its).mean()) for mine, its in both) < 0.5
+        # now and then x264 encodes the same pictures otherwise: one frame between two others, also of one job run twice
+        assert np.median([np.abs(mine - its).mean() for mine, its in both]) == 0
 
 
 @pytest.mark.slow  # a process that is killed again and again
