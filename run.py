@@ -34,7 +34,7 @@ WITHOUT_DEPENDENCIES = ["spandrel", "kornia"]
 SETUP_TIME = "about 400 MB are downloaded and unpacked into this folder, which takes 1 to 5 minutes"
 SERVER_COMMANDS = {"serve", "worker", "keys", "status"}
 # Many tests wait for real processes: two at a time take little longer than one.
-WHOLE_SUITE = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "tests"]
+WHOLE_SUITE = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "tests"]
 DEVELOPER_COMMANDS = {"test", "check", "bench", "mutants"}
 
 

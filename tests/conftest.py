@@ -29,17 +29,16 @@ T = TypeVar("T")
 def pytest_configure(config: pytest.Config) -> None:
     """What several workers would make at the same time is there before they start."""
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        from wan_flf2v.tests.frontend.conftest import newest_frontend
+
         micro_models(prepare())
+        newest_frontend()
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay with one worker, and so do all of the editor's, which share servers; the longest come first."""
-    editor = {item.path for item in items if item.path.parent.name == "frontend"}
+    """The files that take longest come first, so that two workers end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in editor, item.path not in slow))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("editor" if item.path in editor else str(item.path)))
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
