@@ -45,8 +45,14 @@ def begin(node_id: str, keys: Sequence[str], graph: GraphBuilder, videos: Sequen
 
 
 def _above(graph: GraphBuilder, node_id: str) -> set[str]:
-    links = [value for value in graph.nodes[node_id].inputs.values() if is_link(value) and value[0] in graph.nodes]
-    return {node_id}.union(*(_above(graph, link[0]) for link in links))
+    """The node and all that it needs; each looked at once, for with carried frames many ways lead to a clip's first node."""
+    found, rest = {node_id}, [node_id]
+    while rest:
+        links = filter(is_link, graph.nodes[rest.pop()].inputs.values())
+        new = {link[0] for link in links if link[0] in graph.nodes} - found
+        found |= new
+        rest += new
+    return found
 
 
 def finish(node_id: str, clip_node: str, video: Path, run: str) -> None:
