@@ -7,6 +7,7 @@ import asyncio
 import base64
 import io
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from wan_flf2v.gateway import cli
+from wan_flf2v.gateway.bodies import Scratch
 from wan_flf2v.gateway.database import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX
 from wan_flf2v.gateway.links import Links
 from wan_flf2v.gateway.server import open_assets
@@ -264,6 +266,8 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
             service = JobService(here.settings, jobs=here.jobs, assets=open_assets(here.settings, database),
                                  workers=here.workers or no, decoder=no, dialer=no, links=no, signer=no)  # fmt: skip
             upkeep, began = Upkeep(service, no), time.time()
+            killed = Scratch.within(here.settings.data).file("body").parent  # of a request whose process was killed
+            os.utime(killed, (began + 1005 - 3600,) * 2)
 
             def rows(table: sa.Table, column: str) -> int:
                 with database.read() as connection:
@@ -279,6 +283,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
                 monkeypatch.setattr("wan_flf2v.gateway.upkeep.now", lambda: began + later)  # noqa: B023
                 await upkeep.forget()
                 assert kept() == left
+                assert killed.exists() is bool(left[0])
             assert here.jobs.get(waiting) is not None
             assert (await here.call("GET", upload.json["data"]["download_url"])).status == 404
             service._threads.shutdown()
