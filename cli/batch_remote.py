@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from ..providers import Job, Journal, RemoteClient, model
-from ..providers.retry import Policy
+from ..providers import Job, model
 from . import remote
 from .accounts import store_of
 from .batch_folder import BatchFolder
@@ -17,8 +14,6 @@ from .batch_rows import Batch, Row
 from .generate import read_fields, run_cancellable
 from .pairs import Pair
 from .remote import Progress
-
-SIDE_BY_SIDE = 8  # jobs under way
 
 
 class RemoteBatch(Batch[Job]):
@@ -47,18 +42,14 @@ class RemoteBatch(Batch[Job]):
             run_cancellable(self._all(progress))
 
     async def _all(self, progress: Progress) -> None:
-        policy = replace(Policy(), deadline_s=60 * self.arguments.max_wait)
-        free = asyncio.Semaphore(SIDE_BY_SIDE)
-        with Journal(self.store.folders[0]) as journal:
-            async with RemoteClient(self.profile, self.service, journal, policy=policy, report=progress.show) as client:
+        async with remote.client_of(self.arguments, self.store, self.profile, self.service, progress) as client:
 
-                async def one(row: Row[Job]) -> None:
-                    async def work(out: Path) -> None:
-                        outcome = await client.generate(row.job)
-                        if outcome.video is not None:
-                            remote.save(outcome.video, out)
+            async def one(row: Row[Job]) -> None:
+                async def work(out: Path) -> None:
+                    outcome = await client.generate(row.job)
+                    if outcome.video is not None:
+                        remote.save(outcome.video, out)
 
-                    async with free:
-                        await self.make(row, work)
+                await self.make(row, work)
 
-                await asyncio.gather(*(one(row) for row in self.jobs if row.missing))
+            await remote.side_by_side(one, [row for row in self.jobs if row.missing])

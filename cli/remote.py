@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import mimetypes
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..providers import Job, Journal, Outcome, Picture, RemoteClient, model
 from ..providers.models import Model, Service
-from ..providers.profiles import Profile
+from ..providers.profiles import Profile, ProfileStore
 from ..providers.retry import Policy
 from .accounts import store_of
 from .errors import CliError
@@ -22,6 +24,9 @@ from .pictures import check_picture
 
 ReadFields = Callable[..., dict[str, object]]
 RunCancellable = Callable[[Coroutine[Any, Any, None]], None]
+A = TypeVar("A")
+B = TypeVar("B")
+SIDE_BY_SIDE = 8  # jobs under way
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 
@@ -52,10 +57,8 @@ def generate(arguments: argparse.Namespace, read_fields: ReadFields, run_cancell
         outcome: list[Outcome] = []
 
         async def work() -> None:
-            with Journal(store.folders[0]) as journal:
-                policy = replace(Policy(), deadline_s=60 * arguments.max_wait)
-                async with RemoteClient(profile, service, journal, policy=policy, report=progress.show) as client:
-                    outcome.append(await client.generate(job, wait=not arguments.no_wait))
+            async with client_of(arguments, store, profile, service, progress) as client:
+                outcome.append(await client.generate(job, wait=not arguments.no_wait))
 
         try:
             run_cancellable(work())
@@ -64,6 +67,33 @@ def generate(arguments: argparse.Namespace, read_fields: ReadFields, run_cancell
             print("A job that was submitted goes on there: run the same command again to collect it.", file=sys.stderr)
             raise
     return finish(outcome[0], arguments.out)
+
+
+@asynccontextmanager
+async def client_of(
+    arguments: argparse.Namespace, store: ProfileStore, profile: Profile, service: Service, progress: Progress
+) -> AsyncIterator[RemoteClient]:
+    """The client of a command's jobs; its journal knows what was submitted."""
+    policy = replace(Policy(), deadline_s=60 * arguments.max_wait)
+    with Journal(store.folders[0]) as journal:
+        async with RemoteClient(profile, service, journal, policy=policy, report=progress.show) as client:
+            yield client
+
+
+async def side_by_side(work: Callable[[A], Awaitable[B]], items: Iterable[A]) -> list[B]:
+    """What the work makes of each item, some at a time. Raises the first fault once all have ended: none is left alone."""
+    free = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def one(item: A) -> B:
+        async with free:
+            return await work(item)
+
+    found: list[B] = []
+    for each in await asyncio.gather(*map(one, items), return_exceptions=True):
+        if isinstance(each, BaseException):
+            raise each
+        found.append(each)
+    return found
 
 
 def service_of(profile: Profile, deployment: str | None) -> Service:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ..flf2v.storyboard import Clip, Keyframe, Storyboard
 from ..flf2v.video_model import WAN
-from ..providers import Job, Journal, ProviderError, RemoteClient, model
+from ..providers import Job, ProviderError, model
 from ..providers.models import Model
-from ..providers.retry import Policy
 from ..workflows import FieldError
 from . import remote
 from .accounts import store_of
 from .errors import CliError
 from .film import join_videos
 from .generate import read_fields, run_cancellable
-
-SIDE_BY_SIDE = 8  # jobs under way
 
 
 def make_film(arguments: argparse.Namespace, board: Storyboard, pictures: Mapping[str, Path]) -> None:
@@ -38,27 +33,20 @@ def make_film(arguments: argparse.Namespace, board: Storyboard, pictures: Mappin
     jobs = [_job(f"segment {number}", clip, chosen, arguments.set, pictures) for number, clip in clips]
     videos: list[Path] = []
 
-    async def work(report: remote.Progress) -> None:
-        policy = replace(Policy(), deadline_s=60 * arguments.max_wait)
-        free = asyncio.Semaphore(SIDE_BY_SIDE)
-        with Journal(store.folders[0]) as journal:
-            async with RemoteClient(profile, service, journal, policy=policy, report=report.show) as client:
+    async def work(progress: remote.Progress) -> None:
+        async with remote.client_of(arguments, store, profile, service, progress) as client:
 
-                async def one(number: int, job: Job) -> Path:
-                    async with free:
-                        try:
-                            outcome = await client.generate(job)
-                        except ProviderError as error:
-                            raise CliError(f"segment {number}: {error}") from None
-                    if outcome.video is None:
-                        raise CliError(f"segment {number}: the job has no video yet; run the same command again.")
-                    return outcome.video
+            async def one(numbered: tuple[int, Job]) -> Path:
+                number, job = numbered
+                try:
+                    outcome = await client.generate(job)
+                except ProviderError as error:
+                    raise CliError(f"segment {number}: {error}") from None
+                if outcome.video is None:
+                    raise CliError(f"segment {number}: the job has no video yet; run the same command again.")
+                return outcome.video
 
-                found = await asyncio.gather(*(one(*each) for each in enumerate(jobs, 1)), return_exceptions=True)
-        for each in found:
-            if isinstance(each, BaseException):
-                raise each
-            videos.append(each)
+            videos.extend(await remote.side_by_side(one, enumerate(jobs, 1)))
 
     with remote.Progress() as progress:
         run_cancellable(work(progress))
