@@ -45,7 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     finally:
         folder.close(batch.results)
     failed = [result for result in batch.results if result.error]
-    print(f"{len(pairs) - len(failed)} of {len(pairs)} videos are in {arguments.out}, with report.csv and contact.jpg")
+    made = len(pairs) - len(failed)
+    beside = "report.csv and contact.jpg" if made else "report.csv"
+    print(f"{made} of {len(pairs)} videos are in {arguments.out}, with {beside}")
     if failed:
         raise CliError(
             f"{len(failed)} of {len(pairs)} pairs failed; see {arguments.out / 'report.csv'}. {failed[0].error}"
