@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import shutil
+import subprocess
+import sys
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,27 +17,37 @@ from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 
 ROOT = Path(__file__).resolve().parents[1]
-LEFT_OUT = {line.strip("/") for line in (ROOT / ".comfyignore").read_text().splitlines() if line and line[0] != "#"}
-NOT_IN_GIT = {"build", "dist", "output", "__pycache__", "wan_flf2v.egg-info"}
+LEFT_OUT = [line for line in (ROOT / ".comfyignore").read_text().splitlines() if line and line[0] != "#"]
+REGISTRY = [sys.executable, "-m", "comfy_cli", "--skip-prompt", "node"]
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
+def ask_registry(command: str) -> None:
+    """Run the registry's own tool in this folder."""
+    environment = {**os.environ, "DO_NOT_TRACK": "1", "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([*REGISTRY, command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive's content, unpacked."""
-    folder = tmp_path / "wan-flf2v"
-    folder.mkdir()
-    for path in ROOT.iterdir():
-        if path.name in LEFT_OUT | NOT_IN_GIT or path.name.startswith("."):
-            continue
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(path, folder)
+    ask_registry("pack")
+    packed = ROOT / "node.zip"
+    folder = tmp_path_factory.mktemp("registry") / "wan-flf2v"
+    with zipfile.ZipFile(packed) as file:
+        file.extractall(folder)
+    packed.unlink()
     return folder
 
 
+def test_the_registrys_own_checks_pass() -> None:
+    ask_registry("validate")
+
+
 def test_the_archive_is_small_and_installs_and_starts_nothing(archive: Path) -> None:
-    assert all((ROOT / name).exists() for name in LEFT_OUT), "a name in .comfyignore is out of date"
+    for name in LEFT_OUT:
+        assert (ROOT / name.strip("/")).exists(), f"{name} in .comfyignore is out of date"
+        assert not (archive / name.strip("/")).exists()
     assert sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()) < 4_000_000
     for path in archive.rglob("*.py"):
         code = path.read_text(encoding="utf-8")
