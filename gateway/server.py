@@ -19,7 +19,7 @@ from .attempts import AttemptStore
 from .database import Database
 from .dial import Dialer
 from .facades import serverless, wavespeed
-from .facades.operation import finished, iso
+from .facades.call import finished, iso
 from .jobs import JobStore
 from .keys import KeyStore, shared_secret
 from .links import Links
@@ -74,7 +74,7 @@ class Gateway:
         metrics = Metrics()
         metrics.watch(service, webhooks)
         upkeep = Upkeep(service, AttemptStore(database, jobs.queue, settings.timing.attempts))
-        loops = (service.commits.run, service.looks.run, upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
+        loops = (upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
             yield build_app(settings, service, keys, metrics)

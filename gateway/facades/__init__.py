@@ -1,1 +1,1 @@
-"""The vendors' APIs, exactly in their shapes, over one job service. Each file lists its operations."""
+"""The vendors' APIs, exactly in their shapes, over one job service. Their addresses are listed in ``web/addresses.json``."""

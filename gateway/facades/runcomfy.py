@@ -7,89 +7,24 @@ from typing import Any
 from aiohttp import web
 
 from ...workflows import Bindings
-from ..offer import DEMO_SIDE, DEMO_VALUES, Checker, Offer, every_workflow
+from ..offer import DEMO_SIDE, DEMO_VALUES, Offer
 from ..records import Job
-from .operation import INTEGER, NUMBER, STRING, URI, Call, Operation, Schema, array, fields_schema, obj
-from .requests import RESULT_STATES, Requests
+from . import requests
+from .call import Call
 
-TAG = "RunComfy Model API"
-RESULT = obj(
-    ("request_id", "status", "created_at"),
-    request_id=STRING,
-    status=RESULT_STATES,
-    output=obj(video=URI, videos=array(URI), image=URI, images=array(URI)),
-    error=STRING,
-    created_at={"type": "string", "format": "date-time"},
-    finished_at={"type": "string", "format": "date-time"},
-)
-MODEL = obj(
-    ("model_id", "display_name", "kind"),
-    model_id=STRING,
-    display_name=STRING,
-    description=STRING,
-    categories=array(STRING),
-    kind=STRING,
-    base_price_usd=NUMBER,
-    price_unit=STRING,
-    input_schema={"type": "object"},
-    note=STRING,
-)
+_MODELS = "/v1/models/"
 
 
-def json_schema(bindings: Bindings) -> Schema:
-    """The fields that a workflow takes, with an example."""
-    example = {name: field.default for name, field in bindings.fields.items() if field.required}
-    return fields_schema(bindings.fields, title="Input schema", example=example)
+async def submit(call: Call) -> web.Response:
+    """Submit a job to the model that the address names."""
+    model, body = call.request.path.removeprefix(_MODELS), await call.json()
 
+    def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
+        bindings = offer.by_model(model)
+        return bindings, call.checker.model(bindings, body)
 
-def operations() -> list[Operation]:
-    """Every address of this API."""
-    submits = [
-        REQUESTS.submit(
-            f"/v1/models/{bindings.model}",
-            submit_to(bindings.model),
-            f"Submit a job to {bindings.title}",
-            json_schema(bindings),
-        )
-        for bindings in every_workflow().values()
-    ]
-    models = [
-        Operation("GET", f"/v1/models/{bindings.model}", model_of(bindings.model), f"What {bindings.title} takes", TAG,
-                  answers={200: MODEL}, errors=(401, 403, 404, 503))
-        for bindings in every_workflow().values()
-    ]  # fmt: skip
-    query = {
-        "search": STRING,
-        "category": STRING,
-        "kind": STRING,
-        "include_schema": {"type": "boolean"},
-        "limit": {"type": "integer", "minimum": 1, "maximum": 100},
-        "offset": {"type": "integer", "minimum": 0, "maximum": 1000},
-    }
-    listing = obj(("models", "total"), models=array(MODEL), total=INTEGER, limit=INTEGER, offset=INTEGER)
-    return [
-        *submits,
-        *models,
-        Operation("GET", "/v1/models", list_models, "The models that can be run now", TAG, query=query,
-                  answers={200: listing}, errors=(401, 403, 422, 503)),
-        *REQUESTS.operations(),
-    ]  # fmt: skip
-
-
-def submit_to(model: str) -> Any:
-    """The handler that submits to this model."""
-
-    async def submit(call: Call) -> web.Response:
-        body, checker = await call.json(), Checker(call.settings.limits, call.settings.demo)
-
-        def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
-            bindings = offer.by_model(model)
-            return bindings, checker.model(bindings, body)
-
-        told_all = call.query_bool("webhook_intermediate_status")
-        return REQUESTS.ticket(call, await call.submit("model", body, choose, webhook_all=told_all))
-
-    return submit
+    told_all = call.query_bool("webhook_intermediate_status")
+    return requests.ticket(call, f"/v1/requests/{await call.submit('model', body, choose, webhook_all=told_all)}")
 
 
 def output(call: Call, job: Job) -> dict[str, Any]:
@@ -101,23 +36,17 @@ def output(call: Call, job: Job) -> dict[str, Any]:
     return {name: urls[0] for name, urls in found.items()} | {f"{name}s": urls for name, urls in found.items()}
 
 
-def came_of(call: Call, job: Job) -> dict[str, Any]:
-    """The links to what a job put out, or why it failed."""
-    if job.state == "succeeded":
-        return {"output": output(call, job)}
-    return {"error": job.error} if job.state == "failed" else {}
+async def result(call: Call) -> web.Response:
+    """Answer the links to what a job put out, or why it failed."""
+    job, _ = await requests.job_of(call)
+    told: dict[str, dict[str, Any]] = {"succeeded": {"output": output(call, job)}, "failed": {"error": job.error}}
+    return requests.result(job, told.get(job.state, {}))
 
 
-REQUESTS = Requests("model", TAG, "/v1/requests/{request_id}", RESULT, came_of)
-
-
-def model_of(model: str) -> Any:
-    """The handler that describes this model."""
-
-    async def describe(call: Call) -> web.Response:
-        return web.json_response(entry(call, (await call.service.offer()).by_model(model), schema=True))
-
-    return describe
+async def describe(call: Call) -> web.Response:
+    """Describe the model that the address names."""
+    bindings = (await call.service.offer()).by_model(call.request.path.removeprefix(_MODELS))
+    return web.json_response(entry(call, bindings, schema=True))
 
 
 async def list_models(call: Call) -> web.Response:

@@ -12,58 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..decode import PictureError
 from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
-from .operation import INTEGER, STRING, URI, Call, Operation, Schema, obj
-
-TAG = "WaveSpeed API v3"
-
-
-def envelope(data: Schema) -> Schema:
-    """The schema of WaveSpeed's wrapping."""
-    return obj(("code", "message", "data"), code=INTEGER, message=STRING, data=data)
-
-
-def wrapped(data: Any) -> web.Response:
-    """An answer in WaveSpeed's wrapping."""
-    return web.json_response({"code": 200, "message": "success", "data": data})
-
-
-UPLOADED = envelope(obj(("download_url",), type=STRING, download_url=URI, filename=STRING, size=INTEGER))
-TICKET = envelope(
-    obj(
-        ("upload", "download_url"),
-        upload=obj(("method", "url", "headers"), method=STRING, url=URI, headers={"type": "object"}),
-        download_url=URI,
-    )
-)
-FILE_BODY: Schema = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}},
-}
-UPLOAD_BODY: Schema = {
-    "type": "object",
-    "required": ["filename", "size"],
-    "properties": {
-        "filename": {"type": "string", "minLength": 1, "maxLength": 255},
-        "size": {"type": "integer", "minimum": 1},
-        "content_type": STRING,
-    },
-}
-
-
-def operations() -> list[Operation]:
-    """Every address for uploads."""
-    bodies = (400, 401, 403, 408, 413, 422, 429, 503)
-    return [
-        Operation("POST", "/api/v3/media/upload/binary", upload_form, "Upload a picture in a form", TAG, "submit",
-                  body=FILE_BODY, body_type="multipart/form-data", answers={200: UPLOADED}, errors=bodies),
-        Operation("POST", "/api/v3/media/uploads", announce, "Ask for a place to PUT a picture to", TAG, "submit",
-                  body=UPLOAD_BODY, answers={200: TICKET}, errors=bodies),
-        Operation("PUT", "/uploads/{asset_id}/{filename}", put_upload, "PUT the announced picture", TAG, None,
-                  body={"type": "string", "format": "binary"}, body_type="application/octet-stream",
-                  query={"expires": STRING, "signature": STRING}, answers={200: obj(("size",), size=INTEGER)},
-                  errors=(400, 403, 404, 408, 413, 422, 429, 503)),
-    ]  # fmt: skip
+from .call import Call, wrapped
 
 
 async def upload_form(call: Call) -> web.Response:

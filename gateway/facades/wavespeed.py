@@ -10,93 +10,17 @@ from aiohttp import web
 
 from ..errors import Invalid
 from ..examples import EXAMPLES
-from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Checker
+from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL
 from ..records import Job
-from .operation import (
-    BOOLEAN,
-    IDEMPOTENCY_HEADER,
-    INTEGER,
-    STRING,
-    SUBMIT_ERRORS,
-    URI,
-    WEBHOOK_QUERY,
-    Call,
-    Operation,
-    Schema,
-    array,
-    fields_schema,
-    iso,
-    obj,
-    one_of,
-)
-from .uploads import TAG, envelope, wrapped
+from .call import Call, iso, wrapped
+from .schemas import fields_schema
 
 STATES = {"queued": "created", "running": "processing", "succeeded": "completed", "failed": "failed"}
 NO_CHECKER = "none installed"
-PREDICTION = obj(
-    ("id", "model", "outputs", "urls", "has_nsfw_contents", "status", "created_at", "error", "timings"),
-    id=STRING,
-    model=STRING,
-    outputs=array(URI),
-    urls=obj(("get",), get=URI),
-    has_nsfw_contents=array(BOOLEAN),
-    safety_checker=STRING,
-    status=one_of("created", "processing", "completed", "failed", "cancelled"),
-    created_at=STRING,
-    error=STRING,
-    timings=obj(("inference",), inference=INTEGER),
-    input={"type": "object"},
-)
 FIELDS = fields_schema(
     WAVESPEED_FIELDS,
     example={"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
 )
-LIST_BODY: Schema = {
-    "type": "object",
-    "properties": {
-        "page": {"type": "integer", "minimum": 1, "maximum": 10000},
-        "page_size": {"type": "integer", "minimum": 1, "maximum": 100},
-        "model": STRING,
-        "status": one_of("created", "processing", "completed", "failed", "cancelled"),
-        "created_after": {"type": "string", "format": "date-time"},
-        "created_before": {"type": "string", "format": "date-time"},
-    },
-}
-DELETE_BODY: Schema = {
-    "type": "object",
-    "required": ["ids"],
-    "properties": {"ids": {"type": "array", "items": STRING, "maxItems": 100}},
-}
-
-
-def operations() -> list[Operation]:
-    """Every address of this API."""
-    one = "/api/v3/predictions/{prediction_id}"
-    read: dict[str, Any] = {"errors": (401, 403, 404, 503)}
-    listing = envelope(obj(("items",), items=array(PREDICTION), page=INTEGER, page_size=INTEGER))
-    bodies = (400, 401, 403, 408, 413, 422, 429, 503)
-    return [
-        Operation("POST", f"/api/v3/{WAVESPEED_MODEL}", submit, "Submit a job to Wan FLF2V", TAG, "submit",
-                  body=FIELDS, query={"webhook": WEBHOOK_QUERY["webhook"]}, headers=IDEMPOTENCY_HEADER,
-                  answers={200: envelope(PREDICTION)}, errors=SUBMIT_ERRORS),
-        Operation("GET", f"{one}/result", result, "A prediction", TAG, answers={200: envelope(PREDICTION)}, **read),
-        Operation(
-            "GET", one, result, "A prediction (the other address)", TAG, answers={200: envelope(PREDICTION)}, **read
-        ),
-        Operation("DELETE", one, delete_one, "Cancel and forget a prediction", TAG, "submit",
-                  answers={200: envelope(obj(("id", "status"), id=STRING, status=STRING))}, **read),
-        Operation("POST", "/api/v3/predictions", history, "The predictions of the last days", TAG, body=LIST_BODY,
-                  answers={200: listing}, errors=bodies),
-        Operation("POST", "/api/v3/predictions/delete", delete_many, "Cancel and forget predictions", TAG, "submit",
-                  body=DELETE_BODY, answers={200: envelope(obj(("deleted_count",), deleted_count=INTEGER))},
-                  errors=bodies),
-        Operation("GET", "/api/v3/models", models, "The models that can be run now", TAG,
-                  answers={200: envelope(array(obj(("model_id", "name", "type"), model_id=STRING, name=STRING,
-                  type=STRING)))},
-                  errors=(401, 403, 503)),
-        Operation("GET", "/api/v3/webhook/secret", webhook_secret, "The secret that webhooks are signed with", TAG,
-                  "submit", answers={200: envelope(obj(("secret",), secret=STRING))}, errors=(401, 403, 503)),
-    ]  # fmt: skip
 
 
 async def submit(call: Call) -> web.Response:
@@ -105,8 +29,7 @@ async def submit(call: Call) -> web.Response:
     for name in ("enable_sync_mode", "enable_base64_output"):
         if body.pop(name, False) is not False:
             raise Invalid(f"{name} can't be used for a video; leave it out and poll.", field=name)
-    checker = Checker(call.settings.limits, call.settings.demo)
-    job = await call.submit("wavespeed", body, lambda offer: checker.wavespeed(offer, body))
+    job = await call.submit("wavespeed", body, lambda offer: call.checker.wavespeed(offer, body))
     return wrapped(prediction(call, await call.service.job(job, call.key)))
 
 

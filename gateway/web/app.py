@@ -19,16 +19,15 @@ from ...providers.addresses import is_loopback, is_public
 from ..bodies import SMALL, Scratch
 from ..database import new_id
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
-from ..facades import runcomfy, serverless, uploads, wavespeed
-from ..facades.operation import Call, Operation
-from ..keys import NOBODY, Key, KeyStore
+from ..facades.call import Call
+from ..keys import NOBODY, Key, KeyStore, Scope
 from ..logs import REQUEST_ID
 from ..metrics import Metrics
 from ..rates import Rate, SharedCounters
 from ..service import JobService
 from ..settings import Settings
 from ..shares import Shares
-from . import files, openapi, pages
+from . import openapi, pages
 from .listen import SPOKE
 
 _PATH, _KEY = web.RequestKey("path", str), web.RequestKey("key", str)
@@ -41,26 +40,20 @@ access = logging.getLogger("wan_flf2v.access")
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def all_operations() -> list[Operation]:
-    """Every address of the gateway."""
-    parts = (runcomfy, serverless, wavespeed, uploads, files, pages)
-    return [operation for part in parts for operation in part.operations()]
-
-
 def build_app(settings: Settings, service: JobService, keys: KeyStore, metrics: Metrics) -> web.Application:
     """The aiohttp application."""
     gate = Gate(settings, service, keys)
     app = web.Application(client_max_size=settings.limits.body_bytes, middlewares=[_answer_errors(metrics)])
     app.on_response_prepare.append(_safe_headers)
     app[SPOKE] = set()
-    operations = all_operations()
-    app[pages.DOCUMENT] = json.dumps(openapi.document(operations, settings.public_url or "/", pages.package_version()))
-    for operation in operations:
+    addresses = openapi.every_address()
+    app[pages.DOCUMENT] = json.dumps(openapi.document(addresses, settings.public_url or "/", pages.package_version()))
+    for address in addresses:
         # an id is never the word of a neighbouring address, so that a wrong method there is a 405
-        path = operation.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")
-        endpoint = _endpoint(operation, gate, metrics)
-        app.router.add_route(operation.method, path, endpoint, expect_handler=_not_yet)
-        if operation.method == "GET":
+        path = address.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")
+        endpoint = _endpoint(address, gate, metrics)
+        app.router.add_route(address.method, path, endpoint, expect_handler=_not_yet)
+        if address.method == "GET":
             app.router.add_route("HEAD", path, endpoint)
     return app
 
@@ -90,12 +83,12 @@ class Gate:
         self._submits = Rate(limits.submits_per_second, limits.submits_burst, self._shared)
         self._calls = Rate(limits.calls_per_second, int(limits.calls_per_second * 10) or 1)
 
-    async def key(self, request: web.Request, operation: Operation) -> Key:
+    async def key(self, request: web.Request, scope: Scope | None) -> Key:
         """The caller's key. Raises Unauthorized or Forbidden."""
         if not self.settings.auth:
             _only_this_machine(request)
             return NOBODY
-        if operation.scope is None:
+        if scope is None:
             self.count_call(self.address(request))
             return NOBODY
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
@@ -113,8 +106,8 @@ class Gate:
             key = await self.service.call(self.keys.find, secret)
         if key is None:
             raise Unauthorized("The API key is not valid.")
-        if operation.scope not in key.scopes:
-            raise Forbidden(f"This API key lacks the scope {operation.scope!r}.")
+        if scope not in key.scopes:
+            raise Forbidden(f"This API key lacks the scope {scope!r}.")
         return key
 
     async def count_submit(self, key: Key) -> None:
@@ -147,23 +140,23 @@ def _only_this_machine(request: web.Request) -> None:
         raise Forbidden("This gateway runs without keys and takes no calls from other web pages.")
 
 
-def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
+def _endpoint(address: openapi.Address, gate: Gate, metrics: Metrics) -> Next:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        request[_PATH] = operation.path
-        key = await gate.key(request, operation)
+        request[_PATH] = address.path
+        key = await gate.key(request, address.scope)
         request[_KEY] = key.id
         length, largest = request.content_length, gate.settings.limits.body_bytes
         if length is not None and length > largest:
             raise TooLarge(f"The body must have at most {largest // 2**20} MiB.")
-        if operation.scope == "submit":
+        if address.scope == "submit":
             await gate.count_submit(key)
-        elif operation.scope is not None:
+        elif address.scope is not None:
             gate.count_call(key.id)
         scratch = Scratch.within(gate.settings.data)
         call = Call(request, gate.service, gate.settings, metrics, scratch, key)
         if not request.can_read_body:
-            return await operation.handler(call)
-        who = gate.address(request) if operation.scope is None else key.id
+            return await address.handler(call)
+        who = gate.address(request) if address.scope is None else key.id
         if length is None or "Content-Encoding" in request.headers:  # how long it gets is not known
             length = largest
         async with gate.bodies.hold(who, length):
@@ -171,7 +164,7 @@ def _endpoint(operation: Operation, gate: Gate, metrics: Metrics) -> Next:
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0
             try:
-                return await operation.handler(call)
+                return await address.handler(call)
             finally:
                 if scratch.folder.exists():
                     await asyncio.to_thread(scratch.close)

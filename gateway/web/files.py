@@ -11,19 +11,9 @@ from aiohttp import web
 
 from ..assets import UNKNOWN
 from ..errors import Forbidden, NoSuchRange, NotFound
-from ..facades.operation import STRING, Call, Operation
+from ..facades.call import Call
 
 _RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
-
-
-def operations() -> list[Operation]:
-    """The one address."""
-    binary = {"type": "string", "format": "binary"}
-    return [
-        Operation("GET", "/files/{asset_id}/{filename}", read_file, "A stored picture or video, by its signed link",
-                  "Files", None, query={"expires": STRING, "signature": STRING}, answers={200: binary, 206: binary},
-                  answer_type="*/*", errors=(403, 404, 416, 503))
-    ]  # fmt: skip
 
 
 async def read_file(call: Call) -> web.StreamResponse:

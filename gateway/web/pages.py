@@ -12,7 +12,7 @@ from aiohttp import web
 from ...workflows import Bindings
 from ..errors import NotFound
 from ..examples import example_bytes, example_file, example_prompt, is_example
-from ..facades.operation import BOOLEAN, INTEGER, STRING, Call, Operation, array, obj
+from ..facades.call import Call
 
 DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
 STATIC = Path(__file__).parent / "static"
@@ -27,49 +27,11 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-WORKER = obj(
-    ("id", "status"), id=STRING, status=STRING, workflows=array(STRING), info={"type": "object"}, restarts=INTEGER
-)
-HEALTH = obj(("status",), status=STRING, idempotency_keys=BOOLEAN, workers=INTEGER, models=array(STRING), reason=STRING)
 
 
-def operations() -> list[Operation]:
-    """Every address for people and monitors."""
-    html: dict[str, Any] = {"answers": {200: STRING}, "answer_type": "text/html"}
-    tag = "Gateway"
-    return [
-        Operation("GET", "/", page("index.html"), "The playground", tag, None, **html),
-        Operation("GET", "/docs", page("docs.html"), "This description, to read and to try", tag, None, **html),
-        Operation(
-            "GET", "/static/{name}", static, "A part of the pages", tag, None, answers={200: None}, errors=(404,)
-        ),
-        Operation("GET", "/openapi.json", describe, "This document", tag, None, answers={200: {"type": "object"}}),
-        Operation(
-            "GET", "/health", health, "Whether jobs can be run now", tag, None, answers={200: HEALTH, 503: HEALTH}
-        ),
-        Operation("GET", "/health/live", live, "Whether this process answers", tag, None, answers={200: HEALTH}),
-        Operation("GET", "/health/ready", ready, "Whether this gateway can take requests: its database answers", tag,
-                  None, answers={200: HEALTH}, errors=(503,)),
-        Operation("GET", "/playground.json", playground, "What the playground shows: the fields of each model", tag,
-                  None,
-                  answers={200: obj(("auth", "demo", "models"), auth=BOOLEAN, demo=BOOLEAN,
-                  models=array({"type": "object"}))},
-                  errors=(503,)),
-        Operation("GET", "/v1/gateway/status", overview, "Workers and queue", tag, "metrics",
-                  answers={200: obj(("workers", "jobs"), workers=array(WORKER), jobs={"type": "object"})},
-                  errors=(401, 403, 503)),
-        Operation("GET", "/metrics", metrics, "Metrics for Prometheus", tag, "metrics", answers={200: STRING},
-                  answer_type="text/plain", errors=(401, 403, 503)),
-    ]  # fmt: skip
-
-
-def page(name: str) -> Any:
-    """The handler that sends this page."""
-
-    async def send(_call: Call) -> web.Response:
-        return _file(name)
-
-    return send
+async def page(call: Call) -> web.Response:
+    """Send the playground, or the description of the API."""
+    return _file("docs.html" if call.request.path == "/docs" else "index.html")
 
 
 async def static(call: Call) -> web.Response:

@@ -104,7 +104,7 @@ def test_a_picture_in_a_long_body_keeps_to_the_limit_of_pictures(tmp_path: Path)
     run(main)
 
 
-@pytest.mark.parametrize("where", ["facades.operation._append", "assets.AssetStore._scratch"])
+@pytest.mark.parametrize("where", ["facades.call._append", "assets.AssetStore._scratch"])
 def test_a_full_disk_is_a_503_that_leaves_nothing(tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

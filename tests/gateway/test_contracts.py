@@ -26,7 +26,7 @@ from wan_flf2v.gateway.server import open_assets
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
 from wan_flf2v.gateway.upkeep import Upkeep
-from wan_flf2v.gateway.web.app import all_operations
+from wan_flf2v.gateway.web.openapi import every_address
 
 from . import test_addresses, test_answers, test_door, test_lifetime, test_queue, test_shares, test_sick, test_stops
 from .local import BODY, FAST, FLF2V, Answer, Local, local, png, run
@@ -46,12 +46,12 @@ NOBODYS = re.compile(
 
 
 def test_every_address_has_an_owner() -> None:
-    for operation in all_operations():
-        path = operation.path
+    for address in every_address():
+        path = address.path
         kinds = (path in OPEN, path in LINKED, bool(ONES_OWN.search(path)), path in IN_ITS_BODY,
                  bool(NOBODYS.fullmatch(path)))  # fmt: skip
         assert sum(kinds) == 1, path
-        assert (operation.scope is None) == (path in OPEN or path in LINKED), path
+        assert (address.scope is None) == (path in OPEN or path in LINKED), path
 
 
 def filled(path: str, job: str, workflow: str = "wan22_flf2v") -> str:
@@ -78,14 +78,14 @@ def test_every_address_asks_for_a_key_that_works_and_for_its_scope(tmp_path: Pat
             wrong += [await key_of(here, "submit", "read", "metrics", ended=ended) for ended in ("revoked", "expired")]
             without = {scope: await key_of(here, *{"submit", "read", "metrics"} - {scope})
                        for scope in ("submit", "read", "metrics")}  # fmt: skip
-            for operation in all_operations():
-                if operation.scope is None:
+            for address in every_address():
+                if address.scope is None:
                     continue
-                path = filled(operation.path, "0" * 36)
+                path = filled(address.path, "0" * 36)
                 for headers in wrong:
-                    assert (await here.call(operation.method, path, headers=headers)).status == 401, (path, headers)
-                answer = await here.call(operation.method, path, headers=without[operation.scope])
-                assert answer.status == 403, (operation.method, path)
+                    assert (await here.call(address.method, path, headers=headers)).status == 401, (path, headers)
+                answer = await here.call(address.method, path, headers=without[address.scope])
+                assert answer.status == 403, (address.method, path)
 
     run(main)
 
@@ -97,13 +97,13 @@ def test_a_job_is_its_keys_alone_at_every_address(tmp_path: Path) -> None:
             running, waiting = jobs
             workflow = (await here.until(running, "running"))["workflow"]
             other = await key_of(here, "submit", "read", "metrics")
-            for operation in all_operations():
-                if not ONES_OWN.search(operation.path):
+            for address in every_address():
+                if not ONES_OWN.search(address.path):
                     continue
                 for job in jobs:
-                    path = filled(operation.path, job, workflow)
-                    assert (await here.call(operation.method, path, headers=other)).status == 404, path
-                    assert operation.method != "GET" or (await here.call("GET", path)).status == 200, path
+                    path = filled(address.path, job, workflow)
+                    assert (await here.call(address.method, path, headers=other)).status == 404, path
+                    assert address.method != "GET" or (await here.call("GET", path)).status == 200, path
             listed = await here.call("POST", "/api/v3/predictions", {}, headers=other)
             assert listed.json["data"]["items"] == []
             deleted = await here.call("POST", "/api/v3/predictions/delete", {"ids": [*jobs]}, headers=other)

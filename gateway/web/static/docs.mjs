@@ -45,9 +45,14 @@ function operation(path, method, data, origin) {
 }
 
 const spec = await (await fetch("/openapi.json")).json();
+function whole(value) { // with what every $ref stands for in its place
+  if (value === null || typeof value !== "object") return value;
+  if (value.$ref) return whole(value.$ref.split("/").slice(1).reduce((at, part) => at[part], spec));
+  return Array.isArray(value) ? value.map(whole) : Object.fromEntries(Object.entries(value).map(([name, item]) => [name, whole(item)]));
+}
 document.getElementById("about").textContent = spec.info.description;
 const groups = new Map();
-for (const [path, methods] of Object.entries(spec.paths)) {
+for (const [path, methods] of Object.entries(whole(spec.paths))) {
   for (const [method, data] of Object.entries(methods)) {
     const tag = data.tags[0];
     groups.set(tag, [...(groups.get(tag) ?? []), operation(path, method, data, spec.servers[0].url)]);

@@ -1,21 +1,21 @@
-"""What an address is: the router and the OpenAPI document are both made from lists of these."""
+"""One call of an address, with what its handler needs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ...workflows import Bindings, Field
+from ...workflows import Bindings
 from ..bodies import SMALL, Json, Scratch, parse
 from ..errors import Invalid, TooLarge, TooSlow
-from ..keys import NOBODY, Key, Scope
-from ..offer import Offer, is_plain
+from ..keys import NOBODY, Key
+from ..offer import Checker, Offer, is_plain
 from ..records import Api, Job
 from ..service import JobService, Submit
 from ..settings import Settings
@@ -23,7 +23,6 @@ from ..settings import Settings
 if TYPE_CHECKING:
     from ..metrics import Metrics
 
-Schema = Mapping[str, Any]
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 
 
@@ -42,6 +41,11 @@ class Call:
     def base(self) -> str:
         """The address that the client reached this gateway by."""
         return self.settings.public_url or f"{self.request.scheme}://{self.request.host}"
+
+    @property
+    def checker(self) -> Checker:
+        """What checks the fields of a body."""
+        return Checker(self.settings.limits, self.settings.demo)
 
     def part(self, name: str) -> str:
         """A variable part of the path."""
@@ -124,70 +128,9 @@ class Call:
         return self.base + self.service.links.path(output["asset"], output["filename"])
 
 
-@dataclass(frozen=True)
-class Operation:
-    """One method of one address. ``answers`` are the schemas of what it answers when all is well."""
-
-    method: Literal["GET", "POST", "PUT", "DELETE"]
-    path: str
-    handler: Handler
-    summary: str
-    tag: str
-    scope: Scope | None = "read"
-    body: Schema | None = None
-    body_type: str = "application/json"
-    query: Mapping[str, Schema] = field(default_factory=dict)
-    headers: Mapping[str, Schema] = field(default_factory=dict)
-    answers: Mapping[int, Schema | None] = field(default_factory=dict)
-    answer_type: str = "application/json"
-    errors: tuple[int, ...] = ()
-
-
-IDEMPOTENCY_HEADER: Mapping[str, Schema] = {
-    "Idempotency-Key": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 255,
-        "pattern": "^[!-~]+$",
-        "description": "Sent again with the same body, the first answer comes again and no second job is made.",
-    }
-}
-WEBHOOK_QUERY: Mapping[str, Schema] = {
-    "webhook": {"type": "string", "format": "uri", "description": "An https URL that is told how the job ends."},
-    "webhook_intermediate_status": {"type": "boolean", "description": "Also tell it when the job starts."},
-}
-SUBMIT_ERRORS = (400, 401, 403, 404, 408, 413, 422, 429, 503)
-
-
-def obj(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    """The schema of an object."""
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    return schema | ({"required": list(required)} if required else {})
-
-
-STRING: Schema = {"type": "string"}
-INTEGER: Schema = {"type": "integer"}
-NUMBER: Schema = {"type": "number"}
-BOOLEAN: Schema = {"type": "boolean"}
-URI: Schema = {"type": "string", "format": "uri"}
-
-
-def fields_schema(fields: Mapping[str, Field], **more: Any) -> Schema:
-    """The schema of a body with these fields, in words that JSON Schema knows: the vendors write ``float`` for a number."""
-    properties = {name: {**field.schema(), "type": "number" if field.type == "float" else field.type}
-                  for name, field in fields.items()}  # fmt: skip
-    required = [name for name, field in fields.items() if field.required]
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False, **more}
-
-
-def one_of(*values: str) -> Schema:
-    """The schema of one of these texts."""
-    return {"type": "string", "enum": list(values)}
-
-
-def array(items: Schema) -> Schema:
-    """The schema of a list."""
-    return {"type": "array", "items": items}
+def wrapped(data: Any) -> web.Response:
+    """An answer in WaveSpeed's wrapping."""
+    return web.json_response({"code": 200, "message": "success", "data": data})
 
 
 def iso(at: float | None, *, nanoseconds: bool = False) -> str | None:
