@@ -1,4 +1,4 @@
-"""Calls that came in together go to the database together: one transaction, or one query, serves them all."""
+"""Calls that came in together go to the database together, in one transaction."""
 
 from __future__ import annotations
 
@@ -12,47 +12,36 @@ _LARGEST = 64
 
 
 class Batches(Generic[T, R]):
-    """``work`` answers a list of items with a list of answers; ``ask`` is one item's way to its answer.
+    """``work`` answers a list of items with a list of answers; a batch is what came in while the one before was worked on.
 
     What fails because of an item, one of ``faults``, fails it alone: the others are worked on one by one.
     """
 
     def __init__(self, work: Callable[[list[T]], Awaitable[list[R]]], faults: tuple[type[Exception], ...] = ()) -> None:
-        self._faults = faults
-        self._work = work
-        self._inbox: asyncio.Queue[tuple[T, asyncio.Future[R]]] = asyncio.Queue()
+        self._work, self._faults = work, faults
+        self._inbox: list[tuple[T, asyncio.Future[R]]] = []
+        self._working = asyncio.Lock()
 
     async def ask(self, item: T) -> R:
         """The answer to this item. Raises what the work on its batch raised."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait((item, future))
+        self._inbox.append((item, future))
+        async with self._working:
+            if not future.done():  # nobody took it along
+                batch, self._inbox = self._inbox[:_LARGEST], self._inbox[_LARGEST:]
+                await asyncio.shield(self._answer(batch))  # whose caller goes, the others stay
         return await future
 
-    async def run(self) -> None:
-        """Work for ever: a batch is what came in while the one before it was worked on."""
-        while True:
-            batch = [await self._inbox.get()]
-            while len(batch) < _LARGEST and not self._inbox.empty():
-                batch.append(self._inbox.get_nowait())
-            try:
-                await self._answer(batch)
-            except self._faults:
-                for one in batch:
-                    try:
-                        await self._answer([one])
-                    except Exception as error:  # noqa: BLE001 - handed to the waiting request
-                        _fail([one], error)
-            except Exception as error:  # noqa: BLE001 - handed to every waiting request
-                _fail(batch, error)
-
     async def _answer(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
-        answers = await self._work([item for item, _ in batch])
+        answers: list[R | Exception]
+        try:
+            answers = [*await self._work([item for item, _ in batch])]
+        except Exception as error:  # noqa: BLE001 - handed to every waiting request
+            if isinstance(error, self._faults) and len(batch) > 1:
+                for one in batch:
+                    await self._answer([one])
+                return
+            answers = [error for _ in batch]
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():
-                future.set_result(answer)
-
-
-def _fail(batch: list[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
+                future.set_exception(answer) if isinstance(answer, Exception) else future.set_result(answer)

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -54,42 +54,46 @@ class Depths:
         self._lock = threading.Lock()
         self._owners: Counter[str] = Counter()
         self._since: Counter[str] = Counter()
-        self._at, self._spent = -math.inf, 0.0
         self._marks: dict[str, list[tuple[int, int]]] = {}
-        self._marks_until = 0.0
-        self._marking, self._counting = threading.Lock(), threading.Lock()
+        self._at, self._spent = -math.inf, 0.0
+        self._looking = threading.Lock()
 
     @contextmanager
     def counted(self, limit: int, share: int | None, owners: Collection[str]) -> Iterator[Room]:
         """The room for a batch of these owners; what is taken of it counts when the block ends well."""
         with self._lock:
             age, room = time.monotonic() - self._at, Room(limit, share, self._owners)
-            fresh_s, again_s = max(_FRESH_S, _SELDOM * self._spent), min(_AGAIN_S, self._spent)
+            again_s = min(_AGAIN_S, self._spent)
             if age == math.inf or (age > again_s and any(room.refused(owner) for owner in owners)):
                 self._count()
                 room = Room(limit, share, self._owners)
-            elif age > fresh_s and self._counting.acquire(blocking=False):
-                threading.Thread(target=self._count_beside, daemon=True).start()  # nobody waits for it
+            self._freshen()
             yield room
             self._owners.update(room.taken)
             self._since.update(room.taken)
 
-    def _count(self) -> None:
+    def _freshen(self) -> None:
+        """Look everything up again when that was a while ago; nobody waits for it."""
+        if time.monotonic() - self._at > max(_FRESH_S, _SELDOM * self._spent) and self._looking.acquire(blocking=False):
+            threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
         began = time.monotonic()
+        try:
+            self._count()
+            self._mark()
+        except sa.exc.SQLAlchemyError:
+            return  # the database is away; what was looked up before serves on
+        finally:
+            self._spent = time.monotonic() - began
+            self._looking.release()
+
+    def _count(self) -> None:
         self._since = Counter()  # what is taken meanwhile may be counted twice, never not at all; a refusal counts anew
         query = sa.select(JOBS.c.owner, sa.func.count()).where(QUEUED).group_by(JOBS.c.owner)
         with self._database.read() as connection:
             self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)}) + self._since
         self._at = time.monotonic()
-        self._spent = self._at - began
-
-    def _count_beside(self) -> None:
-        try:
-            self._count()
-        except sa.exc.SQLAlchemyError:
-            return  # the database is away; the count before serves on
-        finally:
-            self._counting.release()
 
     def waiting(self) -> dict[str, tuple[int, float]]:
         """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
@@ -104,14 +108,10 @@ class Depths:
                 found[workflow] = (kept[0] + int(number), max(kept[1], float(age)))
         return found
 
-    def places(self, connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, int]:
-        """For each of these queued jobs its place in its queue, where 1 is next."""
-        return {row.id: self._place(connection, row) for row in rows}
-
-    def _place(self, connection: Connection, row: Row[Any]) -> int:
+    def place(self, connection: Connection, row: Row[Any]) -> int:
+        """This queued job's place in its queue, where 1 is next."""
+        self._freshen()
         mine = (row.turn, row.seq)
-        if time.monotonic() > self._marks_until and self._marking.acquire(blocking=False):
-            threading.Thread(target=self._mark, daemon=True).start()  # nobody waits for it
         marks = self._marks.get(row.queue, [])
         passed = bisect.bisect_left(marks, mine)
         order = sa.tuple_(JOBS.c.turn, JOBS.c.seq)
@@ -121,22 +121,14 @@ class Depths:
 
     def _mark(self) -> None:
         """Look up every 500th job of the long queues."""
-        began = time.monotonic()
         order = sa.func.row_number().over(partition_by=JOBS.c.queue, order_by=(JOBS.c.turn, JOBS.c.seq))
         ranked = sa.select(JOBS.c.queue, JOBS.c.turn, JOBS.c.seq, order.label("rank")).where(QUEUED).subquery()
         query = sa.select(ranked).where(ranked.c.rank > 1, ranked.c.rank % _MARK == 1).order_by(ranked.c.rank)
         marks: dict[str, list[tuple[int, int]]] = {}
-        try:
-            with self._database.read() as connection:
-                for found in connection.execute(query):
-                    marks.setdefault(found.queue, []).append((found.turn, found.seq))
-            self._marks = marks
-        except sa.exc.SQLAlchemyError:
-            return  # the database is away; a place is counted from the marks before
-        finally:
-            spent = time.monotonic() - began
-            self._marks_until = began + spent + max(_FRESH_S, _SELDOM * spent)
-            self._marking.release()
+        with self._database.read() as connection:
+            for found in connection.execute(query):
+                marks.setdefault(found.queue, []).append((found.turn, found.seq))
+        self._marks = marks
 
 
 def next_turn(connection: Connection, owner: str, queue: str) -> int:

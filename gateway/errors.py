@@ -9,8 +9,10 @@ from types import MappingProxyType
 class ApiError(Exception):
     """An answer with an HTTP status and a numeric code; ``detail`` names the fields that are wrong."""
 
-    status = 500
-    code = 500001
+    status, code = 500, 500001
+
+    def __init_subclass__(cls, status: int, code: int = 0) -> None:
+        cls.status, cls.code = status, code or status * 1000 + 1
 
     def __init__(
         self,
@@ -29,67 +31,45 @@ class ApiError(Exception):
         )
 
 
-class BadRequest(ApiError):
+class BadRequest(ApiError, status=400):
     """The request is not in the form that this address takes."""
 
-    status, code = 400, 400001
 
-
-class Unauthorized(ApiError):
+class Unauthorized(ApiError, status=401, code=400004):
     """No key, or a key that is unknown or revoked."""
 
-    status, code = 401, 400004
 
-
-class Forbidden(ApiError):
+class Forbidden(ApiError, status=403):
     """The key or link may not do this."""
 
-    status, code = 403, 403001
 
-
-class NotFound(ApiError):
+class NotFound(ApiError, status=404):
     """There is no such thing, or it belongs to another key."""
 
-    status, code = 404, 404001
 
-
-class NotAllowed(ApiError):
+class NotAllowed(ApiError, status=405):
     """The address exists, but not with this method."""
 
-    status, code = 405, 405001
 
-
-class TooSlow(ApiError):
+class TooSlow(ApiError, status=408):
     """The body did not arrive in time."""
 
-    status, code = 408, 408001
 
-
-class TooLarge(ApiError):
+class TooLarge(ApiError, status=413):
     """The body is larger than the limit."""
 
-    status, code = 413, 413001
 
-
-class NoSuchRange(ApiError):
+class NoSuchRange(ApiError, status=416):
     """The file has no such range."""
 
-    status, code = 416, 416001
 
-
-class Invalid(ApiError):
+class Invalid(ApiError, status=422):
     """A field is unknown, missing, of the wrong type or out of range."""
 
-    status, code = 422, 422001
 
-
-class TooMany(ApiError):
+class TooMany(ApiError, status=429):
     """Too many requests or a full queue; Retry-After says when to come back."""
 
-    status, code = 429, 429001
 
-
-class Unavailable(ApiError):
+class Unavailable(ApiError, status=503):
     """Nothing can serve this now; Retry-After says when to come back."""
-
-    status, code = 503, 503001

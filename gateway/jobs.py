@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -74,16 +74,19 @@ class JobStore:
                 verdicts.append(("accepted", job.id))
         return verdicts
 
-    def look(self, job_ids: Collection[str], waiting: Collection[str]) -> tuple[dict[str, Job], dict[str, int]]:
-        """These jobs as far as they are known; and for each of ``waiting`` that is queued its place, where 1 is next."""
+    def look(self, job_id: str) -> tuple[Job, int | None] | None:
+        """One job and, while it is queued, its place, where 1 is next; None when there is no such job."""
         with self.database.read() as connection:
-            rows = connection.execute(sa.select(JOBS).where(JOBS.c.id.in_(set(job_ids)))).all()
-            queued = [row for row in rows if row.state == "queued" and row.id in waiting]
-            return {row.id: job_of(row) for row in rows}, self.depths.places(connection, queued)
+            row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).first()
+            if row is None:
+                return None
+            return job_of(row), self.depths.place(connection, row) if row.state == "queued" else None
 
     def get(self, job_id: str) -> Job | None:
         """One job, or None when there is none."""
-        return self.look([job_id], ())[0].get(job_id)
+        with self.database.read() as connection:
+            row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).first()
+        return None if row is None else job_of(row)
 
     def page(
         self,

@@ -74,7 +74,6 @@ class JobService:
         self.jobs, self.assets, self.workers = jobs, assets, workers
         self.dialer, self.links, self.signer = dialer, links, signer
         self.commits = Batches(self._commit, FAULTS)
-        self.looks = Batches(self._look)
         self.intake = PictureIntake(settings, assets, decoder, dialer, links, self.call)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
@@ -94,12 +93,6 @@ class JobService:
 
     async def _commit(self, jobs: list[NewJob]) -> list[tuple[Verdict, str]]:
         return await self.call(self.jobs.add, jobs, *self._room)
-
-    async def _look(self, wanted: list[tuple[str, bool]]) -> list[tuple[Job | None, int | None]]:
-        jobs, places = await self.call(
-            self.jobs.look, [job for job, _ in wanted], [job for job, place in wanted if place]
-        )
-        return [(jobs.get(job), places.get(job) if place else None) for job, place in wanted]
 
     async def submit(self, asked: Submit) -> str:
         """The id of the accepted job, which is on the disk then. Raises TooMany, Invalid or Unavailable.
@@ -177,17 +170,13 @@ class JobService:
 
     async def job(self, job_id: str, key: Key) -> Job:
         """One of the key's jobs. Raises NotFound, also for another key's job."""
-        return (await self._seen(job_id, key, place=False))[0]
+        job = await self.call(self.jobs.get, job_id) if _ID.fullmatch(job_id) else None
+        return _own(job, key)
 
     async def status(self, job_id: str, key: Key) -> tuple[Job, int | None]:
         """One of the key's jobs and, while it waits, its place in the queue: 1 is next. Raises NotFound."""
-        return await self._seen(job_id, key, place=True)
-
-    async def _seen(self, job_id: str, key: Key, *, place: bool) -> tuple[Job, int | None]:
-        job, position = await self.looks.ask((job_id, place)) if _ID.fullmatch(job_id) else (None, None)
-        if job is None or job.owner != key.id:
-            raise NotFound(_NO_JOB)
-        return job, position
+        job, place = (await self.call(self.jobs.look, job_id) if _ID.fullmatch(job_id) else None) or (None, None)
+        return _own(job, key), place
 
     async def cancel(self, job_id: str, key: Key) -> bool:
         """Cancel a queued or running job; False when it was over. Raises NotFound."""
@@ -202,8 +191,8 @@ class JobService:
         for job_id in mine:
             with contextlib.suppress(NotFound):
                 await self.cancel(job_id, key)
-        jobs = (await self.call(self.jobs.look, mine, ()))[0].values()
-        uploads = {upload for job in jobs if job.owner == key.id for upload in job.values.get("uploads", ())}
+        jobs = [await self.call(self.jobs.get, job_id) for job_id in mine]
+        uploads = {upload for job in jobs if job and job.owner == key.id for upload in job.values.get("uploads", ())}
         # In this order: a job that ends in between is found by the second, and none is found by neither.
         stopped = await self.call(self.jobs.disown, mine, key.id)
         gone = await self.call(self.jobs.delete, mine, key.id)
@@ -222,6 +211,12 @@ class JobService:
         """End the threads and child processes."""
         self.intake.decoder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _own(job: Job | None, key: Key) -> Job:
+    if job is None or job.owner != key.id:
+        raise NotFound(_NO_JOB)
+    return job
 
 
 def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:

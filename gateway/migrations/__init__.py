@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 VERSION_TABLE = "flf2v_version"
 # The oldest revision whose release still works on this one's schema. Gateways and workers are replaced one by one, so a
 # revision only adds what the release before it can leave alone; what that one still needs goes a release later.
-OLDEST = "0004"
+OLDEST = "0005"
 _OLDEST_ROW = "schema-oldest"
 
 

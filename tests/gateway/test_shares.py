@@ -102,7 +102,6 @@ def test_what_a_database_refuses_fails_its_own_submit_alone(postgres_url: str) -
             Batches(lambda jobs, store=store: asyncio.to_thread(store.add, jobs, 10_000, 10_000), FAULTS)
             for store in stores
         ]
-        loops = [asyncio.create_task(batch.run()) for batch in batches]
         bad = [batches[0].ask(job(0, "https://example.com/\0")) for _ in range(4)]
         good = [batches[0].ask(job(number)) for number in range(1, 40)]
         answers = await asyncio.gather(*bad, *good, return_exceptions=True)
@@ -114,9 +113,6 @@ def test_what_a_database_refuses_fails_its_own_submit_alone(postgres_url: str) -
             answers = await asyncio.gather(*pairs, *others)
             assert {answer[0] for answer in answers[:2]} == {"accepted", "repeated"}
             assert {answer[0] for answer in answers[2:]} == {"accepted"}
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
 
     run(main)
     database.close()
