@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from wan_flf2v.engine.locate import Engine
+from wan_flf2v.tests.nodes.executor import Executor
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,7 @@ def comfy(engine: Engine) -> ModuleType:
 
         declare_missing_torchvision_operators()
         import comfy.cli_args
+        import utils.install_util  # noqa: F401 - before nodes.py puts a folder with another utils first
 
         comfy.cli_args.args.cpu = True
         import torch
@@ -104,6 +106,13 @@ def values_of(graph: dict[str, Any], links: Iterable[Any], execute: Callable[...
         return done[child][number]
 
     return tuple(value(each) for each in links)
+
+
+@pytest.fixture(scope="module")
+def executor(comfy: ModuleType, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
+    """ComfyUI's executor in this process, in folders of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield Executor(engine, tmp_path_factory.mktemp("executor"), patch)
 
 
 @pytest.fixture(scope="session")

@@ -140,16 +140,6 @@ def test_the_latent_at_the_hand_over_is_the_first_stages(
     assert torch.equal(handed_over["samples"], one_run(experts[0], prompt, "dpmpp_2m", last_step=SWITCH))
 
 
-def test_guidance_and_prompt_of_the_low_noise_part_are_its_own(
-    call: Call, experts: tuple[Any, Any], prompt: tuple[Any, Any]
-) -> None:
-    plain, handed_over = continuous(call, *experts, prompt, "deis")
-    for change in ({"cfg_low": 1.0}, {"positive_low": prompt[1]}, {"negative_low": prompt[0]}):
-        changed, same = continuous(call, *experts, prompt, "deis", **change)
-        assert torch.equal(same["samples"], handed_over["samples"]), change
-        assert not torch.equal(changed["samples"], plain["samples"]), change
-
-
 def test_progress_counts_the_whole_run(
     comfy: ModuleType, call: Call, experts: tuple[Any, Any], prompt: tuple[Any, Any]
 ) -> None:

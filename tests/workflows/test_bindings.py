@@ -56,18 +56,37 @@ def test_runcomfys_example_passes_and_gets_runcomfys_defaults() -> None:
     }
 
 
-def test_every_field_reaches_its_node() -> None:
-    values = Bindings.load().check(
-        EXAMPLE
-        | {"71_widthx71_height": "540x960 (9:16)", "67_length": 141, "73_frame_rate": 24, "57_noise_seed": 5}
-        | {"57_steps": 6, "57_cfg": 0.6, "54_shift": 15}
-    )
-    graph = Bindings.load().apply(values)
-    assert graph["71"]["inputs"]["preset"] == "540x960 (9:16)"
-    assert graph["67"]["inputs"]["length"] == 141
-    assert graph["73"]["inputs"]["frame_rate"] == 24
-    assert graph["57"]["inputs"] | {"noise_seed": 5, "steps": 6, "cfg": 0.6} == graph["57"]["inputs"]
-    assert graph["54"]["inputs"]["shift"] == 15
+SET: dict[str, Any] = {
+    "62_image": "z.png", "68_image": "z.png", "6_text": "z", "7_text": "z", "71_widthx71_height": "540x960 (9:16)",
+    "67_length": 141, "73_frame_rate": 24, "57_noise_seed": 5, "57_steps": 12, "57_cfg": 2.5, "54_shift": 5,
+    "71_width": 96, "71_height": 80, "57_cfg_first": 2.5, "57_first_steps": 2, "57_drafts": 3, "94_index": 2,
+}  # fmt: skip
+# A field sets the input that its name tells, but for these.
+ELSEWHERE: dict[tuple[str, str], dict[str, Any]] = {
+    ("wan21_flf2v", "57_noise_seed"): {"57.seed": 5},
+    ("wan22_flf2v_3stage", "54_shift"): {"54.shift": 5, "93.shift": 5},
+    ("wan22_flf2v_drafts", "57_noise_seed"): {"57.noise_seed": 5, "58.noise_seed": 5, "94.index": 1},
+    ("wan22_flf2v_drafts", "57_steps"): {"57.steps": 12, "58.steps": 12},
+    ("wan22_flf2v_drafts", "57_cfg"): {"57.cfg": 2.5, "58.cfg": 2.5},
+}
+SIZES = {
+    "71_widthx71_height": {"71.preset": "540x960 (9:16)"},
+    "71_width": {"71.preset": "custom", "71.width": 96},
+    "71_height": {"71.preset": "custom", "71.height": 80},
+}
+
+
+@pytest.mark.parametrize("name", available_bindings())
+def test_every_field_sets_its_own_inputs_and_no_other(name: str) -> None:
+    bindings = Bindings.load(name)
+    for field in {**bindings.fields, **bindings.extra}:
+        usual = SIZES.get(field, {field.replace("_", ".", 1): SET[field]})
+        nodes = bindings.overrides({field: SET[field]})
+        found = {f"{node}.{key}": value for node, each in nodes.items() for key, value in each["inputs"].items()}
+        assert found == ELSEWHERE.get((name, field), usual)
+        expected = {node: {**each, "inputs": {**each["inputs"], **nodes.get(node, {"inputs": {}})["inputs"]}}
+                    for node, each in bindings.graph.items()}  # fmt: skip
+        assert bindings.apply({field: SET[field]}) == expected
 
 
 @pytest.mark.parametrize(
