@@ -1,13 +1,16 @@
-"""``python -m wan_flf2v.training``: trains the micro models from nothing and measures them, in one resumable command.
+"""``python -m wan_flf2v.training``: trains the micro models and measures them, in one resumable command.
 
 Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again. The data set and both
 experts may be made at the same time, each in a process of its own, with ``--only``: an expert takes in the clips that
 are there, and looks for new ones as it goes.
+
+``--from FOLDER`` trains the experts of that folder on, at half the rate, and leaves its VAE as it is.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,14 @@ from typing import Any
 import torch
 
 from . import evaluate, experts, export, latents, vae
-from .clips import load_photos
+from .card import measure_clips
 from .curves import draw_curves
+from .drawn import HAND_DRAWN
 from .host import use_comfyui
+from .shipped import Models
+from .textures import load_photos
 
-FIRST_CLIP = 100_000
+FIRST_CLIP = 200_000
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -29,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--comfyui", type=Path, default=ROOT / ".engine" / "comfyui-0.3.75", help="ComfyUI's folder")
     parser.add_argument("--work", type=Path, default=ROOT / ".engine" / "training", help="checkpoints and logs")
     parser.add_argument("--out", type=Path, default=ROOT / "models", help="where the weights go")
+    parser.add_argument("--from", dest="source", type=Path, help="train the experts of this folder on, as models/ is")
     parser.add_argument("--photos", type=Path, help="a folder with scikit-image's sample photos (default: installed)")
     parser.add_argument("--dim", type=int, default=12, help="channels of the VAE")
     parser.add_argument("--layers", type=int, default=experts.LAYERS, help="layers of an expert")
@@ -56,39 +63,49 @@ def main() -> None:
     codec = _codec(arguments, photos, device)
     only = arguments.only
     if only in (None, "clips"):
-        latents.write_pieces(work / "latents", codec, photos, range(FIRST_CLIP, FIRST_CLIP + arguments.clips), device)
+        latents.write_pieces(work / "latents", codec, photos, seeds_of(arguments.clips), device)
     for side in export.EXPERTS:
         if only in (None, side) and not (work / f"{side}.pt.done").exists():
             experts.train(
                 work, latents.GrowingLatents(work / "latents"), device, side=side, layers=arguments.layers,
                 minutes=getattr(arguments, f"{side}_minutes"), half=not arguments.float32,
-                held_out=evaluate.held_out_latents(codec, device),
+                held_out=evaluate.held_out_latents(codec, device), source=arguments.source,
             )  # fmt: skip
             (work / f"{side}.pt.done").touch()
     if only is None:
-        if not (work / "decoder.pt.done").exists():
+        if arguments.source is None and not (work / "decoder.pt.done").exists():
             data = latents.GrowingLatents(work / "latents")
             vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
             (work / "decoder.pt.done").touch()
-        finish(arguments, export.load_average(codec.cpu(), work / "decoder.pt"))
+        finish(
+            arguments,
+            export.load_average(codec.cpu(), work / "decoder.pt") if arguments.source is None else codec.cpu(),
+        )
+
+
+def seeds_of(clips: int) -> Iterator[int]:
+    """The data set's clips, half of either kind, a piece of one and a piece of the other in turn."""
+    for begin in range(0, clips // 2, latents.PIECE):
+        for first in (FIRST_CLIP, HAND_DRAWN):
+            yield from range(first + begin, first + begin + latents.PIECE)
 
 
 def finish(arguments: argparse.Namespace, codec: Any) -> None:
     """Write the weights, measure what was written, and draw the curves."""
     out = arguments.out
     export.save_half(codec, out / export.VAE)
-    pair = {}
     for side, name in export.EXPERTS.items():
         model = experts.new_expert(experts.DIM, arguments.layers, experts.FFN)
         export.save_half(export.load_average(model, arguments.work / f"{side}.pt"), out / name)
-        pair[side] = export.load_half(model, out / name)
-    report(export.load_half(codec, out / export.VAE), pair, out)
+    measure_clips(Models(out, arguments.dim, arguments.layers), out)
     draw_curves(arguments.work, out)
 
 
 def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:
     """The trained VAE with ComfyUI's latent statistics."""
     work, codec = arguments.work, vae.new_vae(arguments.dim)
+    if arguments.source is not None:
+        return export.load_half(codec, arguments.source / export.VAE).to(device)
     folded = work / "folded.pt"
     if not folded.exists():
         for phase in ("pyramid", "vae"):
@@ -102,19 +119,6 @@ def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], devic
         torch.save(codec.state_dict(), folded)
     codec.load_state_dict(torch.load(folded, weights_only=True))
     return codec.to(device).eval()
-
-
-def report(codec: Any, pair: dict[str, Any], out: Path) -> None:
-    """Measure on unseen clips: print the table, and keep it as JSON and as a filmstrip."""
-    for model in pair.values():
-        experts.without_text(model)
-    scores = evaluate.measure_all(codec, pair["high"], pair["low"])
-    print(evaluate.HEADER, *(score.row() for score in scores), sep="\n")
-    best = next(score for score in scores if score.name == evaluate.VARIANTS[0].name)
-    for score in scores:
-        ahead, error = best.ahead_of(score)
-        print(f"{best.name} is {ahead:+.2f} dB (standard error {error:.2f}) from: {score.name}")
-    (out / "metrics.json").write_text(evaluate.as_json(scores))
 
 
 def photo_folder() -> Path:

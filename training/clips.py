@@ -10,23 +10,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+
+from .textures import Dice, drawn_texture, hsv, photo_texture
 
 SIZE, FRAMES = 64, 17
-TEXTURE = 160  # background textures are larger than the frame, so that the camera has room
+LETTER = 32  # pixels across, about as large as letters are drawn
 SHAPES = ("disc", "square", "triangle", "star", "ring", "flower")
-# Public domain or CC0, and in the scikit-image wheel itself.
-PHOTOS = ("astronaut.png", "coffee.png", "rocket.jpg")
 
 
 @dataclass
 class Shape:
-    """A shape's looks and path; lengths are fractions of the frame width, angles radians."""
+    """A shape's looks and path; lengths are fractions of the frame width, angles radians.
+
+    A ``kind`` of one character is that letter.
+    """
 
     kind: str
     radius: tuple[float, float]
@@ -34,8 +35,8 @@ class Shape:
     end: tuple[float, float]
     angle: tuple[float, float]
     colours: torch.Tensor  # [2, 3]
-    pattern: str
-    frequency: float
+    pattern: str = "flat"
+    frequency: float = 0.0
 
     def centre(self, time: torch.Tensor) -> torch.Tensor:
         """Where the middle of the shape is at the times in 0..1: [T, 2] as (x, y) fractions."""
@@ -70,6 +71,11 @@ class Clip:
         gain = 1 + self.light * (time - 0.5)
         return (picture * gain[:, None, None, None]).clamp(0, 1)
 
+    def cover(self, time: torch.Tensor) -> torch.Tensor:
+        """How much of each pixel the first shape covers, in 0..1, as if it were alone: [T, size, size, 1]."""
+        grid = _pixel_grid(self.size).expand(len(time), -1, -1, -1)
+        return _draw(self.shapes[0], grid, time, self.shapes[0].centre(time), self.size)[1]
+
     def _background(self, grid: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         moved = time - 0.5
         angle, scale = self.turn * moved, torch.exp(self.zoom * moved)
@@ -99,8 +105,16 @@ def _draw(
     offset = (grid - centre[:, None, None]) / radius[:, None, None, None]
     cos, sin = torch.cos(angle)[:, None, None], torch.sin(angle)[:, None, None]
     x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]
-    distance = _outside(shape.kind, x, y) * radius[:, None, None] * size
-    alpha = (0.5 - distance).clamp(0, 1)[..., None]
+    if len(shape.kind) == 1:
+        alpha = F.grid_sample(
+            _letter(shape.kind).expand(len(time), 1, -1, -1), torch.stack([x, y], -1), align_corners=False
+        )
+        alpha = alpha.movedim(1, -1)
+    else:
+        distance = _outside(shape.kind, x, y) * radius[:, None, None] * size
+        alpha = (0.5 - distance).clamp(0, 1)[..., None]
+    if shape.pattern == "flat":
+        return shape.colours[0].expand(*x.shape, 3), alpha
     if shape.pattern == "gradient":
         mix = (0.5 + 0.5 * y).clamp(0, 1)
     elif shape.pattern == "stripes":
@@ -108,6 +122,15 @@ def _draw(
     else:
         mix = (0.5 + 3 * (torch.hypot(x, y) - 0.5)).clamp(0, 1)
     return shape.colours[0] + (shape.colours[1] - shape.colours[0]) * mix[..., None], alpha
+
+
+@lru_cache(maxsize=64)
+def _letter(letter: str) -> torch.Tensor:
+    """A letter's coverage over -1..1 in both directions, filling them nearly: [LETTER, LETTER]."""
+    picture = Image.new("L", (LETTER, LETTER))
+    font = ImageFont.load_default(size=1.2 * LETTER)
+    ImageDraw.Draw(picture).text((LETTER / 2, LETTER / 2), letter, fill=255, font=font, anchor="mm", stroke_width=1)
+    return torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).view(LETTER, LETTER).float() / 255
 
 
 def _outside(kind: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -128,29 +151,10 @@ def _outside(kind: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (far - 0.84 - 0.16 * torch.cos(6 * around)) * 0.8
 
 
-class _Dice:
-    """Seeded draws: one generator per clip, so that a clip does not depend on the ones before it."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = torch.Generator().manual_seed(seed)
-
-    def between(self, low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=self.random))
-
-    def chance(self, probability: float) -> bool:
-        return self.between(0, 1) < probability
-
-    def one_of(self, options: tuple[str, ...]) -> str:
-        return options[int(torch.randint(len(options), (), generator=self.random))]
-
-    def noise(self, *shape: int) -> torch.Tensor:
-        return torch.rand(shape, generator=self.random)
-
-
 def make_clip(seed: int, photos: dict[str, torch.Tensor], size: int = SIZE) -> Clip:
     """The clip with this seed; ``photos`` are its possible backgrounds beside the drawn ones."""
-    dice = _Dice(seed)
-    texture = _photo(dice, photos) if photos and dice.chance(0.2) else _drawn_texture(dice)
+    dice = Dice(seed)
+    texture = photo_texture(dice, photos) if photos and dice.chance(0.2) else drawn_texture(dice)
     moves = dice.chance(0.7)
     pan_angle, pan = dice.between(0, 2 * math.pi), dice.between(0.04, 0.22) if moves and dice.chance(0.7) else 0.0
     clip = Clip(
@@ -167,7 +171,7 @@ def make_clip(seed: int, photos: dict[str, torch.Tensor], size: int = SIZE) -> C
     return clip
 
 
-def _shape(dice: _Dice, hue: float) -> Shape:
+def _shape(dice: Dice, hue: float) -> Shape:
     radius = dice.between(0.17, 0.24)
     while True:  # a long enough path that stays inside the frame
         start, end = ((dice.between(radius, 1 - radius), dice.between(radius, 1 - radius)) for _ in range(2))
@@ -181,70 +185,14 @@ def _shape(dice: _Dice, hue: float) -> Shape:
         start=start,
         end=end,
         angle=(angle, angle + (dice.between(-0.9, 0.9) if dice.chance(0.6) else 0.0)),
-        colours=torch.stack([_hsv(hue, dice.between(0.75, 1), dice.between(0.75, 1)), _second_colour(dice, hue)]),
+        colours=torch.stack([hsv(hue, dice.between(0.75, 1), dice.between(0.75, 1)), _second_colour(dice, hue)]),
         pattern=dice.one_of(("gradient", "stripes", "rings")),
         frequency=dice.between(3, 7),
     )
 
 
-def _second_colour(dice: _Dice, hue: float) -> torch.Tensor:
-    return _hsv((hue + dice.between(-0.12, 0.12)) % 1, dice.between(0.2, 1), dice.between(0.35, 1))
-
-
-def _drawn_texture(dice: _Dice) -> torch.Tensor:
-    """Clouds, waves or spots in muted colours: [3, TEXTURE, TEXTURE]."""
-    kind = dice.one_of(("clouds", "clouds", "waves", "spots"))
-    if kind == "clouds":
-        field_ = sum(0.6**level * _smooth_noise(dice, cells) for level, cells in enumerate((4, 9, 18)))
-    else:
-        ticks = torch.linspace(0, 1, TEXTURE)
-        y, x = torch.meshgrid(ticks, ticks, indexing="ij")
-        angle, frequency = dice.between(0, math.pi), dice.between(10, 22)
-        along = frequency * (x * math.cos(angle) + y * math.sin(angle)) + 2 * _smooth_noise(dice, 4)
-        across = frequency * (y * math.cos(angle) - x * math.sin(angle)) + 2 * _smooth_noise(dice, 4)
-        field_ = torch.sin(along) + (torch.sin(across) if kind == "spots" else 0.5 * _smooth_noise(dice, 6))
-    height = torch.as_tensor(field_)
-    mix = (height - height.min()) / (height.max() - height.min())
-    hue = dice.between(0, 1)
-    ends = [
-        _hsv((hue + dice.between(-0.2, 0.2)) % 1, dice.between(0.05, 0.45), value)
-        for value in (dice.between(0.15, 0.45), dice.between(0.55, 0.95))
-    ]
-    return ends[0][:, None, None] + (ends[1] - ends[0])[:, None, None] * mix
-
-
-def _smooth_noise(dice: _Dice, cells: int) -> torch.Tensor:
-    coarse = dice.noise(1, 1, cells, cells) * 2 - 1
-    return F.interpolate(coarse, (TEXTURE, TEXTURE), mode="bicubic", align_corners=True)[0, 0]
-
-
-def _photo(dice: _Dice, photos: dict[str, torch.Tensor]) -> torch.Tensor:
-    """A random part of a random photo, sometimes mirrored: [3, TEXTURE, TEXTURE]."""
-    photo = photos[dice.one_of(tuple(sorted(photos)))]
-    side = int(min(photo.shape[1:]) * dice.between(0.55, 1))
-    top, left = (int(dice.between(0, full - side)) for full in photo.shape[1:])
-    part = photo[:, top : top + side, left : left + side]
-    if dice.chance(0.5):
-        part = part.flip(-1)
-    return F.interpolate(part[None], (TEXTURE, TEXTURE), mode="bilinear", antialias=True, align_corners=False)[0]
-
-
-def _hsv(hue: float, saturation: float, value: float) -> torch.Tensor:
-    steps = (torch.tensor([5.0, 3.0, 1.0]) + hue * 6) % 6
-    return value - value * saturation * torch.minimum(steps, 4 - steps).clamp(0, 1)
-
-
-def load_photos(folder: Path, names: tuple[str, ...] = PHOTOS) -> dict[str, torch.Tensor]:
-    """The named photos of a folder as [3, H, W] in 0..1, no larger than 2 x TEXTURE on the short side."""
-    photos = {}
-    for name in names:
-        picture = Image.open(folder / name).convert("RGB")
-        scale = 2 * TEXTURE / min(picture.size)
-        picture = picture.resize(
-            (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
-        )
-        photos[name] = torch.from_numpy(np.asarray(picture).copy()).movedim(-1, 0).float() / 255
-    return photos
+def _second_colour(dice: Dice, hue: float) -> torch.Tensor:
+    return hsv((hue + dice.between(-0.12, 0.12)) % 1, dice.between(0.2, 1), dice.between(0.35, 1))
 
 
 def as_picture(frame: torch.Tensor) -> Image.Image:

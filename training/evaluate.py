@@ -18,9 +18,9 @@ import torch
 
 from ..flf2v.report import psnr
 from .clips import FRAMES, Clip, make_clip
-from .experts import BOUNDARY, Latents, end_mask, shifted, velocity
-from .latents import encode
-from .vae import grey_middle, to_vae
+from .experts import BOUNDARY, Latents, shifted, velocity, with_mask
+from .latents import encode, ends
+from .vae import to_vae
 
 FIRST_SEED, STEPS = 700_000, 20
 NEAR = 0.15  # of the frame width
@@ -112,18 +112,14 @@ def run(vae: Any, high: Any, low: Any, clips: list[Clip], variant: Variant) -> t
     import comfy.latent_formats
 
     video = torch.stack([to_vae(clip.frames()) for clip in clips])
-    clean, condition = encode(vae, video)
+    given = ends(len(clips))
     if not variant.end_frame:
-        start_only = grey_middle(video)
-        start_only[:, :, -1] = 0
-        condition = encode(vae, start_only)[0]
-    mask = end_mask(clean)
-    if not variant.end_frame:
-        mask[:, 3, -1] = 0
+        given[:, -1] = False
+    clean, condition, mask = encode(vae, video, given)
     if variant.flip_mask:
         mask = 1 - mask
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(7))
-    latent = sample(high, low, torch.cat([mask, condition], 1), noise, variant.boundary)
+    latent = sample(high, low, with_mask(condition, mask), noise, variant.boundary)
     return decode(vae, comfy.latent_formats.Wan21().process_out(latent))
 
 
@@ -191,4 +187,4 @@ def measure_all(vae: Any, high: Any, low: Any, count: int = 48) -> list[Score]:
 def held_out_latents(vae: Any, device: torch.device, count: int = 32) -> Latents:
     """Latents that the loss on unseen clips is measured on while the experts train."""
     video = torch.stack([to_vae(clip.frames()) for clip in unseen_clips(count)])
-    return Latents(*encode(vae, video.to(device)))
+    return Latents(*encode(vae, video.to(device), ends(count)))

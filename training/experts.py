@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .export import EXPERTS, load_half
 from .loop import Ema, Log, descend
 from .muon import Muon
 
@@ -64,23 +65,22 @@ def without_text(model: Any) -> None:
 
 @dataclass
 class Latents:
-    """Normalised latents of clips and of their first-and-last-frame conditioning: each [N, 16, T, h, w]."""
+    """Normalised latents of clips and of their conditioning, each [N, 16, T, h, w], and the masks [N, 4, T, 1, 1]."""
 
     clips: torch.Tensor
     conditions: torch.Tensor
+    masks: torch.Tensor
 
     def batch(self, index: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """(clean latents, the 20 conditioning channels) of these clips."""
-        clean, condition = (part[index].to(device, torch.float32) for part in (self.clips, self.conditions))
-        return clean, torch.cat([end_mask(clean), condition], 1)
+        parts = (self.clips, self.conditions, self.masks)
+        clean, condition, mask = (part[index].to(device, torch.float32) for part in parts)
+        return clean, with_mask(condition, mask)
 
 
-def end_mask(latent: torch.Tensor) -> torch.Tensor:
-    """The model's mask: 1 on the four frames of the first latent and on the last of the last latent's four."""
-    mask = torch.zeros_like(latent[:, :4])
-    mask[:, :, 0] = 1
-    mask[:, 3, -1] = 1
-    return mask
+def with_mask(condition: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The 20 conditioning channels."""
+    return torch.cat([mask.expand(-1, -1, -1, *condition.shape[3:]), condition], 1)
 
 
 def shifted(level: torch.Tensor) -> torch.Tensor:
@@ -121,15 +121,19 @@ def train(
     rate: float = 2e-3,
     seed: int = 2,
     held_out: Latents,
+    source: Path | None = None,
     warm: int = 100,
     end_rate: float = 0.02,
     half: bool = True,
 ) -> None:
     """Train one side until ``steps`` or ``minutes``; resumes from, and writes, ``out/{side}.pt``.
 
-    ``half``: matrix products in bfloat16, twice as fast where the processor has it; weights stay float32.
+    ``half``: matrix products in bfloat16, twice as fast where the processor has it; weights stay float32. ``source``: a
+    folder as ``models``, whose expert is trained on at half the rate.
     """
     model = new_expert(dim, layers, ffn)
+    if source is not None:
+        model, rate = load_half(model, source / EXPERTS[side]).train(), rate / 2
     without_text(model)
     model.to(device)
     optimizers, ema = make_optimizers(model, rate), Ema(model, 0.999)

@@ -1,17 +1,12 @@
-"""Measures what a storyboard does with the shipped micro models, on clips that training never saw.
+"""Measures what a storyboard does with micro models, on clips that training never saw.
 
-``python -m wan_flf2v.training.storyboards`` prints the tables of ``models/README.md``. Clips, masks and colours are made by
-the package's own code; a run is 20 steps, as in ``evaluate``. The experts were trained on a first and a last frame alone:
-several first frames, and frames in the middle, are masks that they never saw.
+Clips, masks and colours are made by the package's own code; a run is 20 steps, as in ``evaluate``.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 import torch
 
@@ -19,59 +14,17 @@ from ..flf2v.clip import Clip as Given
 from ..flf2v.colour import match_colours
 from ..flf2v.frames import TEMPORAL_STRIDE, build_mask, weaken
 from ..flf2v.report import psnr
-from . import evaluate, experts, export
 from .clips import FRAMES, SIZE
-from .host import use_comfyui
-from .vae import new_vae, to_vae
+from .evaluate import unseen_clips
+from .shipped import Models, given
 
-ROOT = Path(__file__).resolve().parents[1]
 BOARDS, NEIGHBOURS = 16, 8
 LAST = FRAMES - 1
 
 
-class Models:
-    """The shipped weights."""
-
-    def __init__(self, folder: Path, dim: int = 12) -> None:
-        self.vae = export.load_half(new_vae(dim), folder / export.VAE)
-        pair = {}
-        for side, name in export.EXPERTS.items():
-            pair[side] = export.load_half(experts.new_expert(experts.DIM, experts.LAYERS, experts.FFN), folder / name)
-            experts.without_text(pair[side])
-        self.high, self.low = pair["high"], pair["low"]
-
-    @torch.no_grad()
-    def make(self, clips: Sequence[Given], masks: Sequence[torch.Tensor] | None = None) -> torch.Tensor:
-        """The videos [N, F, H, W, 3] of the given frames; ``masks`` in place of what those are."""
-        import comfy.latent_formats
-
-        wan = comfy.latent_formats.Wan21()
-        masks = [mask_of(clip) for clip in clips] if masks is None else masks
-        condition = wan.process_in(self.vae.encode(torch.stack([to_vae(clip.whole()) for clip in clips])))
-        noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(7))
-        both = torch.cat([1 - torch.cat(list(masks)), condition], 1)
-        latent = evaluate.sample(self.high, self.low, both, noise, experts.BOUNDARY)
-        return evaluate.decode(self.vae, wan.process_out(latent))
-
-    @torch.no_grad()
-    def round_trip(self, videos: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The true videos after encoder and decoder."""
-        return evaluate.decode(self.vae, self.vae.encode(torch.stack([to_vae(video) for video in videos])))
-
-
-def given(start: torch.Tensor, end: torch.Tensor, middle: dict[int, torch.Tensor] | None = None) -> Given:
-    """A clip with some first frames and a last one."""
-    return Given(FRAMES, SIZE, SIZE, start, end, middle or {})
-
-
-def mask_of(clip: Given) -> torch.Tensor:
-    """The mask of a clip's given frames."""
-    return build_mask(FRAMES, SIZE // 8, SIZE // 8, clip.start, clip.end, list(clip.middle))
-
-
 def long_clips(count: int, segments: int) -> list[torch.Tensor]:
     """Unseen clips, drawn over the frames of so many segments at constant speed."""
-    return [clip.frames(segments * LAST + 1) for clip in evaluate.unseen_clips(count)]
+    return [clip.frames(segments * LAST + 1) for clip in unseen_clips(count)]
 
 
 def change(frames: torch.Tensor, order: int) -> list[float]:
@@ -138,12 +91,21 @@ def measure_joints(models: Models) -> None:
 
 def measure_loops(models: Models) -> None:
     """Print the step from a loop's last frame to its first over the median of its neighbours."""
+    print("| loop | seam |\n|---|---|")
     true = long_clips(BOARDS, 1)
+    still = models.round_trip([video[:1].expand(FRAMES, -1, -1, -1) for video in true])
+    forth, aback = models.round_trip(true), models.round_trip([video.flip(0) for video in true])
+    true_rings = [torch.cat([a[:-1], b[:-1]]) for a, b in zip(forth, aback, strict=True)]
     once = models.make([given(video[:1], video[:1]) for video in true])
     there = models.make([given(video[:1], video[-1:]) for video in true])
     back = models.make([given(video[-1:], video[:1]) for video in true])
     rings = [torch.cat([a[:-1], b[:-1]]) for a, b in zip(there, back, strict=True)]
-    for name, loops in (("one clip, equal ends", [video[:-1] for video in once]), ("ring of two keyframes", rings)):
+    for name, loops in (
+        ("a still clip after the VAE", [video[:-1] for video in still]),
+        ("one clip with equal ends, its last frame left out", [video[:-1] for video in once]),
+        ("a true ring after the VAE", true_rings),
+        ("ring of two keyframes", rings),
+    ):
         seams = []
         for loop in loops:
             turned = loop.roll(len(loop) // 2, 0)  # the seam in the middle, so that it has neighbours on both sides
@@ -167,6 +129,27 @@ def measure_keyframes(models: Models) -> None:
     )
 
 
+def measure_starts(models: Models) -> None:
+    """Print how far below the VAE's own level several given first frames are, and the frames after them."""
+    true = long_clips(BOARDS, 1)
+    best = models.round_trip(true)
+    print("| first frames given | there, dB below the VAE | after them, dB |\n|---|---|---|")
+    for count in (1, 5, 9):
+        for last in (True, False):
+            made = models.make([given(video[:count], video[-1:] if last else None) for video in true])
+            below = mean(
+                psnr(ceiling[at], video[at]) - psnr(frames[at], video[at])
+                for frames, ceiling, video in zip(made, best, true, strict=True)
+                for at in range(count)
+            )
+            after = mean(
+                psnr(frames[at], video[at])
+                for frames, video in zip(made, true, strict=True)
+                for at in range(count, FRAMES)
+            )
+            print(f"| {count} {'and the last' if last else 'alone'} | {below:.2f} | {after:.1f} |", flush=True)
+
+
 def snapped(start: torch.Tensor, end: torch.Tensor, picture: torch.Tensor, number: int) -> tuple[Given, torch.Tensor]:
     """The rule of others: the picture at the multiple of 4 below, and that latent frame given as a whole."""
     at = number - number % TEMPORAL_STRIDE
@@ -177,10 +160,11 @@ def snapped(start: torch.Tensor, end: torch.Tensor, picture: torch.Tensor, numbe
     return given(start, end, {at: picture}), weaken(mask, rows, 1.0)
 
 
-def measure_middle(models: Models, boards: int) -> None:
+def measure_middle(models: Models, boards: int = BOARDS // 2) -> None:
     """Print the level at the asked number, for each number."""
     near = long_clips(boards, 1)
-    print("| frame | none | at its number | snapped to 4 |\n|---|---|---|---|")
+    best = models.round_trip(near)
+    print("| middle frame at | VAE alone | none | at its number | snapped to 4 |\n|---|---|---|---|---|")
     rows: list[list[float]] = []
     plain = models.make([given(video[:1], video[-1:]) for video in near])
     for number in range(1, LAST):
@@ -193,32 +177,8 @@ def measure_middle(models: Models, boards: int) -> None:
         rows.append(
             [
                 mean(psnr(video[number], picture) for video, picture in zip(videos, pictures, strict=True))
-                for videos in (plain, own, theirs)
+                for videos in (best, plain, own, theirs)
             ]
         )
         print(f"| {number} | {' | '.join(f'{level:.1f}' for level in rows[-1])} |", flush=True)
     print(f"| mean | {' | '.join(f'{mean(column):.1f}' for column in zip(*rows, strict=True))} |", flush=True)
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--comfyui", type=Path, default=ROOT / ".engine" / "comfyui-0.3.75", help="ComfyUI's folder")
-    parser.add_argument("--only", choices=("joints", "loops", "keyframes", "middle"), help="one table alone")
-    only = parser.parse_args()
-    use_comfyui(only.comfyui)
-    torch.set_num_threads(1)
-    models: Any = Models(ROOT / "models")
-    tables: dict[str, Callable[[Models], None]] = {
-        "joints": measure_joints,
-        "loops": measure_loops,
-        "keyframes": measure_keyframes,
-        "middle": lambda models: measure_middle(models, BOARDS // 2),
-    }
-    for name, measure in tables.items():
-        if only.only in (None, name):
-            measure(models)
-
-
-if __name__ == "__main__":
-    main()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .clips import FRAMES, make_clip
+from .drawn import any_clip
 from .loop import Ema, Log, descend
 from .muon import Muon
 
@@ -185,11 +186,10 @@ def train_decoder(
     steps: int = 20_000,
     rate: float = 2e-3,
     batch: int = 4,
-    first_seed: int = 100_000,
 ) -> None:
     """Train only the decoder, on latents that are already made: the encoder, and with it the data set, stays as it is.
 
-    ``data`` holds the normalised latents of the clips from ``first_seed`` on.
+    ``data`` holds the normalised latents of the clips with ``data.seeds``.
     """
     import comfy.latent_formats
 
@@ -207,7 +207,7 @@ def train_decoder(
         random = torch.Generator().manual_seed(77_000_003 + step)
         index = torch.randint(len(data.clips), (batch,), generator=random)
         clean = data.batch(index, device)[0]
-        video = torch.stack([to_vae(make_clip(first_seed + int(one), photos).frames()) for one in index]).to(device)
+        video = torch.stack([to_vae(any_clip(int(data.seeds[one]), photos).frames()) for one in index]).to(device)
         noisy = clean + LATENT_NOISE / 2 * torch.randn(clean.shape, generator=random).to(device)
         return picture_loss(vae.decode(wan.process_out(noisy)), video)
 
