@@ -10,10 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +54,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("packages", nargs="+", choices=[*TESTS, "js"])
     parser.add_argument("--modules", default="", help="only these modules of the package, such as split,shift")
     parser.add_argument("--tests", default="", help="only these test files: faster, and a lower bound of the score")
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="try N faults, drawn by chance, always the same"
+    )
     parser.add_argument("--processes", type=int, default=1, help="how many mutants at a time")
     parser.add_argument("--table", action="store_true", help="run nothing, print what is known")
     parser.add_argument("--at-least", type=float, default=0, metavar="PERCENT", help="exit with 1 below this score")
@@ -63,21 +69,44 @@ def main(arguments: list[str]) -> int:
             continue
         if not options.table:
             tests = options.tests.split(",") if options.tests else TESTS[package]
-            run(package, folder, tests, options.modules, options.processes)
-        lowest = min(lowest, show(package, folder))
+            run(package, folder, tests, options.modules, options.processes, options.sample)
+        names = drawn(folder, package, options.modules, options.sample)
+        lowest = min(lowest, show(package, folder, names, by_chance=bool(options.sample)))
     return 1 if lowest < options.at_least else 0
 
 
-def run(package: str, folder: Path, tests: list[str], modules: str, processes: int) -> None:
-    """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier."""
+def run(package: str, folder: Path, tests: list[str], modules: str, processes: int, sample: int) -> None:
+    """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier.
+
+    Of a sample what survived is not tried again.
+    """
     copy_project(folder)
     (folder / "pyproject.toml").write_text(configuration(package, tests))
     (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # tests may call other functions than before
+    if sample:
+        mutmut(folder, processes, ["none"], check=False)  # makes the faults and tries none
+        known = statuses(folder)
+        untried = [name for name in drawn(folder, package, modules, sample) if known[name] == "not checked"]
+        if untried:
+            mutmut(folder, processes, untried)
+        return
     survivors = [name for name, status in statuses(folder).items() if status not in NOTICED]
-    mutmut(folder, processes, [f"wan_flf2v.{package}.{module}.*" for module in modules.split(",") if module])
+    mutmut(folder, processes, patterns(package, modules))
     again = set(survivors) & set(statuses(folder))
     if again and not modules:
         mutmut(folder, processes, sorted(again))
+
+
+def patterns(package: str, modules: str) -> list[str]:
+    """What the names of the modules' faults look like; none for all."""
+    return [f"wan_flf2v.{package}.{module}.*" for module in modules.split(",") if module]
+
+
+def drawn(folder: Path, package: str, modules: str, sample: int) -> list[str]:
+    """The sample of all faults that are known, or all of them."""
+    chosen = patterns(package, modules)
+    names = [name for name in sorted(statuses(folder)) if not chosen or any(fnmatch(name, each) for each in chosen)]
+    return random.Random(0).sample(names, min(sample, len(names))) if sample else names
 
 
 def run_stryker(folder: Path, modules: str, processes: int, at_least: float) -> None:
@@ -140,11 +169,11 @@ def configuration(package: str, tests: list[str]) -> str:
     return "[tool.mutmut]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
 
-def mutmut(folder: Path, processes: int, names: list[str]) -> None:
+def mutmut(folder: Path, processes: int, names: list[str], *, check: bool = True) -> None:
     """One run of mutmut; names = exactly these mutants."""
     command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(processes), *names]
     # Processes that tests start import the copy with the fault too.
-    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "mutants")}, check=True)
+    subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder / "mutants")}, check=check)
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -156,9 +185,9 @@ def statuses(folder: Path) -> dict[str, str]:
     return dict(line.strip().rsplit(": ", 1) for line in listed.splitlines() if "__mutmut_" in line)
 
 
-def show(package: str, folder: Path) -> float:
-    """Print the scores by module and the names of what survived; returns the package's score in per cent."""
-    known = statuses(folder)
+def show(package: str, folder: Path, names: Sequence[str], *, by_chance: bool) -> float:
+    """Print these faults' scores by module and the names of what survived; returns the package's score in per cent."""
+    known = {name: status for name, status in statuses(folder).items() if name in names}
     modules: dict[str, Counter[str]] = {}
     for name, status in known.items():
         modules.setdefault(name.removeprefix("wan_flf2v.").rpartition(".")[0], Counter())[status] += 1
@@ -168,6 +197,8 @@ def show(package: str, folder: Path) -> float:
         total += counts
         _line(module, counts)
     _line(package, total)
+    if by_chance:
+        print("drawn by chance: the score of all lies between {:.1f} and {:.1f} % (95 %)".format(*_interval(total)))
     for name, status in sorted(known.items()):
         if status not in (*NOTICED, "not checked"):
             print(f"  {status}: {name}")
@@ -187,6 +218,14 @@ def pytest_sessionstart() -> None:
 def _score(counts: Counter[str]) -> float:
     tried = counts.total() - counts["not checked"]
     return 100 * sum(counts[status] for status in NOTICED) / tried if tried else 100.0
+
+
+def _interval(counts: Counter[str]) -> tuple[float, float]:
+    """The score's 95 % interval by Wilson, were the tried ones drawn by chance."""
+    tried = max(counts.total() - counts["not checked"], 1)
+    share, z = _score(counts) / 100, 1.96
+    middle, spread = share + z * z / 2 / tried, z * (share * (1 - share) / tried + (z / 2 / tried) ** 2) ** 0.5
+    return 100 * (middle - spread) / (1 + z * z / tried), 100 * (middle + spread) / (1 + z * z / tried)
 
 
 def _line(title: str, counts: Counter[str]) -> None:
