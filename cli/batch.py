@@ -37,6 +37,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Make the videos of all pairs. Raises CliError when some failed, after all others are made."""
+    remote.check_together(arguments)
     pairs = read_pairs(arguments.pairs)
     folder = BatchFolder(arguments.out)
     batch = RemoteBatch(arguments, folder, pairs) if arguments.remote else LocalBatch(arguments, folder, pairs)

@@ -13,11 +13,11 @@ from ..workflows import Bindings
 from ..workflows.examples import MICRO_SCENE, SCENE
 from .errors import CliError
 from .generate import add_job_arguments, check_job, check_out, pictures, read_fields, run_locally
+from .remote import MAIN
 from .video import describe_video, terminal_filmstrip
 
 PICTURES = Path(__file__).parent / "pictures"
 # What the micro models were trained on; guidance has no effect on them, since they ignore the prompt.
-MICRO_WORKFLOW = "wan22_flf2v"
 MICRO: dict[str, object] = {
     "6_text": MICRO_SCENE,
     "71_width": 64,
@@ -50,10 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Run the demo. Raises CliError, EngineError or FieldError."""
     bindings = Bindings.load(arguments.workflow)
     micro = arguments.models is None
-    if micro and bindings.name != MICRO_WORKFLOW:
+    if micro and bindings.name != MAIN:
         raise CliError(
             f"{bindings.name} needs its real model files, given with --models PATH/TO/ComfyUI/models: the micro models "
-            f"are for {MICRO_WORKFLOW} alone."
+            f"are for {MAIN} alone."
         )
     kind = "micro_" if micro else ""
     fields = {

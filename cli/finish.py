@@ -15,6 +15,7 @@ from ..workflows.bindings import model_files_of
 from .errors import CliError
 from .generate import run_cancellable, run_locally
 from .job import run_graph, save_file
+from .remote import check_together
 from .video import describe_video
 
 FINISH = "wan_flf2v_finish"  # what the save node writes into the file
@@ -39,6 +40,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Make the video and remove the latent. Raises CliError or EngineError."""
+    check_together(arguments)
     job = Unfinished.read(arguments.file)
     if arguments.out is None:
         name = arguments.file.name.partition("_unfinished_")[0]

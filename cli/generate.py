@@ -58,7 +58,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         help="a field of the workflow, such as 57_steps=8 (repeat for more)",
     )
     parser.add_argument("--payload", type=Path, metavar="FILE", help="a JSON file with fields, as RunComfy takes them")
-    parser.add_argument("--workflow", default="wan22_flf2v", choices=available_bindings(), help="which workflow to run")
+    parser.add_argument("--workflow", default=remote.MAIN, choices=available_bindings(), help="which workflow to run")
     parser.add_argument(
         "--out", type=Path, default=Path("wan_flf2v.mp4"), metavar="FILE", help="where to save the video"
     )
@@ -68,6 +68,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the request, run it and save the video. Raises CliError, EngineError, ProviderError or FieldError."""
+    remote.check_together(arguments)
     if arguments.remote:
         check_out(arguments.out)
         if remote.generate(arguments, read_fields, run_cancellable):

@@ -27,6 +27,9 @@ RunCancellable = Callable[[Coroutine[Any, Any, None]], None]
 A = TypeVar("A")
 B = TypeVar("B")
 SIDE_BY_SIDE = 8  # jobs under way
+MAX_WAIT = 60  # minutes
+REMOTE_ONLY = {"deployment", "max_wait", "no_wait"}
+MAIN = "wan22_flf2v"  # the workflow of every job that names none
 _PICTURE_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 
@@ -39,8 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deployment", metavar="ID", help="with --remote: a RunComfy serverless deployment of --workflow"
     )
     parser.add_argument(
-        "--max-wait", type=float, default=60, metavar="MINUTES", help="with --remote: how long to wait (default 60)"
+        "--max-wait", type=float, metavar="MINUTES", help=f"with --remote: how long to wait (default {MAX_WAIT})"
     )
+
+
+def check_together(arguments: argparse.Namespace) -> None:
+    """Raise CliError for an option that does nothing beside the others, or without one."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    if "remote" in given:
+        useless, why = {"comfyui_url", "models", "free"}, "with --remote"
+    elif "comfyui_url" in given:
+        useless, why = {"comfyui", "models", *REMOTE_ONLY}, "with --comfyui-url"
+    else:
+        useless, why = REMOTE_ONLY, "without --remote"
+    if "remote" in given and not arguments.deployment and vars(arguments).get("workflow", MAIN) != MAIN:
+        useless, why = {"workflow"}, "with --remote and without --deployment"
+    for name in sorted(useless & given):
+        raise CliError(f"--{name.replace('_', '-')} does nothing {why}. Leave it out.")
 
 
 def generate(arguments: argparse.Namespace, read_fields: ReadFields, run_cancellable: RunCancellable) -> bool:
@@ -74,7 +92,7 @@ async def client_of(
     arguments: argparse.Namespace, store: ProfileStore, profile: Profile, service: Service, progress: Progress
 ) -> AsyncIterator[RemoteClient]:
     """The client of a command's jobs; its journal knows what was submitted."""
-    policy = replace(Policy(), deadline_s=60 * arguments.max_wait)
+    policy = replace(Policy(), deadline_s=60 * (MAX_WAIT if arguments.max_wait is None else arguments.max_wait))
     with Journal(store.folders[0]) as journal:
         async with RemoteClient(profile, service, journal, policy=policy, report=progress.show) as client:
             yield client

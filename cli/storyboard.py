@@ -55,6 +55,7 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the storyboard and its pictures, run it and save the film. Raises CliError, EngineError or ProviderError."""
+    remote.check_together(arguments)
     job = read_job(arguments.board, [] if arguments.remote else arguments.set)
     check_out(arguments.out)
     if arguments.remote:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import subprocess
@@ -15,8 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wan_flf2v.cli import main
+from wan_flf2v.cli import build_parser, main
 from wan_flf2v.cli.batch_folder import BatchFolder
+from wan_flf2v.cli.batch_local import LocalBatch
 from wan_flf2v.cli.errors import CliError
 from wan_flf2v.cli.pairs import read_pairs
 from wan_flf2v.cli.video import describe_video
@@ -114,6 +116,44 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
     assert BatchFolder(tmp_path).attempt("z") == 1
     with pytest.raises(CliError, match="can't be used as a folder"):
         BatchFolder(tmp_path / "journal.jsonl")
+
+
+class Remembers:
+    """A ComfyUI that has made every job it is asked about."""
+
+    async def history(self, prompt_id: str) -> Any:
+        return {"status": {"status_str": "success"}}
+
+
+def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the_same(folder: Path) -> None:
+    command = [
+        "batch",
+        str(folder),
+        "--prompt",
+        "p",
+        "--out",
+        str(folder / "out"),
+        "--comfyui-url",
+        "http://127.0.0.1:9",
+    ]
+
+    def ids() -> list[str]:
+        """Of each pair alone, and of both together."""
+        arguments = build_parser().parse_args(command)
+        batch = LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
+        jobs: list[list[Any]] = [[row] for row in batch.jobs] + [batch.jobs]
+        asked = [asyncio.run(batch._prompt_id(Remembers(), rows)) for rows in jobs]  # type: ignore[arg-type]
+        batch.folder.add(key=batch.jobs[0].key, **happened)
+        return asked
+
+    happened: dict[str, str] = {"error": "the file is gone from ComfyUI's output folder"}
+    first = ids()
+    happened = {"file": "made.mp4"}  # which is not there
+    second = ids()
+    third = ids()
+    assert len({first[0], second[0], third[0]}) == 3
+    assert first[1] == second[1] == third[1], "another pair's fault"
+    assert len({first[2], second[2], third[2]}) == 3
 
 
 def frames_of(path: Path) -> list[Any]:
