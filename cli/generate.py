@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
 from ..engine.setup import is_prepared, prepare
-from ..workflows import Bindings, Field, FieldError, available_bindings
+from ..workflows import Bindings, Field, FieldError, first_last_workflows
 from ..workflows.bindings import Value
 from ..workflows.models import missing_files
 from . import remote
@@ -58,7 +58,7 @@ def add_job_arguments(parser: argparse.ArgumentParser) -> None:
         help="a field of the workflow, such as 57_steps=8 (repeat for more)",
     )
     parser.add_argument("--payload", type=Path, metavar="FILE", help="a JSON file with fields, as RunComfy takes them")
-    parser.add_argument("--workflow", default=remote.MAIN, choices=available_bindings(), help="which workflow to run")
+    parser.add_argument("--workflow", default=remote.MAIN, choices=first_last_workflows(), help="which workflow to run")
     parser.add_argument(
         "--out", type=Path, default=Path("wan_flf2v.mp4"), metavar="FILE", help="where to save the video"
     )

@@ -74,9 +74,10 @@ def check_value(value: Any, schema: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _check_object(value: _Object, schema: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if value.repeated is not None:
-        raise FLF2VError(f"{name} gives {_show(value.repeated)} twice; leave one of them out.")
+def _check_object(value: dict[str, Any], schema: Mapping[str, Any], name: str) -> dict[str, Any]:
+    repeated = getattr(value, "repeated", None)
+    if repeated is not None:
+        raise FLF2VError(f"{name} gives {_show(repeated)} twice; leave one of them out.")
     fields = schema["properties"]
     for field in value:
         if field not in fields:

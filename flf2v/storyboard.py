@@ -135,7 +135,19 @@ def parse_storyboard(
 
     Raises FLF2VError with one sentence that names the segment or keyframe.
     """
-    board = check_value(read_json(text, "the storyboard", MAX_TEXT), SCHEMA, "the storyboard")
+    return check_storyboard(read_json(text, "the storyboard", MAX_TEXT), slots, model, videos=videos)
+
+
+def check_storyboard(
+    value: Any,
+    slots: Sequence[int] = (),
+    model: VideoModel = WAN,
+    *,
+    videos: Container[str] = (),
+    schema: Mapping[str, Any] = SCHEMA,
+) -> Storyboard:
+    """As ``parse_storyboard``, of the text's value; ``schema`` may know fewer of the fields."""
+    board = check_value(value, schema, "the storyboard")
     keyframes = board.get("keyframes", [{"slot": slot} for slot in slots])
     before, after = (_video(board, name, videos) for name in VIDEOS)
     closed = board.get("closed", False)

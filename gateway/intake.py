@@ -21,6 +21,7 @@ from .settings import Settings
 from .shares import Shares
 
 _FETCHES = 16
+_PER_KEY = 4
 
 
 class PictureIntake:
@@ -37,20 +38,25 @@ class PictureIntake:
     ) -> None:
         self.decoder = decoder
         self._settings, self._assets, self._dialer, self._links, self._call = settings, assets, dialer, links, call
-        self._fetches = Shares("fetching pictures", _FETCHES, _FETCHES // 4)
+        self._fetches = Shares("fetching pictures", _FETCHES, _PER_KEY)
 
-    async def take(self, pictures: Mapping[str, str], job: str, key: Key, scratch: Scratch) -> dict[str, Any]:
-        """What each field's picture is stored as for this job; beside them the uploads that it used. Raises Invalid."""
+    async def take(
+        self, pictures: Mapping[str, str], job: str, key: Key, scratch: Scratch
+    ) -> tuple[dict[str, str], list[str]]:
+        """What each picture is stored as for this job, and the uploads that were used. Raises Invalid."""
         uploads: list[str] = []
-        refs = await asyncio.gather(
-            *(self._picture(name, text, job, key, scratch, uploads) for name, text in pictures.items()),
-            return_exceptions=True,
-        )
+        some = asyncio.Semaphore(_PER_KEY)  # so that one job's pictures don't wait for each other in the common lines
+
+        async def one(name: str, text: str) -> str:
+            async with some:
+                return await self._picture(name, text, job, key, scratch, uploads)
+
+        refs = await asyncio.gather(*(one(name, text) for name, text in pictures.items()), return_exceptions=True)
         for ref in refs:
             if isinstance(ref, BaseException):
                 await self._call(self._assets.remove_of_jobs, [job])
                 raise ref
-        return {**dict(zip(pictures, refs, strict=True)), **({"uploads": uploads} if uploads else {})}
+        return dict(zip(pictures, map(str, refs), strict=True)), uploads
 
     async def _picture(self, field: str, text: str, job: str, key: Key, scratch: Scratch, uploads: list[str]) -> str:
         if is_example(text):

@@ -95,6 +95,7 @@ class JobStore:
         limit: int = 100,
         offset: int = 0,
         api: str | None = None,
+        model: str | None = None,
         states: Sequence[str] = (),
         after: float | None = None,
         before: float | None = None,
@@ -103,6 +104,7 @@ class JobStore:
         query = sa.select(JOBS).where(JOBS.c.owner == owner).order_by(JOBS.c.seq.desc()).limit(limit).offset(offset)
         for condition in (
             None if api is None else JOBS.c.api == api,
+            None if model is None else JOBS.c.model == model,
             JOBS.c.state.in_(states) if states else None,
             None if after is None else JOBS.c.created_at >= after,
             None if before is None else JOBS.c.created_at <= before,

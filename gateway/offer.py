@@ -10,6 +10,7 @@ from typing import Any
 from ..providers.models import model
 from ..workflows import Bindings, FieldError, available_bindings
 from ..workflows.bindings import Value
+from ..workflows.boards import board_of, with_length
 from .errors import Invalid, NotFound, Unavailable
 from .settings import Limits
 from .workers import Worker
@@ -82,7 +83,7 @@ class Checker:
 
     def model(self, bindings: Bindings, fields: Mapping[str, object]) -> dict[str, Value]:
         """Values for RunComfy's flat fields. Raises Invalid."""
-        return self._check(bindings, fields, free=False)
+        return self._check(bindings, bindings.gathered(fields), free=False)
 
     def overrides(self, bindings: Bindings, overrides: object) -> dict[str, Value]:
         """Values for ``{node: {"inputs": {input: value}}}``; only bound inputs are taken. Raises Invalid."""
@@ -160,16 +161,32 @@ class Checker:
             raise Invalid(str(error), field=error.field) from None
         known = {**bindings.fields, **bindings.extra}
         for name, value in values.items():
-            if isinstance(value, str) and not known[name].is_image:
+            if isinstance(value, str) and not known[name].is_image and name != bindings.storyboard:
                 self._check_text(name, value)
-        if int(values.get("71_width", 0)) * int(values.get("71_height", 0)) > self.limits.video_pixels:
-            raise Invalid(f"71_width x 71_height must be at most {self.limits.video_pixels} pixels.", field="71_width")
-        if int(values["67_length"]) > self.limits.video_frames:
-            raise Invalid(f"67_length must be at most {self.limits.video_frames} frames.", field="67_length")
-        seed = known["57_noise_seed"].accepts
-        if not seed.get("minimum", 0) <= values["57_noise_seed"] <= seed.get("maximum", 2**64 - 1):  # type: ignore[operator]
-            raise Invalid("57_noise_seed must be between 0 and 18446744073709551615.", field="57_noise_seed")
-        return _small(values) if self.demo else values
+        width, height = _size_fields(bindings)
+        if int(values.get(width, 0)) * int(values.get(height, 0)) > self.limits.video_pixels:
+            raise Invalid(f"{width} x {height} must be at most {self.limits.video_pixels} pixels.", field=width)
+        if bindings.storyboard:
+            self._check_board(values[bindings.storyboard])
+        else:
+            self._check_frames("67_length", int(values["67_length"]))
+            seed = known["57_noise_seed"].accepts
+            if not seed.get("minimum", 0) <= values["57_noise_seed"] <= seed.get("maximum", 2**64 - 1):  # type: ignore[operator]
+                raise Invalid("57_noise_seed must be between 0 and 18446744073709551615.", field="57_noise_seed")
+        return _small(bindings, values) if self.demo else values
+
+    def _check_board(self, text: Value) -> None:
+        number = 1
+        for clip in board_of(text).clips:
+            name = f"segment {number}"
+            self._check_text(f"{name}: prompt", clip.prompt)
+            self._check_text(f"{name}: negative", clip.negative)
+            self._check_frames(name, clip.length)
+            number += 1 + len(clip.middle)
+
+    def _check_frames(self, name: str, frames: int) -> None:
+        if frames > self.limits.video_frames:
+            raise Invalid(f"{name} must be at most {self.limits.video_frames} frames.", field=name)
 
     def _check_text(self, name: str, text: str) -> None:
         if len(text) > self.limits.text_characters:
@@ -184,16 +201,21 @@ def is_plain(text: str) -> bool:
     return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _small(values: dict[str, Value]) -> dict[str, Value]:
+def _size_fields(bindings: Bindings) -> tuple[str, str]:
+    return ("57_width", "57_height") if bindings.storyboard else ("71_width", "71_height")
+
+
+def _small(bindings: Bindings, values: dict[str, Value]) -> dict[str, Value]:
     """The demo renders every job as its micro models were trained; its page and model list say so."""
-    size = values.pop("71_widthx71_height", None)
-    if "71_width" in values:
-        width, height = int(values["71_width"]), int(values["71_height"])
+    size, sides = values.pop("71_widthx71_height", None), _size_fields(bindings)
+    if sides[0] in values:
+        width, height = (int(values[side]) for side in sides)
     else:
         width, height = (int(side) for side in str(size).split(" ")[0].split("x"))
     scale = DEMO_SIDE / max(width, height)
-    return values | {
-        "71_width": max(32, round(width * scale / 2) * 2),
-        "71_height": max(32, round(height * scale / 2) * 2),
-        **DEMO_VALUES,
-    }
+    for name, side in zip(sides, (width, height), strict=True):
+        values[name] = max(32, round(side * scale / 2) * 2)
+    if bindings.storyboard:
+        text = str(values[bindings.storyboard])
+        values[bindings.storyboard] = with_length(text, int(DEMO_VALUES["67_length"]))
+    return values | {name: value for name, value in DEMO_VALUES.items() if name in bindings.fields}

@@ -110,14 +110,16 @@ class JobService:
         if job.webhook:
             self._check_webhook(job.webhook)
         bindings, values = asked.choose(await self.offer())
-        names = {"model": bindings.model, "serverless": bindings.name, "wavespeed": WAVESPEED_MODEL}
+        listed = bindings.model if bindings.storyboard else WAVESPEED_MODEL
+        names = {"model": bindings.model, "serverless": bindings.name, "wavespeed": listed}
         job = replace(job, model=names[job.api], workflow=bindings.name, values=values)
-        pictures = {name: str(values[name]) for name in (bindings.first_image, bindings.last_image)}
+        pictures = bindings.pictures(values)
         bring = not all(map(is_example, pictures.values()))
         if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
             return known
-        stored = await self.intake.take(pictures, job.id, asked.key, asked.scratch)
-        job = replace(job, values={**values, **stored})
+        stored, uploads = await self.intake.take(pictures, job.id, asked.key, asked.scratch)
+        used = {"uploads": uploads} if uploads else {}
+        job = replace(job, values={**bindings.with_pictures(values, stored), **used})
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
             await self.call(self.assets.remove_of_jobs, [job.id])
@@ -221,7 +223,12 @@ def _own(job: Job | None, key: Key) -> Job:
 
 def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What the client sent, for webhooks and history; a data URI is not kept twice."""
-    return {
-        name: "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
-        for name, value in body.items()
-    }
+
+    def short(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: short(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [short(item) for item in value]
+        return "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
+
+    return {name: short(value) for name, value in body.items()}

@@ -10,7 +10,7 @@ from ..flf2v.sizes import CUSTOM, PRESETS
 from ..providers import model
 from ..providers.models import Model
 from ..providers.profiles import PROVIDERS
-from ..workflows import available_bindings
+from ..workflows import first_last_workflows
 from .host.remote import collect, generate, store
 from .host.schema import CATEGORY, schema
 from .host.types import Input
@@ -63,7 +63,7 @@ class WanFLF2VRunComfyDeployment(io.ComfyNode):
                 io.String.Input("deployment_id", default="", tooltip="The id on the deployment's page."),
                 io.Combo.Input(
                     "workflow",
-                    options=list(available_bindings()),
+                    options=list(first_last_workflows()),
                     default="wan22_flf2v",
                     tooltip="The workflow of this pack that is deployed there.",
                 ),

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ..workflows import Bindings, Field, FieldError, available_bindings
+from ..workflows import Bindings, Field, FieldError, first_last_workflows
 from ..workflows.bindings import Value
 from .calls import Json, Picture, is_request_id
 from .errors import BadInput
@@ -163,8 +163,8 @@ def _plain(value: Value) -> Value:
 
 
 def _of_workflow(workflow: str, *, free: bool) -> Model:
-    if workflow not in available_bindings():
-        raise BadInput(f"There is no workflow {workflow!r}. Workflows: {', '.join(available_bindings())}.")
+    if workflow not in first_last_workflows():
+        raise BadInput(f"There is no workflow {workflow!r}. Workflows: {', '.join(first_last_workflows())}.")
     bindings = Bindings.load(workflow)
     entry = next(iter(_entries()["runcomfy"].values()))
     fields = {**bindings.fields, **bindings.extra} if free else bindings.fields

@@ -14,7 +14,7 @@ PACKAGES = ("nodes", "flf2v", "providers", "gateway", "engine", "cli", "workflow
 # What each package may import of the others.
 ARROWS = {
     "flf2v": set(),
-    "workflows": set(),
+    "workflows": {"flf2v"},
     "engine": set(),
     "providers": {"workflows"},
     "nodes": {"flf2v", "providers", "workflows"},

@@ -1,5 +1,5 @@
 """The shipped workflows: UI graphs for the template browser here, API graphs and their public fields in ``api/``."""
 
-from .bindings import Bindings, Field, FieldError, available_bindings
+from .bindings import Bindings, Field, FieldError, available_bindings, first_last_workflows
 
-__all__ = ["Bindings", "Field", "FieldError", "available_bindings"]
+__all__ = ["Bindings", "Field", "FieldError", "available_bindings", "first_last_workflows"]

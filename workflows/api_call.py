@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from .bindings import Bindings, Field, FieldError, Target, available_bindings
+from .bindings import Bindings, Field, FieldError, Target, first_last_workflows
 
 BASE_URL = "https://model-api.runcomfy.net"
 PUBLISHED = "community/wan-2-2/first-last-frame"
@@ -53,7 +53,7 @@ def api_call(body: object) -> dict[str, Any]:
 def workflow_of(graph: Mapping[str, Any]) -> Bindings:
     """The shipped workflow that this graph is: all its bound nodes, and most nodes alike. Raises ApiCallError."""
     best: tuple[int, Bindings] | None = None
-    for name in available_bindings():
+    for name in first_last_workflows():
         bindings = Bindings.load(name)
         bound = {target.node for field in bindings.fields.values() for target in field.bind} | {bindings.output_node}
         if not all(_type(graph, node) == _type(bindings.graph, node) for node in bound):

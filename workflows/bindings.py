@@ -1,7 +1,7 @@
 """The public fields of a shipped workflow: read from ``api/<name>.bindings.json``, checked, and put into the graph.
 
 One file per workflow says for every public field which node inputs it sets. The command line, the gateway and the
-remote nodes all read that file through this module; nothing parses a field's name. Standard library only.
+remote nodes all read that file through this module; nothing parses a field's name.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from ..flf2v.errors import FLF2VError
+from . import boards
 
 API_FOLDER = Path(__file__).parent / "api"
 Value = str | int | float
@@ -43,7 +46,7 @@ class Field:
     name: str
     title: str
     description: str
-    type: Literal["string", "integer", "float", "boolean"]
+    type: Literal["string", "integer", "float", "boolean", "object"]
     default: Value | None
     required: bool
     format: str | None
@@ -65,7 +68,9 @@ class Field:
         return self.format == "image"
 
     def schema(self) -> dict[str, Any]:
-        """The field as RunComfy's input schema shows it."""
+        """The field as RunComfy's input schema shows it; of a storyboard its own schema."""
+        if self.type == "object":
+            return {"title": self.title, **boards.SCHEMA}
         schema: dict[str, Any] = {"title": self.title, "description": self.description, "type": self.type}
         if self.enum is not None:
             schema["enum"] = list(self.enum)
@@ -91,6 +96,11 @@ class Field:
             if not isinstance(value, str):
                 raise self._error("must be a text", value)
             return value
+        if self.type == "object":
+            try:
+                return boards.text_of(value)
+            except FLF2VError as error:
+                raise FieldError(self.name, str(error)) from None
         if self.type == "boolean":
             if not isinstance(value, bool):
                 raise self._error("must be true or false", value)
@@ -122,7 +132,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Bindings:
-    """A workflow's public fields and how they reach its nodes."""
+    """A workflow's public fields and how they reach its nodes.
+
+    Its pictures are in the fields ``first_image`` and ``last_image``, or else in the one named by ``storyboard``.
+    """
 
     name: str
     model: str
@@ -133,6 +146,7 @@ class Bindings:
     output_node: str
     first_image: str
     last_image: str
+    storyboard: str
     graph: Mapping[str, Any]
 
     @classmethod
@@ -151,7 +165,8 @@ class Bindings:
         known = {**self.fields, **self.extra} if free else self.fields
         for name in values:
             if name not in known:
-                raise FieldError(str(name), f"{name} is not a field of {self.model}. Fields: {', '.join(known)}.")
+                fields = ", ".join(properties_of(known))
+                raise FieldError(str(name), f"{name} is not a field of {self.model}. Fields: {fields}.")
         checked: dict[str, Value] = {}
         for name, field in known.items():
             if name in values:
@@ -167,6 +182,29 @@ class Bindings:
             if partner is not None and partner not in checked:
                 raise FieldError(partner, f"{name} and {partner} go together; {partner} is missing.")
         return checked
+
+    def gathered(self, fields: Mapping[str, object]) -> Mapping[str, object]:
+        """These fields with those of a storyboard put together to one, where the workflow has one."""
+        if not self.storyboard:
+            return fields
+        board = {name: value for name, value in fields.items() if name in boards.SCHEMA["properties"]}
+        return {name: value for name, value in fields.items() if name not in board} | {self.storyboard: board}
+
+    def pictures(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """The pictures in these checked values, by the names that errors call them by."""
+        if self.storyboard:
+            return boards.pictures_in(str(values[self.storyboard]))
+        return {name: str(values[name]) for name in (self.first_image, self.last_image)}
+
+    def clips(self, values: Mapping[str, Value]) -> int:
+        """How many clips these checked values make."""
+        return len(set(boards.board_of(values[self.storyboard]).identities)) if self.storyboard else 1
+
+    def with_pictures(self, values: Mapping[str, Value], pictures: Mapping[str, str]) -> dict[str, Value]:
+        """These values with other pictures, by the same names."""
+        if self.storyboard:
+            return {**values, self.storyboard: boards.with_pictures(str(values[self.storyboard]), pictures)}
+        return {**values, **pictures}
 
     def overrides(self, values: Mapping[str, Value]) -> dict[str, dict[str, dict[str, Value]]]:
         """The node inputs that these checked values set: ``{node id: {"inputs": {name: value}}}``."""
@@ -188,18 +226,38 @@ class Bindings:
             graph[node]["inputs"].update(override["inputs"])
         return graph
 
+    def example(self) -> dict[str, Any]:
+        """A request: the required fields with their defaults."""
+        if self.storyboard:
+            return dict(json.loads(str(self.fields[self.storyboard].default)))
+        return {name: field.default for name, field in self.fields.items() if field.required}
+
     def input_schema(self) -> dict[str, Any]:
         """The JSON schema of the public fields, in RunComfy's form."""
         return {
             "type": "object",
             "title": "Input schema",
-            "required": [name for name, field in self.fields.items() if field.required],
-            "properties": {name: field.schema() for name, field in self.fields.items()},
+            "required": required_of(self.fields),
+            "properties": properties_of(self.fields),
         }
 
     def model_files(self) -> list[tuple[str, str]]:
         """The (folder below ``models/``, file name) of every model file that the graph loads."""
         return model_files_of(self.graph)
+
+
+def properties_of(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The schema of each field; a storyboard's fields stand beside the others."""
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        found |= field.schema()["properties"] if field.type == "object" else {name: field.schema()}
+    return found
+
+
+def required_of(fields: Mapping[str, Field]) -> list[str]:
+    """The names of those that must be given."""
+    required = [(name, field) for name, field in fields.items() if field.required]
+    return [each for name, field in required for each in (field.schema().get("required", [name]))]
 
 
 def model_files_of(graph: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -224,6 +282,12 @@ MODEL_INPUTS: Mapping[str, Mapping[str, str]] = {
 def available_bindings() -> tuple[str, ...]:
     """The names of the workflows that have public fields."""
     return tuple(sorted(path.name.removesuffix(".bindings.json") for path in API_FOLDER.glob("*.bindings.json")))
+
+
+@lru_cache(maxsize=1)
+def first_last_workflows() -> tuple[str, ...]:
+    """Those of them that take a first and a last picture."""
+    return tuple(name for name in available_bindings() if not Bindings.load(name).storyboard)
 
 
 def _field(name: str, data: Mapping[str, Any], *, public: bool) -> Field:
@@ -255,7 +319,8 @@ def _load(name: str) -> Bindings:
         fields={key: _field(key, value, public=True) for key, value in data["fields"].items()},
         extra={key: _field(key, value, public=False) for key, value in data["extra"].items()},
         output_node=data["output"]["node"],
-        first_image=data["images"]["first"],
-        last_image=data["images"]["last"],
+        first_image=data["images"].get("first", ""),
+        last_image=data["images"].get("last", ""),
+        storyboard=data["images"].get("storyboard", ""),
         graph=json.loads((API_FOLDER / data["workflow"]).read_text(encoding="utf-8")),
     )

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...workflows import Bindings, Field
+from ...workflows.bindings import properties_of, required_of
 
 
 def fields_schema(fields: Mapping[str, Field], **more: Any) -> dict[str, Any]:
     """The schema of a body with these fields, in words that JSON Schema knows: the vendors write ``float`` for a number."""
-    properties = {name: {**field.schema(), "type": _type(field)} for name, field in fields.items()}
-    return _object(properties, [name for name, field in fields.items() if field.required]) | more
+    properties = {name: {**schema, "type": _type(schema["type"])} for name, schema in properties_of(fields).items()}
+    return _object(properties, required_of(fields)) | more
 
 
 def overrides_schema(bindings: Bindings) -> dict[str, Any]:
@@ -21,7 +22,8 @@ def overrides_schema(bindings: Bindings) -> dict[str, Any]:
     for field in {**bindings.fields, **bindings.extra}.values():
         for target in field.bind:
             if target.transform != "constant":
-                nodes.setdefault(target.node, {})[target.input] = {"type": _type(field), "title": field.title}
+                short = {"type": _type(field.type), "title": field.title}
+                nodes.setdefault(target.node, {})[target.input] = field.schema() if field.type == "object" else short
                 if field.required:
                     required.setdefault(target.node, []).append(target.input)
     overrides = {
@@ -40,5 +42,5 @@ def _object(properties: Mapping[str, Any], required: list[str]) -> dict[str, Any
     return schema | ({"required": required} if required else {})
 
 
-def _type(field: Field) -> str:
-    return "number" if field.type == "float" else field.type
+def _type(name: str) -> str:
+    return "number" if name == "float" else name

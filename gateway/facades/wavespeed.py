@@ -8,9 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ...workflows import Bindings
 from ..errors import Invalid
 from ..examples import EXAMPLES
-from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL
+from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Offer, every_workflow
 from ..records import Job
 from .call import Call, iso, wrapped
 from .schemas import fields_schema
@@ -21,15 +22,27 @@ FIELDS = fields_schema(
     WAVESPEED_FIELDS,
     example={"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
 )
+MODELS = {WAVESPEED_MODEL: FIELDS} | {
+    bindings.model: fields_schema(bindings.fields, example=bindings.example())
+    for bindings in every_workflow().values()
+    if bindings.storyboard
+}
 
 
 async def submit(call: Call) -> web.Response:
-    """Accept a prediction."""
-    body = await call.json()
+    """Accept a prediction of the model that the address names."""
+    model, body = call.request.path.removeprefix("/api/v3/"), await call.json()
     for name in ("enable_sync_mode", "enable_base64_output"):
         if body.pop(name, False) is not False:
             raise Invalid(f"{name} can't be used for a video; leave it out and poll.", field=name)
-    job = await call.submit("wavespeed", body, lambda offer: call.checker.wavespeed(offer, body))
+
+    def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
+        if model == WAVESPEED_MODEL:
+            return call.checker.wavespeed(offer, body)
+        bindings = offer.by_model(model)
+        return bindings, call.checker.model(bindings, body)
+
+    job = await call.submit("wavespeed", body, choose)
     return wrapped(prediction(call, await call.service.job(job, call.key)))
 
 
@@ -72,13 +85,14 @@ async def history(call: Call) -> web.Response:
     if status not in (None, "") and not states:
         raise Invalid("status must be created, processing, completed, failed or cancelled.", field="status")
     jobs = []
-    if model in (None, "", WAVESPEED_MODEL):
+    if model in (None, "", *MODELS):
         jobs = await call.service.call(
             call.service.jobs.page,
             call.key.id,
             limit=size,
             offset=(page - 1) * size,
             api="wavespeed",
+            model=model or None,
             states=states,
             after=_time(body, "created_after"),
             before=_time(body, "created_before"),
@@ -103,11 +117,16 @@ async def delete_one(call: Call) -> web.Response:
 
 
 async def models(call: Call) -> web.Response:
-    """Answer the one model, where it can be run."""
-    offered = (await call.service.offer()).workflows
-    schema = {"request_schema": {**FIELDS, "x-order-properties": list(FIELDS["properties"])}}
-    entry = {"model_id": WAVESPEED_MODEL, "name": WAVESPEED_MODEL, "type": "image-to-video", "base_price": 0}
-    return wrapped([{**entry, "api_schema": {"api_schemas": [schema]}}] if offered else [])
+    """Answer WaveSpeed's model and storyboards, where they can be run."""
+    offered = (await call.service.offer()).workflows.values()
+    names = {bindings.model if bindings.storyboard else WAVESPEED_MODEL for bindings in offered}
+    return wrapped([_entry(name, fields) for name, fields in MODELS.items() if name in names])
+
+
+def _entry(model: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {"request_schema": {**fields, "x-order-properties": list(fields["properties"])}}
+    entry = {"model_id": model, "name": model, "type": "image-to-video", "base_price": 0}
+    return {**entry, "api_schema": {"api_schemas": [schema]}}
 
 
 async def webhook_secret(call: Call) -> web.Response:

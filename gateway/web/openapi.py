@@ -61,8 +61,7 @@ def document(addresses: Iterable[Address], server: str, version: str) -> dict[st
     """The whole document (OpenAPI 3.0.3)."""
     schemas = {**_LIST["schemas"], "wavespeed.fields": wavespeed.FIELDS}
     for name, bindings in every_workflow().items():
-        example = {field: known.default for field, known in bindings.fields.items() if known.required}
-        schemas[f"{name}.fields"] = fields_schema(bindings.fields, title="Input schema", example=example)
+        schemas[f"{name}.fields"] = fields_schema(bindings.fields, title="Input schema", example=bindings.example())
         schemas[f"{name}.overrides"] = overrides_schema(bindings)
     paths: dict[str, dict[str, Any]] = {}
     for address in addresses:

@@ -102,6 +102,7 @@ async def health(call: Call) -> web.Response:
 async def playground(call: Call) -> web.Response:
     """Answer what the page needs to draw itself."""
     offered = (await call.service.offer()).workflows
+    prompt = example_prompt(call.settings.demo)
     models = [
         {
             "model_id": bindings.model,
@@ -110,6 +111,7 @@ async def playground(call: Call) -> web.Response:
             "first_image": bindings.first_image,
             "last_image": bindings.last_image,
             "fields": _fields(bindings, call.settings.demo),
+            **({"storyboard": {**bindings.example(), "prompt": prompt}} if bindings.storyboard else {}),
         }
         for bindings in offered.values()
     ]
@@ -121,6 +123,7 @@ def _fields(bindings: Bindings, demo: bool) -> list[dict[str, Any]]:
     shown = [
         {"name": name, "image": field.is_image, "required": field.required, **field.schema()}
         for name, field in bindings.fields.items()
+        if name != bindings.storyboard
     ]
     prompt = {"default": example_prompt(demo)}  # the published one is about other pictures than those that are here
     return [field | (prompt if field["name"] == "6_text" else {}) for field in shown]

@@ -94,7 +94,7 @@ class Runner:
             return Ended("fenced")
         waited, age = await self.stored(self.attempts.times, claim)
         graph = Bindings.load(job.workflow).graph
-        self.current = PromptProgress(claim.prompt_id, graph)
+        self.current = PromptProgress(claim.prompt_id, graph, Bindings.load(job.workflow).clips(job.values))
         if claim.resumed:
             if await self._is_gone(client, claim):
                 return Ended("lost", "ComfyUI does not know the prompt any more")
@@ -247,22 +247,28 @@ class Runner:
     async def _graph(self, client: ComfyClient, job: Job) -> dict[str, Any]:
         bindings = Bindings.load(job.workflow)
         values = {name: value for name, value in job.values.items() if name != SAFETY}
-        for name in (bindings.first_image, bindings.last_image):
-            values[name] = await self._stage(client, str(values[name]))
-        graph = bindings.apply(values)
+        # What a storyboard's parts leave in ComfyUI goes with the job, so its pictures are no other job's by their names.
+        own = f"flf2v_{job.id}_{job.attempt}_" if bindings.storyboard else ""
+        pictures = bindings.pictures(values)
+        staged = {name: await self._stage(client, ref, own) for name, ref in pictures.items()}
+        graph = bindings.apply(bindings.with_pictures(values, staged))
         graph[bindings.output_node]["inputs"]["filename_prefix"] = f"gateway/{job.id}_{job.attempt}"
         return graph
 
-    async def _stage(self, client: ComfyClient, ref: str) -> str:
-        """Put a picture into ComfyUI's input folder; its name there."""
+    async def _stage(self, client: ComfyClient, ref: str, own: str) -> str:
+        """Put a picture into ComfyUI's input folder; its name there, which begins with ``own``."""
         kind, _, name = ref.partition(":")
         if kind == "example":
-            return await client.upload_bytes(example_bytes(name), name)
-        asset = await self.stored(self.assets.get, name)
-        if asset is None or not asset.complete:
-            raise MissingPicture("A picture of this job is not stored any more.")
-        staged = await client.upload_bytes(await self.stored(self.assets.load, asset), f"flf2v_{asset.id}.png")
-        self.staged.append(staged)
+            staged = await client.upload_bytes(example_bytes(name), own + name)
+        else:
+            asset = await self.stored(self.assets.get, name)
+            if asset is None or not asset.complete:
+                raise MissingPicture("A picture of this job is not stored any more.")
+            staged = await client.upload_bytes(
+                await self.stored(self.assets.load, asset), f"{own or 'flf2v_'}{asset.id}.png"
+            )
+        if own or kind != "example":  # an example stays for the next job
+            self.staged.append(staged)
         return staged
 
 

@@ -19,6 +19,15 @@ _STAGES: Mapping[str, tuple[str, float]] = {
     "WanFLF2VTwoStageSampler": ("Sampling", 0.70),
     "KSampler": ("Sampling", 0.70),
     "WanFLF2VSaveVideo": ("Decoding and saving", 0.13),
+    "WanFLF2VStoryboard": ("Making the segments", 0.91),
+    "SaveVideo": ("Saving", 0.01),
+}
+# A storyboard makes each of its segments in these steps: by the beginnings of their nodes' names.
+_STEPS: Mapping[str, tuple[str, float]] = {
+    "frames": ("encoding", 0.1),
+    "high": ("high-noise stage", 0.4),
+    "low": ("low-noise stage", 0.35),
+    "clip": ("decoding", 0.15),
 }
 DECODING = "Decoding and saving"
 
@@ -29,6 +38,7 @@ class PromptProgress:
 
     prompt_id: str
     graph: Mapping[str, Any]
+    segments: int = 1
     stage: str = "Starting"
     value: float = 0.0
     spent: dict[str, float] = field(default_factory=dict)  # seconds in each stage, as far as messages tell
@@ -60,8 +70,16 @@ class PromptProgress:
         self.spent[self.stage] = self.spent.get(self.stage, 0.0) + now - self._since
         self._since = now
         if not done:
-            self.stage = self._stage(top)[0]
+            self.stage = self._segment(top, node) or self._stage(top)[0]
         self.value = max(self.value, self._total())
+
+    def _segment(self, top: str, node: str) -> str:
+        """Which segment of a storyboard a node makes, and what of it, in words; empty for any other node."""
+        step = _step(node)
+        if step not in _STEPS or self.graph.get(top, {}).get("class_type") != "WanFLF2VStoryboard":
+            return ""
+        number = sum(1 for part in self._parts[top] if _step(part) == step)
+        return f"Segment {min(number, self.segments)} of {self.segments}: {_STEPS[step][0]}"
 
     def _stage(self, top: str) -> tuple[str, float]:
         kind = str(self.graph.get(top, {}).get("class_type", ""))
@@ -74,6 +92,16 @@ class PromptProgress:
             if top not in self.graph:
                 continue
             children = {node: share for node, share in parts.items() if node != top}
-            share = parts.get(top, 0.0) if not children else sum(children.values()) / max(2, len(children))
+            if self.graph[top].get("class_type") == "WanFLF2VStoryboard":
+                each = (_STEPS.get(_step(node), ("", 0.0))[1] * share for node, share in children.items())
+                share = sum(each) / self.segments
+            else:
+                share = parts.get(top, 0.0) if not children else sum(children.values()) / max(2, len(children))
             done += self._stage(top)[1] * (1.0 if parts.get(top) == 1.0 else share)
         return min(0.99, done / whole)
+
+
+def _step(node: str) -> str:
+    """The beginning of the name that a composite node's child has: ``high`` of ``57.0.0.high_12ab``."""
+    parts = node.split(".")
+    return parts[3].partition("_")[0] if len(parts) == 4 else ""

@@ -13,7 +13,7 @@ import pytest
 from wan_flf2v.cli import main, progress
 from wan_flf2v.cli.progress import JobProgress
 from wan_flf2v.cli.video import terminal_filmstrip
-from wan_flf2v.workflows import available_bindings
+from wan_flf2v.workflows import first_last_workflows
 from wan_flf2v.workflows.bindings import Bindings
 
 GRAPH = Bindings.load().graph
@@ -104,7 +104,7 @@ def test_a_terminal_has_a_bar_with_the_time_that_is_left(monkeypatch: pytest.Mon
     assert "of sampling left" in terminal.getvalue()
 
 
-@pytest.mark.parametrize("workflow", [name for name in available_bindings() if name != "wan22_flf2v"])
+@pytest.mark.parametrize("workflow", [name for name in first_last_workflows() if name != "wan22_flf2v"])
 def test_a_workflow_without_micro_models_asks_for_the_real_ones(
     workflow: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

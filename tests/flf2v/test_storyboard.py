@@ -233,7 +233,7 @@ BAD = {
     "seconds between": (bad(segments=[{"seconds": 3.1}, {}]), "segment 1: seconds .* got 3.1. Use 3 or 3.25"),
     "both lengths": (bad(segments=[{}, {"length": 5, "seconds": 1}]), "segment 2 gives both length and seconds"),
     "both lengths for all": (bad(length=5, seconds=1), "the storyboard gives both length and seconds"),
-    "no time": (bad(seconds=0), "seconds must be between 0 and 1024; got 0"),
+    "no time": (bad(seconds=0), "seconds must be between 0.25 and 1024; got 0"),
     "endless seconds": ('{"seconds": 1e999}', "seconds must be a number; got Infinity"),
     "an unknown field": (
         bad(segments=[{}, {"promt": "x"}]),

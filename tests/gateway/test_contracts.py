@@ -40,7 +40,7 @@ ONES_OWN = re.compile(r"{(request|prediction)_id}")  # a job of the key's
 IN_ITS_BODY = {"/api/v3/predictions", "/api/v3/predictions/delete"}  # likewise, named there
 # Makes something new for the key, or tells what is the same for all.
 NOBODYS = re.compile(
-    r"/v1/models(/.*)?|/prod/v\d/deployments(/[^/]+(/inference)?)?|/api/v3/(models|media/.*|wavespeed-ai/.*)"
+    r"/v1/models(/.*)?|/prod/v\d/deployments(/[^/]+(/inference)?)?|/api/v3/(models|media/.*|wavespeed-ai/.*|community/.*)"
     r"|/api/v3/webhook/secret|/v1/gateway/status|/metrics"
 )
 
@@ -189,16 +189,25 @@ def _frames(here: Local) -> Any:
     return here.call("POST", f"/v1/models/{FLF2V}", {**BODY, "67_length": 81})
 
 
+def _board(**fields: Any) -> Submit:
+    uri = "data:image/png;base64," + base64.b64encode(png(64, 48)).decode()
+    board = {"keyframes": [{"picture": EXAMPLES["first_image"]}, {"picture": uri}], **fields}
+    return lambda here: here.call("POST", "/v1/models/community/wan-2-2/storyboard", board)
+
+
 PNG_BYTES = len(png(64, 48))
 LIMITS: dict[str, Any] = {
     "body_bytes": [(2000, _body(2000), 200), (2000, _body(2001), 413)],
     "picture_bytes": [(PNG_BYTES, _picture, 200), (PNG_BYTES - 3, _picture, 422),
-                      (PNG_BYTES, _upload, 200), (PNG_BYTES - 1, _upload, 413)],
+                      (PNG_BYTES, _upload, 200), (PNG_BYTES - 1, _upload, 413),
+                      (PNG_BYTES, _board(), 200), (PNG_BYTES - 3, _board(), 422)],
     "picture_pixels": [(64 * 48, _picture, 200), (64 * 48 - 1, _picture, 422),
                        (64 * 48, _upload, 200), (64 * 48 - 1, _upload, 422)],
-    "text_characters": [(100, _text(100), 200), (100, _text(101), 422)],
-    "video_pixels": [(832 * 480, _size, 200), (832 * 480 - 1, _size, 422)],
-    "video_frames": [(81, _frames, 200), (80, _frames, 422)],
+    "text_characters": [(100, _text(100), 200), (100, _text(101), 422),
+                        (100, _board(prompt="x" * 100), 200), (100, _board(segments=[{"negative": "x" * 101}]), 422)],
+    "video_pixels": [(832 * 480, _size, 200), (832 * 480 - 1, _size, 422),
+                     (720 * 720, _board(), 200), (720 * 720 - 1, _board(), 422)],
+    "video_frames": [(81, _frames, 200), (80, _frames, 422), (81, _board(), 200), (80, _board(), 422)],
     "bodies_bytes": test_answers.test_bodies_beyond_the_budget_are_503_and_other_keys_go_on,
     "header_read_s": test_answers.test_a_connection_that_sends_no_whole_request_is_closed,
     "body_read_s": test_door.test_a_slow_body_is_given_up_and_holds_nobody_up,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from wan_flf2v.workflows import Bindings, available_bindings
+from wan_flf2v.workflows import Bindings, first_last_workflows
 from wan_flf2v.workflows.api_call import ApiCallError, api_call
 
-NAMES = available_bindings()
+NAMES = first_last_workflows()
 
 
 def graph_of(name: str) -> dict[str, Any]:
