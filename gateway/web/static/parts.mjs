@@ -18,6 +18,13 @@ export function problemOf(answer, status) {
   return answer.error_message ?? answer.message ?? `The gateway answered HTTP ${status}.`;
 }
 
+/** The field that an error is about: a board's error names one of its keyframes, or a segment, by its number. */
+export function placeOf(error, keyframes) {
+  const [, kind, number] = /^(keyframe|segment) (\d+)/.exec(error.message) ?? [];
+  if (kind === "segment") return `segment-${number}-prompt`;
+  return keyframes[number - 1]?.name ?? error.field;
+}
+
 /** What to show for a status: stage, progress (null: none) and detail. */
 export function describeState(status) {
   if (status.status === "in_queue") {

@@ -1,15 +1,12 @@
 // The playground: a form drawn from the models' fields, one job at a time through the same API that every client uses.
-import { curlLine, describeState, fieldValue, limitsText, problemOf } from "/static/parts.mjs";
+import { Board } from "/static/board.mjs";
+import { curlLine, describeState, fieldValue, limitsText, placeOf, problemOf } from "/static/parts.mjs";
+import { make, Pictures } from "/static/pictures.mjs";
 
 const $ = (id) => document.getElementById(id);
 const POLL_MS = 1000;
-const state = { models: [], auth: false, pictures: new Map(), job: null, upload: 0 };
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
+const state = { models: [], auth: false, job: null, board: null };
+const pictures = new Pictures(upload, fail, drawCurl);
 
 async function call(method, path, body) {
   const headers = {};
@@ -26,7 +23,7 @@ function fail(error) {
   $("problem").textContent = error.message;
   $("problem").hidden = false;
   document.querySelectorAll("[aria-invalid]").forEach((item) => item.removeAttribute("aria-invalid"));
-  const input = error.field && document.getElementById(`field-${error.field}`);
+  const input = document.getElementById(`field-${placeOf(error, state.board?.keyframes() ?? [])}`);
   if (input) {
     input.setAttribute("aria-invalid", "true");
     input.focus();
@@ -45,13 +42,16 @@ function drawFields() {
   const chosen = model();
   $("run").disabled = !chosen || state.job !== null;
   if (!chosen) return;
-  const images = [chosen.first_image, chosen.last_image].map((name) => chosen.fields.find((field) => field.name === name));
-  for (const { name, default: example } of images) {
-    if (example && !state.pictures.has(name)) state.pictures.set(name, { preview: `/static/${example}`, link: example, ready: null });
+  $("pictures").hidden = Boolean(chosen.storyboard);
+  $("board").hidden = !chosen.storyboard;
+  state.board = chosen.storyboard ? new Board($("board"), chosen.storyboard, pictures, drawCurl) : null;
+  if (!state.board) {
+    const images = chosen.fields.filter((field) => field.image);
+    for (const { name, default: example } of images) if (example) pictures.suggest(name, example);
+    $("pictures").replaceChildren(...images.map((field) => pictures.drop(field)));
   }
-  $("pictures").replaceChildren(...images.map(drop));
+  pictures.keep(imageFields());
   $("fields").replaceChildren(...chosen.fields.filter((field) => !field.image).map(control));
-  for (const name of state.pictures.keys()) if (!images.some((field) => field.name === name)) state.pictures.delete(name);
   drawCurl();
 }
 
@@ -78,64 +78,29 @@ function control(field) {
   return row;
 }
 
-function drop(field) {
-  const id = `field-${field.name}`;
-  const input = make("input", { id, type: "file", accept: "image/png,image/jpeg,image/webp" });
-  input.setAttribute("aria-label", `${field.title}: choose a picture`);
-  const text = make("span", {}, make("b", { textContent: field.title }), "Drop a picture here, or choose one");
-  const box = make("div", { className: "drop" }, text, input);
-  const known = state.pictures.get(field.name);
-  if (known) show(box, field, known.preview);
-  input.addEventListener("change", () => input.files[0] && take(field, input.files[0], box));
-  box.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    box.classList.add("over");
-  });
-  box.addEventListener("dragleave", () => box.classList.remove("over"));
-  box.addEventListener("drop", (event) => {
-    event.preventDefault();
-    box.classList.remove("over");
-    if (event.dataTransfer.files[0]) take(field, event.dataTransfer.files[0], box);
-  });
-  return box;
-}
-
-function show(box, field, preview) {
-  box.querySelectorAll("img, .tag").forEach((item) => item.remove());
-  box.prepend(make("img", { src: preview, alt: `${field.title} as chosen` }), make("span", { className: "tag", textContent: field.title }));
-}
-
-async function take(field, file, box) {
-  $("problem").hidden = true;
-  const mine = ++state.upload;
-  const preview = URL.createObjectURL(file);
-  show(box, field, preview);
-  const form = new FormData();
-  form.append("file", file);
-  const entry = { preview, order: mine, link: null, ready: null };
-  entry.ready = call("POST", "/api/v3/media/upload/binary", form).then((answer) => (entry.link = answer.data.download_url));
-  state.pictures.set(field.name, entry);
-  try {
-    await entry.ready;
-  } catch (error) {
-    if (state.pictures.get(field.name) === entry) state.pictures.delete(field.name);
-    box.querySelectorAll("img, .tag").forEach((item) => item.remove());
-    fail(Object.assign(error, { field: field.name }));
-  }
-  drawCurl();
+/** The chosen model's pictures as fields, in their order in the video. */
+function imageFields() {
+  if (state.board) return state.board.keyframes();
+  return [model().first_image, model().last_image].map((name) => model().fields.find((field) => field.name === name));
 }
 
 function body() {
-  const values = {};
+  const values = state.board ? state.board.body() : {};
   for (const field of model().fields) {
     if (field.image) {
-      const link = state.pictures.get(field.name)?.link;
+      const link = pictures.link(field.name);
       if (link) values[field.name] = link;
     } else {
       values[field.name] = fieldValue(field, $(`field-${field.name}`).value);
     }
   }
   return values;
+}
+
+function upload(file) {
+  const form = new FormData();
+  form.append("file", file);
+  return call("POST", "/api/v3/media/upload/binary", form).then((answer) => answer.data.download_url);
 }
 
 function drawCurl() {
@@ -147,13 +112,14 @@ async function run(event) {
   $("problem").hidden = true;
   document.querySelectorAll("[aria-invalid]").forEach((item) => item.removeAttribute("aria-invalid"));
   const chosen = model();
-  const missing = chosen.fields.find((field) => field.image && !state.pictures.has(field.name));
+  const images = imageFields();
+  const missing = images.find((field) => !pictures.has(field.name));
   if (missing) return fail(Object.assign(new Error(`Choose a picture for "${missing.title}" first.`), { field: missing.name }));
   setBusy(true);
   $("stage").textContent = "Sending the pictures";
   try {
-    state.shown = [chosen.first_image, chosen.last_image].map((name) => state.pictures.get(name).preview);
-    await Promise.all([...state.pictures.values()].map((entry) => entry.ready));
+    state.shown = [images[0], images.at(-1)].map((field) => pictures.preview(field.name));
+    await pictures.ready();
     const ticket = await call("POST", `/v1/models/${chosen.model_id}`, body());
     drawCurl();
     state.job = ticket.request_id;
