@@ -37,6 +37,7 @@ SEED_BODY = """{
 
 # What the micro models can run: each model is asked below what it makes of a drawn pair.
 DEMO_MODELS = ["community/wan-2-2/first-last-frame", "community/wan-2-2/first-last-frame/drafts"]
+STORYBOARD = "community/wan-2-2/storyboard"
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,7 @@ def test_what_a_newcomer_draws_moves_and_does_not_fade(demo: Serve, model: str) 
 
 def test_a_newcomer_finds_nothing_that_shows_noise(demo: Serve) -> None:
     models = demo.call("GET", "/v1/models")[1]["models"]
-    assert [model["model_id"] for model in models] == DEMO_MODELS
+    assert [model["model_id"] for model in models] == [*DEMO_MODELS, STORYBOARD]
     assert "micro models" in models[0]["note"]
 
 
@@ -267,6 +268,41 @@ def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, 
     assert problems == []
 
 
+def test_a_film_of_three_pictures_is_made_at_the_playground_by_clicking(
+    page: Page, demo: Serve, pictures: tuple[Path, Path]
+) -> None:
+    problems = open_playground(page, demo.url)
+    page.select_option("#model", STORYBOARD)
+    page.click("#add-keyframe")
+    page.set_input_files("#field-keyframe-3", pictures[0])
+    page.click('[aria-label="Keyframe 3: earlier"]')
+    page.fill("#field-segment-1-prompt", "红球滚过小路")
+    page.fill("#field-segment-2-length", "34")
+    page.click("#run")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.inner_text("#problem").startswith("segment 2: length must be 4n + 1")
+    assert page.evaluate("document.activeElement.id") == "field-segment-2-prompt"
+    assert problems.pop().startswith("Failed to load resource")
+    page.fill("#field-segment-2-length", "33")
+    page.evaluate("""() => {
+      window.stages = [];
+      const note = () => window.stages.push(document.querySelector("#stage").textContent);
+      new MutationObserver(note).observe(document.querySelector("#stage"), { childList: true });
+    }""")
+    page.click("#run")
+    page.wait_for_selector("#outcome:not([hidden])", timeout=240_000)
+    page.wait_for_function("document.querySelector('#video').duration > 0")
+    seconds = page.evaluate("document.querySelector('#video').duration")
+    assert abs(seconds - (17 + 17 - 1) / 16) < 0.05, "the demo's segments are 17 frames long, and share one"
+    assert any(stage.startswith("Segment ") and " of 2: " in stage for stage in page.evaluate("window.stages"))
+    body = json.loads((page.text_content("#curl") or "").split("--data '")[1].rpartition("'")[0])
+    assert len(body["keyframes"]) == 3
+    assert body["keyframes"][1]["picture"].startswith(f"{demo.url}/files/"), "the upload, moved to the middle"
+    assert [segment["length"] for segment in body["segments"]] == [81, 33]
+    page.screenshot(path=screenshot_folder() / "playground-storyboard.png", full_page=True)
+    assert problems == []
+
+
 def test_the_curl_line_of_the_playground_runs(page: Page, demo: Serve) -> None:
     line = page.text_content("#curl") or ""
     done = subprocess.run(["bash", "-c", f"{line} --silent"], capture_output=True, check=True, timeout=60)
@@ -318,3 +354,27 @@ def test_a_job_is_rendered_again_after_its_comfyui_was_killed(demo: Serve) -> No
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert body["status"] == "succeeded"
+
+
+def test_a_film_is_made_after_its_comfyui_was_killed_and_once_more_of_the_same_pictures(demo: Serve) -> None:
+    """What the first leaves in ComfyUI goes with it, so the second may not count on any of it."""
+    names = ("Runcomfy_Example_1259_1.png", "Runcomfy_Example_1259_2.png", "Runcomfy_Example_1259_1.png")
+    board = {"keyframes": [{"picture": name} for name in names], "carry": 1, "57_steps": 6}
+    deadline = time.monotonic() + 480
+    for kill in (True, False):
+        status, ticket = demo.call("POST", f"/v1/models/{STORYBOARD}", board)
+        assert status == 200, ticket
+        request = f"/v1/requests/{ticket['request_id']}"
+        while kill and "Segment 1 of 2" not in demo.call("GET", f"{request}/status")[1].get("stage", ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert not kill or demo.kill_comfy()
+        while (body := demo.call("GET", f"{request}/result")[1])["status"] in ("in_queue", "in_progress"):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert body["status"] == "succeeded", body
+        assert frames(fetch(body["output"]["video"])) == 33
+    time.sleep(1)
+    home = demo.data / "workers" / demo.name / "comfyui"
+    left = [path for folder in ("input", "output", "temp") for path in (home / folder).rglob("*") if path.is_file()]
+    assert [path for path in left if "flf2v" in str(path.relative_to(home)) or "gateway" in path.parts] == []

@@ -185,8 +185,8 @@ def test_the_models_tell_a_boards_fields(tmp_path: Path) -> None:
             assert not {"video_before", "storyboard"} & set(properties)
             listed = (await here.call("GET", "/api/v3/models")).json["data"]
             assert [entry["model_id"] for entry in listed] == ["wavespeed-ai/wan-flf2v", MODEL]
-            paths = (await here.call("GET", "/openapi.json")).json["paths"]
-            body = paths[f"/v1/models/{MODEL}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+            document = (await here.call("GET", "/openapi.json")).json
+            body = document["components"]["schemas"][f"{WORKFLOW}.fields"]
             assert body["properties"]["keyframes"] == properties["keyframes"]
             assert (await here.call("POST", f"/v1/models/{MODEL}", body["example"])).status == 200
 

@@ -13,7 +13,7 @@ from wan_flf2v.providers.calls import Picture
 from wan_flf2v.providers.errors import BadInput
 from wan_flf2v.providers.models import SERVICES, Job, Model, Service, _entries
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, generate, rows
-from wan_flf2v.workflows import Field, available_bindings
+from wan_flf2v.workflows import Field, first_last_workflows
 
 KEPT = "a79a44d9d9369baa16c860a37383050bd05750900f70293486be404b67897950"  # a job of the main workflow, as journals have it
 OTHER = Picture(data=b"\x89PNG\r\n\x1a\n other")
@@ -144,7 +144,7 @@ def test_a_field_that_is_left_out_is_not_a_field_that_was_given(chosen: Model) -
 
 def test_a_deployments_workflows_that_take_values_elsewhere_are_other_jobs_and_the_main_ones_key_stays() -> None:
     keys = {}
-    for workflow in available_bindings():
+    for workflow in first_last_workflows():
         job = Job.build(model("runcomfy-deployment", "dep-1", workflow), {"6_text": "a", "57_noise_seed": 5, "54_shift": 5},
                         FIRST, LAST)  # fmt: skip
         keys[workflow] = job.content_key("me", "https://api.example")
