@@ -49,7 +49,7 @@ class Limits(BaseModel):
     picture_pixels: int = Field(40_000_000, gt=0, description="most pixels of a picture")
     text_characters: int = Field(4000, gt=0, description="longest text of a field")
     video_pixels: int = Field(1920 * 1088, gt=0, description="most pixels of a video's frame")
-    video_frames: int = Field(241, gt=0, description="most frames of a video")
+    video_frames: int = Field(241, gt=0, description="most frames of a video, or of a storyboard's clip")
     header_read_s: float = Field(15, gt=0, description="for how long a connection may send no whole request")
     body_read_s: float = Field(60, gt=0, description="for how long a body may arrive")
     fetch_s: float = Field(20, gt=0, description="for how long the picture at a URL may take")
