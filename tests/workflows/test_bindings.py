@@ -60,7 +60,7 @@ SET: dict[str, Any] = {
     "62_image": "z.png", "68_image": "z.png", "6_text": "z", "7_text": "z", "71_widthx71_height": "540x960 (9:16)",
     "67_length": 141, "73_frame_rate": 24, "57_noise_seed": 5, "57_steps": 12, "57_cfg": 2.5, "54_shift": 5,
     "71_width": 96, "71_height": 80, "57_cfg_first": 2.5, "57_first_steps": 2, "57_drafts": 3, "94_index": 2,
-    "storyboard": "z", "57_width": 96, "57_height": 80,
+    "storyboard": "z", "57_width": 96, "57_height": 80, "57_frame_rate": 24,
 }  # fmt: skip
 # A field sets the input that its name tells, but for these.
 ELSEWHERE: dict[tuple[str, str], dict[str, Any]] = {
@@ -70,7 +70,6 @@ ELSEWHERE: dict[tuple[str, str], dict[str, Any]] = {
     ("wan22_flf2v_drafts", "57_steps"): {"57.steps": 12, "58.steps": 12},
     ("wan22_flf2v_drafts", "57_cfg"): {"57.cfg": 2.5, "58.cfg": 2.5},
     ("wan22_storyboard", "storyboard"): {"57.storyboard": "z"},
-    ("wan22_storyboard", "73_frame_rate"): {"57.frame_rate": 24},
 }
 SIZES = {
     "71_widthx71_height": {"71.preset": "540x960 (9:16)"},
