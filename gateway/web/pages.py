@@ -103,7 +103,7 @@ async def playground(call: Call) -> web.Response:
     """Answer what the page needs to draw itself."""
     offered = (await call.service.offer()).workflows
     prompt = example_prompt(call.settings.demo)
-    models = [
+    models: list[dict[str, Any]] = [
         {
             "model_id": bindings.model,
             "title": bindings.title,
