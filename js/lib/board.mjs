@@ -62,28 +62,25 @@ function fitted(board) {
 }
 
 /**
- * The board with these keyframes, which may be new, moved or fewer. A segment stays between the two that it was between; of
- * the others each goes to a place that has none, first to the one behind the keyframe that it came from.
+ * The board with these keyframes, which may be new, moved or fewer. A segment goes with the
+ * keyframe that it begins with, and where that begins none any more to a place that has none.
  * @param {Board} board
  * @param {Keyframe[]} keyframes the board's own objects, and new ones
  * @returns {Board}
  */
 export function rearranged(board, keyframes) {
   const next = { ...board, keyframes, segments: /** @type {Segment[]} */ ([]) };
-  const count = segmentsOf(next);
-  const pairs = (/** @type {any[]} */ all, /** @type {number} */ index) => [all[index], all[(index + 1) % all.length]];
-  const left = board.segments.map((segment, index) => ({ segment, ends: pairs(stopsOf(board), index) }));
-  const places = Array.from({ length: count }, (_, index) => ({ ends: pairs(stopsOf(next), index), segment: /** @type {Segment | undefined} */ (undefined) }));
-  /** @param {(one: any[], other: any[]) => boolean} fits */
+  const left = board.segments.map((segment, index) => ({ segment, start: stopsOf(board)[index] }));
+  const places = Array.from({ length: segmentsOf(next) }, (_, index) => ({ start: stopsOf(next)[index], segment: /** @type {Segment | undefined} */ (undefined) }));
+  /** @param {(one: any, other: any) => boolean} fits */
   const settle = (fits) => {
     for (const place of places) {
-      const at = place.segment ? -1 : left.findIndex(({ ends }) => fits(ends, place.ends));
+      const at = place.segment ? -1 : left.findIndex(({ start }) => fits(start, place.start));
       if (at >= 0) place.segment = left.splice(at, 1)[0].segment;
     }
   };
-  settle((one, other) => one[0] === other[0] && one[1] === other[1]);
-  settle((one, other) => one[0] === other[0]);
-  if (keyframes.length >= board.keyframes.length) settle(() => true);
+  settle((one, other) => one === other);
+  settle(() => true);
   next.segments = places.map(({ segment }) => segment ?? {});
   return next;
 }

@@ -19,6 +19,13 @@ def test_a_matched_frame_has_the_pictures_mean_and_deviation_in_each_channel() -
     assert torch.allclose(moved.std((0, 1)), picture.std((0, 1)), atol=1e-5)
 
 
+def test_moved_frames_stay_colours_and_of_their_own_kind() -> None:
+    match = match_colours(frame(1), frame(2, 0.5, 1.0))
+    ends = torch.tensor([0.0, 1.0]).expand(3, 2).T[None].half()
+    moved = match.moved(ends)
+    assert (float(moved.min()), float(moved.max()), moved.dtype) == (0, 1, torch.float16)
+
+
 def test_the_inverse_brings_it_back() -> None:
     match = match_colours(frame(1), frame(2, 0.2, 0.7))
     assert torch.allclose(match.inverse().moved(match.moved(frame(1))), frame(1), atol=1e-5)

@@ -69,6 +69,21 @@ def test_dissolve_of_a_hard_cut_is_zero_and_of_equal_pictures_unknown() -> None:
     assert of(fade(torch.zeros(COUNT))).dissolve is None
 
 
+def test_dissolve_of_a_frame_off_the_fade_is_one_less_the_square_of_its_share() -> None:
+    first, last, other = torch.zeros(SIDE, SIDE, 3), torch.zeros(SIDE, SIDE, 3), torch.zeros(SIDE, SIDE, 3)
+    last[:, : SIDE // 2], other[:, SIDE // 2 :] = 0.8, 0.6
+    way, off = 0.8, 0.6  # of one half of the pixels each
+    frames = torch.stack([first + (last - first) / 2 + other] * COUNT)
+    found = measure(frames, first, last).dissolve
+    assert found == pytest.approx(1 - off**2 / ((way / 2) ** 2 + off**2), abs=1e-4)
+
+
+def test_pictures_that_differ_by_little_have_a_fade_and_those_that_differ_by_rounding_none() -> None:
+    first = torch.full((SIDE, SIDE, 3), 0.5)
+    assert measure(torch.stack([first] * COUNT), first, first + 0.01).dissolve == 0
+    assert measure(torch.stack([first] * COUNT), first, first + 1 / 5100).dissolve is None
+
+
 @pytest.mark.parametrize("share", [1.0, 0.25])
 def test_flicker_is_the_height_of_what_goes_up_and_down_times_its_share_of_the_pixels(share: float) -> None:
     frames = torch.full((COUNT, SIDE, SIDE, 3), 0.5)
@@ -117,6 +132,12 @@ def test_texture_in_steady_motion_is_no_velocity_break() -> None:
 def test_a_joint_at_the_border_or_outside_is_refused_in_words(number: int) -> None:
     with pytest.raises(FLF2VError, match=f"between 2 and 38 for 41 frames; got {number}"):
         of(ramp(torch.arange(COUNT) * 1.0), (number,))
+
+
+def test_a_joint_just_within_the_border_is_measured_also_in_a_video_of_nothing_else() -> None:
+    assert [joint.frame for joint in of(ramp(torch.arange(COUNT) * 1.0), (2, 38)).joints] == [2, 38]
+    (joint,) = of(ramp(torch.arange(5) * 1.0), (2,)).joints
+    assert (joint.seam_ratio, joint.velocity_break) == pytest.approx((1, 0), abs=1e-3)
 
 
 def test_plot_and_filmstrip_show_arrival_and_joints() -> None:

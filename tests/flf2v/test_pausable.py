@@ -95,6 +95,8 @@ def test_a_sampler_that_is_given_up_ends() -> None:
     sampler = PausableSampler(multistep)
     sampler.start(torch.rand(1), torch.linspace(1, 0, 3))
     sampler.serve(high, lambda values: None, lambda call: True)
+    threads = [thread for thread in threading.enumerate() if thread.name == "sampler"]
+    assert [thread.daemon for thread in threads] == [True], "a process that ends does not wait for it"
     sampler.stop()
     sampler.stop()
     assert threading.active_count() == before

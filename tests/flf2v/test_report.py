@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import weakref
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from wan_flf2v.flf2v.end_frames import match_end_colour, trim_end
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.report import Report, measure, psnr, ssim
+from wan_flf2v.flf2v.motion import Joint
+from wan_flf2v.flf2v.report import Endpoint, Report, measure, psnr, ssim
 from wan_flf2v.flf2v.report_picture import draw_filmstrip, draw_report
 from wan_flf2v.tests.doubles.elsewhere import elsewhere, two_devices
 
@@ -52,6 +54,45 @@ def test_reached_ends_are_exact_and_missed_ends_are_not() -> None:
     assert missed.last is not None
     assert missed.last.psnr < 20
     assert any("last frame is missed" in note for note in missed.warnings())
+
+
+END = Endpoint(psnr=30, ssim=1, mae=0, ceiling=None)
+FINE = Report(frames=9, first=END, last=END, luma_drift=0, colour_drift=0, end_flash=1, frozen=0, pace_variation=0, motion=1,
+              loop_seam=1, luma=[], change=[], sharpness=[])  # fmt: skip
+# Of each figure what passes just, what does not, and the words.
+BOUNDS: dict[str, tuple[Any, Any, str]] = {
+    "first": (replace(END, psnr=20), replace(END, psnr=19.9), "the first frame is missed: 19.9 dB"),
+    "last": (replace(END, psnr=20), replace(END, psnr=19.9), "the last frame is missed: 19.9 dB"),
+    "ceiling": (replace(END, ceiling=33), replace(END, ceiling=33.1), "3.1 dB below what the VAE allows"),
+    "end_flash": (4, 4.1, "brightness jumps in the last frames, 4.1 times"),
+    "frozen": (0.5, 0.51, "51% of the video stands still"),
+    "motion": (0.2, 0.19, "rather than motion"),
+    "luma_drift": (0.08, 0.09, "brightness drifts by 0.09"),
+    "arrival": (0.75, 0.74, "there after 74% of the length"),
+    "flicker": (0.01, 0.011, "pixels flicker by 0.011"),
+    "joints": ([Joint(4, 3, 0.5)], [Joint(4, 3.1, 0)], "jumps at the joint 4, 3.1 times"),
+    "velocity": ([Joint(4, 3, 0.5)], [Joint(4, 3, 0.51)], "motion breaks at the joint 4"),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_viewer_is_warned_from_just_beyond_each_bound(name: str) -> None:
+    within, beyond, words = BOUNDS[name]
+    field = {"ceiling": "last", "velocity": "joints"}.get(name, name)
+    assert FINE.warnings() == replace(FINE, **{field: within}).warnings() == []
+    (note,) = replace(FINE, **{field: beyond}).warnings()
+    assert words in note
+    assert f"Warning: {note}" in replace(FINE, **{field: beyond}).text()
+
+
+def test_each_end_has_its_own_ceiling_and_drift_begins_at_the_first_pictures_colour() -> None:
+    frames = cross_fade() * torch.tensor([1.0, 0.5, 0.25])
+    report = measure(frames, frames[0], frames[-1], ceilings=(31, 32))
+    assert [end and end.ceiling for end in (report.first, report.last)] == [31, 32]
+    assert report.colour_drift == pytest.approx(0, abs=1e-5)
+    assert measure(frames.flip(0), frames[0], frames[-1]).colour_drift == pytest.approx(
+        float((frames[0] - frames[-1]).mean((0, 1)).norm()), abs=1e-5
+    )
 
 
 def test_psnr_of_a_known_error() -> None:

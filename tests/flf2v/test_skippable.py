@@ -74,6 +74,11 @@ def test_each_block_is_computed_until_equal_frames_fill_its_receptive_field() ->
     for count in range(12):
         chain.step(still, CHUNK * (count + 1))
     assert [layer.calls for layer in chain.convolutions] == [2, 2, 4, 4]  # 4 + 4 and 12 + 4 frames
+    block = SkippableBlock([Causal()], 12, 4)
+    for count in range(12):
+        block.begin(CHUNK * (count + 1))
+        block(still[:, :, :2], [None], [0])
+    assert block.layers[0].calls == 5, "12 frames before it and 4 for each of its two"
     chain.step(still * 2, 0)
     assert [layer.calls for layer in chain.convolutions] == [3, 3, 5, 5]
 

@@ -100,6 +100,27 @@ def test_videos_are_one_more_end_each_and_share_at_least_one_frame(board: Board,
         assert 0 <= first < end <= clip.length
 
 
+@pytest.mark.parametrize(("carry", "least", "most"), [(0, 1, 7), (5, 1, 7)])
+def test_a_keyframe_is_gone_through_at_any_frame_that_is_not_given(carry: int, least: int, most: int) -> None:
+    """The first clip's first frame is given, or those carried over; of each its last one, too."""
+
+    def clip(at: int, before: int) -> Storyboard:
+        keyframes = pictures("abcd"[: 3 + before])
+        keyframes[1 + before]["through"] = True
+        ends = [{"length": 13}] * before
+        segments = [*ends, {"length": at + 1, "steps": 4}, {"length": 9 - at}]
+        return parse({"keyframes": keyframes, "segments": segments, "carry": carry if before else 0})
+
+    for before in (0, 1):
+        first = max(least, carry * before)
+        for at in (first, most):
+            last = clip(at, before).clips[-1]
+            assert (last.length, [number for number, _ in last.middle], last.settings) == (9, [at], (("steps", 4),))
+        if first > 1:
+            with pytest.raises(FLF2VError, match=f"at its frame {first - 1}, but its first {first} and its last 1"):
+                clip(first - 1, before)
+
+
 def test_two_videos_are_connected_without_a_keyframe() -> None:
     board = {"keyframes": [], "video_before": "a.mp4", "video_after": "b.mp4", "length": 81, "carry": 5}
     film = parse(board)
@@ -172,9 +193,10 @@ def test_with_carried_frames_an_edit_changes_all_clips_after_it(board: Board, at
 def test_a_segment_takes_what_it_does_not_set_from_the_storyboard_and_else_the_models_length() -> None:
     board = {"prompt": "p", "negative": "n", "seed": 5, "keyframes": pictures("abc")}
     own = {"prompt": "own", "negative": "", "seconds": 0.5, "seed": 6, "steps": 4, "cfg": 1}
+    own |= {"cfg_low": 2.5, "high_steps": 3}
     first, second = parse({**board, "segments": [own, {}]}).clips
     assert (first.prompt, first.negative, first.length, first.seed) == ("own", "", 9, 6)
-    assert dict(first.settings) == {"steps": 4, "cfg": 1.0}
+    assert dict(first.settings) == {"steps": 4, "cfg": 1.0, "cfg_low": 2.5, "high_steps": 3}
     assert (second.prompt, second.negative, second.length, second.seed, second.settings) == ("p", "n", 81, 5, ())
     assert parse({**board, "length": 33}).clips[0].length == 33
     assert parse({**board, "seconds": 2}).clips[0].length == 33
@@ -231,6 +253,7 @@ BAD = {
     "length 140": (bad(segments=[{}, {"length": 140}]), "segment 2: length must be 4n .* got 140. Use 137 or 141"),
     "length 2": (bad(length=2), "segment 2: length must be at least 5"),
     "seconds between": (bad(segments=[{"seconds": 3.1}, {}]), "segment 1: seconds .* got 3.1. Use 3 or 3.25"),
+    "seconds too few": (bad(segments=[{"seconds": 0.1}, {}]), "segment 1: seconds .* got 0.1. Use 0.25 or 0.5"),
     "both lengths": (bad(segments=[{}, {"length": 5, "seconds": 1}]), "segment 2 gives both length and seconds"),
     "both lengths for all": (bad(length=5, seconds=1), "the storyboard gives both length and seconds"),
     "no time": (bad(seconds=0), "seconds must be between 0.25 and 1024; got 0"),
@@ -294,7 +317,7 @@ def test_through_segments_take_nothing_but_a_length() -> None:
 # What no JSON schema can say is the parser's alone; in all else the two must agree.
 PARSERS_ALONE = {
     "one keyframe", "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
-    "one too few for a ring", "length 140", "length 2", "seconds between", "given twice", "nothing left",
+    "one too few for a ring", "length 140", "length 2", "seconds between", "seconds too few", "given twice", "nothing left",
     "a keyframe among carried frames", "a ring with a video", "a video named and connected", "too short between videos",
     "no keyframe beside one video", "segments beside videos",
 }  # fmt: skip

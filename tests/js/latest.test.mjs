@@ -48,6 +48,19 @@ test("a failed question is told, and the next one is asked", async () => {
   assert.deepEqual([failed, shown], [["no"], ["good"]]);
 });
 
+test("an overtaken question's failure is not told", async () => {
+  let refuse;
+  const latest = new Latest(
+    (question) => (question === 1 ? new Promise((_, fail) => (refuse = () => fail(new Error("old")))) : Promise.resolve(question)),
+    (answer) => assert.equal(answer, 2),
+    assert.fail,
+  );
+  const done = latest.put(1);
+  latest.put(2);
+  refuse();
+  await done;
+});
+
 test("the watcher tells changes only, and rests when its nodes are gone", (run) => {
   run.mock.timers.enable({ apis: ["setTimeout"] });
   const watcher = new Watcher({ hidden: () => false });
@@ -140,6 +153,22 @@ test("however many want the job list, it is asked for once, and not in a hidden 
   assert.equal(asked, rest);
 });
 
+test("the answer is asked for again when the first of the followers wants it, and not for nobody", async (run) => {
+  run.mock.timers.enable({ apis: ["setTimeout"] });
+  let asked = 0;
+  const poller = new Poller(async () => ++asked, () => false);
+  const stops = [700, 300, null].map((wait) => poller.follow({ show: () => wait, fail: () => assert.fail() }));
+  await turn();
+  const before = asked;
+  run.mock.timers.tick(300);
+  await turn();
+  assert.equal(asked, before + 1);
+  stops.forEach((stop) => stop());
+  poller.refresh();
+  await turn();
+  assert.equal(asked, before + 1);
+});
+
 test("fifty pictures that are shown are loaded once each, and let go when they are shown no more", () => {
   let loaded = 0;
   const pictures = new Pictures((url) => ({ url, loaded: ++loaded }));
@@ -164,7 +193,8 @@ test("the drawing's scale runs from left to right and from sigma 1 down to 0", (
 
 test("jobs: live states, ages in words", () => {
   const job = { state: "running", created_at: 100, finished_at: null };
-  assert.equal(isLive(job), true);
+  for (const state of ["submitting", "queued", "running", "uncertain"]) assert.equal(isLive({ ...job, state }), true);
+  for (const state of ["completed", "failed", "cancelled", "gone"]) assert.equal(isLive({ ...job, state }), false);
   assert.equal(elapsed(job, 134), "34 s");
   assert.equal(elapsed({ ...job, state: "completed", finished_at: 400 }, 9999), "5 min");
   assert.equal(age(7200), "2 h");
