@@ -154,6 +154,10 @@ def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the
     assert len({first[0], second[0], third[0]}) == 3
     assert first[1] == second[1] == third[1], "another pair's fault"
     assert len({first[2], second[2], third[2]}) == 3
+    picture(folder / "3.png", 99)
+    assert [ids()[number] == third[number] for number in (0, 1)] == [True, False], (
+        "the second's last picture is another"
+    )
 
 
 def frames_of(path: Path) -> list[Any]:
