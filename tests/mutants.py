@@ -76,17 +76,14 @@ def main(arguments: list[str]) -> int:
 
 
 def run(package: str, folder: Path, tests: list[str], modules: str, processes: int, sample: int) -> None:
-    """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier.
-
-    Of a sample what survived is not tried again.
-    """
+    """Bring the copy up to date and let mutmut try what has no answer yet, and what survived earlier."""
     copy_project(folder)
     (folder / "pyproject.toml").write_text(configuration(package, tests))
     (folder / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)  # tests may call other functions than before
     if sample:
         mutmut(folder, processes, ["none"], check=False)  # makes the faults and tries none
         known = statuses(folder)
-        untried = [name for name in drawn(folder, package, modules, sample) if known[name] == "not checked"]
+        untried = [name for name in drawn(folder, package, modules, sample) if known[name] not in NOTICED]
         if untried:
             mutmut(folder, processes, untried)
         return

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.json_text import check_value
 from wan_flf2v.flf2v.storyboard import MAX_TEXT, SCHEMA, Keyframe, Storyboard, changed_clips, parse_storyboard
 from wan_flf2v.flf2v.video_model import VideoModel
 
@@ -95,6 +96,8 @@ def test_videos_are_one_more_end_each_and_share_at_least_one_frame(board: Board,
     assert [film.video_before is not None, film.video_after is not None] == [
         name in names for name in ("video_before", "video_after")
     ]
+    for video in (film.video_before, film.video_after):
+        assert video is None or video.name == (None if connected else f"{video.slot}.mp4")
     assert [keyframe.picture for _, keyframe in film.keyframes] == [each["picture"] for each in board["keyframes"]]
     for clip, (first, end) in zip(film.clips, film.spans, strict=True):
         assert 0 <= first < end <= clip.length
@@ -119,6 +122,20 @@ def test_a_keyframe_is_gone_through_at_any_frame_that_is_not_given(carry: int, l
         if first > 1:
             with pytest.raises(FLF2VError, match=f"at its frame {first - 1}, but its first {first} and its last 1"):
                 clip(first - 1, before)
+
+
+def test_every_number_is_taken_up_to_both_of_its_bounds_and_not_beyond() -> None:
+    properties = {**SCHEMA["properties"], **SCHEMA["properties"]["segments"]["items"]["properties"]}
+    bounded = {name: rules for name, rules in properties.items() if "maximum" in rules}
+    assert set(bounded) >= {"length", "seconds", "seed", "steps", "cfg", "cfg_low", "high_steps"}
+    for name, rules in bounded.items():
+        assert check_value(rules["maximum"], rules, name) == rules["maximum"]
+        least = rules.get("minimum", rules.get("exclusiveMinimum"))
+        if "minimum" in rules:
+            assert check_value(least, rules, name) == least
+        for beyond in (rules["maximum"] + 1, least - ("minimum" in rules)):
+            with pytest.raises(FLF2VError, match=name):
+                check_value(beyond, rules, name)
 
 
 def test_two_videos_are_connected_without_a_keyframe() -> None:
