@@ -22,6 +22,7 @@ from wan_flf2v.cli.batch_local import LocalBatch
 from wan_flf2v.cli.errors import CliError
 from wan_flf2v.cli.pairs import read_pairs
 from wan_flf2v.cli.video import describe_video
+from wan_flf2v.engine.errors import EngineError, Unreachable
 
 SMALL = ["--free", "--set", "71_width=64", "--set", "71_height=48", "--set", "67_length=5", "--set", "57_steps=2"]
 
@@ -158,6 +159,33 @@ def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the
     assert [ids()[number] == third[number] for number in (0, 1)] == [True, False], (
         "the second's last picture is another"
     )
+
+
+def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(folder: Path) -> None:
+    command = [
+        "batch",
+        str(folder),
+        "--prompt",
+        "p",
+        "--out",
+        str(folder / "out"),
+        "--comfyui-url",
+        "http://127.0.0.1:9",
+    ]
+    arguments = build_parser().parse_args(command)
+    batch = LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
+
+    async def gone(out: Path) -> None:
+        raise Unreachable("no ComfyUI answers")
+
+    async def broken(out: Path) -> None:
+        raise EngineError("the result could not be fetched")
+
+    with pytest.raises(Unreachable):
+        asyncio.run(batch.make(batch.jobs[0], gone))
+    asyncio.run(batch.make(batch.jobs[1], broken))
+    assert [result.state for result in batch.results] == ["to do", "failed"]
+    assert [batch.folder.attempt(row.key) for row in batch.jobs] == [0, 1]
 
 
 def frames_of(path: Path) -> list[Any]:

@@ -67,6 +67,14 @@ def test_a_wrong_request_gets_one_clear_line(capsys: Captured, request_of: Any, 
     assert message in refused(capsys, request_of(*words))
 
 
+def test_a_folder_that_can_not_be_written_is_named_before_any_work(
+    capsys: Captured, request_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    line = refused(capsys, request_of("--out", str(tmp_path / "new" / "x.mp4"), *NO_SERVER))
+    assert line == f"wan-flf2v: --out: nothing can be written in {tmp_path}."
+
+
 def broken_picture(folder: Path, kind: str) -> Path:
     path = folder / f"{kind}.png"
     if kind == "text":
