@@ -147,7 +147,10 @@ def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: Wave
 def board(home: Path) -> Path:
     """Three keyframes, two segments."""
     Image.new("RGB", (96, 64), (30, 200, 30)).save("c.png")
-    segments = [{"prompt": "one", "seed": 1, "seconds": 5}, {"prompt": "two", "seed": 2, "seconds": 10}]
+    segments = [
+        {"prompt": "one", "seed": 1, "seconds": 5},
+        {"prompt": "two", "negative": "blurred", "seed": 2, "seconds": 10},
+    ]
     text = json.dumps({"keyframes": [{"picture": f"{name}.png"} for name in "abc"], "segments": segments})
     (home / "board.json").write_text(text, encoding="utf-8")
     return home / "board.json"
@@ -163,6 +166,7 @@ def test_a_boards_segments_are_jobs_side_by_side_and_again_cost_nothing(
     sent = sorted((each.json for each in ws.seen if each.step == "submit"), key=lambda body: str(body["prompt"]))
     assert [(body["prompt"], body["seed"], body["duration"]) for body in sent] == [("one", 1, 5), ("two", 2, 10)]
     assert {body["size"] for body in sent} == {"480*832"}
+    assert [body.get("negative_prompt") for body in sent] == [None, "dim"]
     assert run(*command)[0] == 0
     assert ws.count("submit") == 2
     board.write_text(board.read_text().replace('"two"', '"other"'))

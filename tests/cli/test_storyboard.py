@@ -11,6 +11,7 @@ import av
 import pytest
 
 from wan_flf2v.cli import main
+from wan_flf2v.cli.storyboard import read_job
 
 SMALL = ["--set", "width=64", "--set", "height=48", "--set", "steps=2", "--set", "high_steps=1"]
 
@@ -47,6 +48,18 @@ def test_a_storyboard_becomes_one_film_and_again_from_what_comfyui_has_kept(
     assert main([*command, "--out", str(tmp_path / "again.mp4")]) == 0
     assert "step" not in capfd.readouterr().err
     assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "film.mp4").read_bytes()
+
+
+def test_the_graph_names_pictures_and_videos_as_comfyui_has_them(board: tuple[Path, dict[str, Any]]) -> None:
+    path, data = board
+    videos = {"video_before": "v.mp4", "closed": False}
+    (path.parent / "v.mp4").touch()
+    path.write_text(json.dumps({**data, **videos}), encoding="utf-8")
+    job = read_job(path, [])
+    assert job.pictures == {name: path.parent / name for name in ("a.png", "b.png", "c.png", "v.mp4")}
+    text = json.loads(job.graph_with({name: f"sent/{name}" for name in job.pictures})["57"]["inputs"]["storyboard"])
+    assert [keyframe["picture"] for keyframe in text["keyframes"]] == ["sent/a.png", "sent/b.png", "sent/c.png"]
+    assert text["video_before"] == "sent/v.mp4"
 
 
 @pytest.mark.parametrize(
