@@ -205,6 +205,7 @@ def run(words: str, told: Told, capsys: pytest.CaptureFixture[str]) -> Mapping[s
     told.clear()
     leave_latents()
     assert main(words.split()) == 0, capsys.readouterr().err
+    assert not words.startswith("finish") or not Path(words.split()[1]).exists(), "a finished latent goes"
     said = capsys.readouterr().out
     files = {path.name: True for path in Path().glob("*.png")}
     return {**told, **({"text": said, **files} if words.startswith("report") else {})}

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 
 from wan_flf2v.cli import main
+from wan_flf2v.cli.errors import CliError
+from wan_flf2v.cli.remote import save
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import KEY, Fault, Script
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
@@ -119,6 +121,15 @@ def test_generate_remote_saves_the_video_and_again_costs_nothing(run: Run, ws: W
     assert "negative_prompt" not in ws.last("submit").json
     assert run(*JOB, "--negative", "blur", "--out", "three.mp4")[0] == 0
     assert ws.last("submit").json["negative_prompt"] == "blur"
+
+
+def test_a_video_of_another_kind_than_asked_is_kept_and_not_renamed(tmp_path: Path) -> None:
+    (tmp_path / "job.webm").write_bytes(b"video")
+    with pytest.raises(CliError, match=r"made a \.webm file, which was kept as .*job\.webm; give --out that ending"):
+        save(tmp_path / "job.webm", tmp_path / "x.mp4")
+    assert not (tmp_path / "x.mp4").exists()
+    save(tmp_path / "job.webm", tmp_path / "x.WEBM")
+    assert (tmp_path / "x.WEBM").read_bytes() == b"video"
 
 
 def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: WaveSpeedDouble, home: Path) -> None:

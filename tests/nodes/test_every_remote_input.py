@@ -184,6 +184,17 @@ def test_an_input_changes_its_own_field_and_no_other(
             assert told[after][changed.pop()] == row.change, name
 
 
+def test_one_picture_is_sent_and_of_several_none(executor: Executor, vendors: tuple[WaveSpeedDouble, ...]) -> None:
+    GIVEN["two"] = torch.zeros(2, 24, 32, 3)
+    for side in ("start", "end"):
+        graph: Graph = {}
+        made = add(graph, "WanFLF2VWaveSpeed", {**base("WanFLF2VWaveSpeed"), f"{side}_image": given("two")})
+        sent_before = len(vendors[0].seen)
+        with pytest.raises(ValueError, match=f"{side}_image must be one picture; got a batch of 2"):
+            executor.run(graph, [made])
+        assert len(vendors[0].seen) == sent_before
+
+
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_job_is_waited_for_as_long_as_asked(
     executor: Executor, vendors: tuple[WaveSpeedDouble, RunComfyDouble], kind: str, monkeypatch: pytest.MonkeyPatch

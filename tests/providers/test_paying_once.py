@@ -173,6 +173,19 @@ def test_429_on_submit_is_waited_for_and_sent_again(header, low, high, wavespeed
     assert list(wavespeed.jobs) == [rows(tmp_path)[0].request_id]
 
 
+def test_between_two_tries_of_a_refused_submit_the_journal_says_that_nothing_was_sent(wavespeed, tmp_path) -> None:
+    states: list[str] = []
+
+    class Looks(Watch):
+        async def sleep(self, seconds: float) -> None:
+            states.append(rows(tmp_path)[0].state)
+
+    wavespeed.fail("submit", Fault(status=429, body={}))
+    wavespeed.script = Script(run_s=0)
+    generate(wavespeed, tmp_path, clock=Looks().clock)
+    assert states == ["preparing"], "a kill now leaves no open question"
+
+
 def test_429_without_end_is_an_error_and_not_an_open_question(wavespeed, tmp_path) -> None:
     wavespeed.fail_always("submit", Fault(status=429, body={}))
     with pytest.raises(RateLimited, match="limits the rate"):
