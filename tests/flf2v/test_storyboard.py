@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.json_text import check_value
 from wan_flf2v.flf2v.storyboard import MAX_TEXT, SCHEMA, Keyframe, Storyboard, changed_clips, parse_storyboard
-from wan_flf2v.flf2v.video_model import VideoModel
+from wan_flf2v.flf2v.video_model import WAN, VideoModel
 
 Board = dict[str, Any]
 SCHEMA_RULES = jsonschema_rs.validator_for(dict(SCHEMA))
@@ -224,6 +224,11 @@ def test_without_keyframes_in_the_text_the_connected_ones_are_taken_in_order() -
     assert [keyframe for _, keyframe in film.keyframes] == [Keyframe(slot=1), Keyframe(slot=2), Keyframe(slot=5)]
 
 
+def test_too_few_seconds_name_the_fewest() -> None:
+    with pytest.raises(FLF2VError, match=r"got 0\.1\. Use 0\.25 or 0\.5\."):
+        WAN.length_of(0.1)
+
+
 def test_another_model_brings_its_own_numbers() -> None:
     other = VideoModel(stride=8, min_length=9, length=121, frame_rate=24)
     board = {"keyframes": pictures("ab")}
@@ -270,7 +275,6 @@ BAD = {
     "length 140": (bad(segments=[{}, {"length": 140}]), "segment 2: length must be 4n .* got 140. Use 137 or 141"),
     "length 2": (bad(length=2), "segment 2: length must be at least 5"),
     "seconds between": (bad(segments=[{"seconds": 3.1}, {}]), "segment 1: seconds .* got 3.1. Use 3 or 3.25"),
-    "seconds too few": (bad(segments=[{"seconds": 0.1}, {}]), "segment 1: seconds .* got 0.1. Use 0.25 or 0.5"),
     "both lengths": (bad(segments=[{}, {"length": 5, "seconds": 1}]), "segment 2 gives both length and seconds"),
     "both lengths for all": (bad(length=5, seconds=1), "the storyboard gives both length and seconds"),
     "no time": (bad(seconds=0), "seconds must be between 0.25 and 1024; got 0"),
@@ -334,7 +338,7 @@ def test_through_segments_take_nothing_but_a_length() -> None:
 # What no JSON schema can say is the parser's alone; in all else the two must agree.
 PARSERS_ALONE = {
     "one keyframe", "no keyframes", "a free slot", "through the first", "through the last", "a segment too many",
-    "one too few for a ring", "length 140", "length 2", "seconds between", "seconds too few", "given twice", "nothing left",
+    "one too few for a ring", "length 140", "length 2", "seconds between", "given twice", "nothing left",
     "a keyframe among carried frames", "a ring with a video", "a video named and connected", "too short between videos",
     "no keyframe beside one video", "segments beside videos",
 }  # fmt: skip
