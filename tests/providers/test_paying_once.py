@@ -6,6 +6,7 @@ import socket
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -106,6 +107,36 @@ def test_a_key_is_sent_to_who_says_that_it_keeps_one_alone(wavespeed: WaveSpeedD
         generate(wavespeed, tmp_path)
     assert wavespeed.count("submit") == 1
     assert "Idempotency-Key" not in wavespeed.last("submit").headers
+
+
+class Keeping(WaveSpeedDouble):
+    """Says that it makes one job however often a submit comes under its key."""
+
+    def routes(self) -> Any:
+        return [*super().routes(), ("health", "GET", "/health/live", self.health)]
+
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"idempotency_keys": True})
+
+
+def test_a_gateway_that_keeps_keys_is_sent_a_lost_submit_again_under_its_key_and_a_vendor_never(
+    tmp_path, monkeypatch
+) -> None:
+    lost = Fault(drop=True)
+    with Keeping() as double:
+        double.fail("submit", lost)
+        assert generate(double, tmp_path / "gateway").video is not None
+        keys = [seen.headers["Idempotency-Key"] for seen in double.seen if seen.step == "submit"]
+        assert len(keys) == 2
+        assert len(set(keys)) == 1
+        double.reset()
+        monkeypatch.setattr("wan_flf2v.providers.client.VENDOR_URLS", frozenset({double.url}))
+        double.fail("submit", lost)
+        for _ in range(2):
+            with pytest.raises(MaybeSubmitted, match="was not resubmitted"):
+                generate(double, tmp_path / "vendor")
+        assert (double.count("submit"), double.count("health")) == (1, 0)
+        assert "Idempotency-Key" not in double.last("submit").headers
 
 
 def test_two_candidates_are_not_guessed_between(wavespeed: WaveSpeedDouble, tmp_path) -> None:
