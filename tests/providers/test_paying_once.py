@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from email.utils import formatdate
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from wan_flf2v.providers import Journal, RemoteClient
 from wan_flf2v.providers.errors import (
     JournalError,
     MaybeSubmitted,
@@ -21,7 +23,7 @@ from wan_flf2v.providers.errors import (
 from wan_flf2v.providers.journal import FILE_NAME
 from wan_flf2v.providers.reconcile import CLOCK_SKEW_S
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
-from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, rows
+from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, profile_of, rows
 from wan_flf2v.tests.doubles.vendor import Fault, Script
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
 
@@ -83,6 +85,23 @@ def test_a_job_that_was_made_is_found_in_the_history(fault, show_input, wavespee
     assert wavespeed.count("submit") == 1
     assert list(wavespeed.jobs) == [outcome.request_id]
     assert "answer to the submit was lost" in outcome.info()
+
+
+def test_where_the_process_lives_on_a_lost_submit_is_an_open_question_and_nobody_waits_for_it(
+    runcomfy, tmp_path
+) -> None:
+    runcomfy.fail_always("submit", Fault(drop=True))
+
+    async def main() -> None:
+        with Journal(tmp_path) as journal:
+            async with RemoteClient(profile_of(runcomfy, "runcomfy"), "runcomfy", journal, policy=QUICK) as client:
+                for _ in range(2):
+                    with pytest.raises(MaybeSubmitted):
+                        await asyncio.wait_for(client.generate(job_of("runcomfy")), 20)
+                    assert [row.state for row in journal.newest()] == ["uncertain"]
+
+    asyncio.run(main())
+    assert runcomfy.count("submit") == 1
 
 
 def test_someone_elses_job_is_not_taken_for_a_lost_one(wavespeed: WaveSpeedDouble, tmp_path) -> None:
