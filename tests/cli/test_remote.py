@@ -177,7 +177,7 @@ def test_a_boards_segments_are_jobs_side_by_side_and_again_cost_nothing(
     sent = sorted((each.json for each in ws.seen if each.step == "submit"), key=lambda body: str(body["prompt"]))
     assert [(body["prompt"], body["seed"], body["duration"]) for body in sent] == [("one", 1, 5), ("two", 2, 10)]
     assert {body["size"] for body in sent} == {"480*832"}
-    assert [body.get("negative_prompt") for body in sent] == [None, "dim"]
+    assert [body.get("negative_prompt") for body in sent] == [None, "blurred"]
     assert run(*command)[0] == 0
     assert ws.count("submit") == 2
     board.write_text(board.read_text().replace('"two"', '"other"'))
