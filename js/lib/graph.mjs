@@ -55,6 +55,15 @@ function targetsOf(node, index) {
 /** @param {Graph} graph @returns {GraphNode[]} */
 export const nodesOf = (graph) => graph._nodes ?? graph.nodes ?? [];
 
+/**
+ * Whether a node of this graph, or of a subgraph in it, is such a one.
+ * @param {Graph} graph
+ * @param {(node: GraphNode) => boolean} is
+ * @returns {boolean}
+ */
+export const someNode = (graph, is) =>
+  nodesOf(graph).some((node) => is(node) || (node.subgraph ? someNode(node.subgraph, is) : false));
+
 /** @param {Graph} graph @param {any} id */
 const nodeById = (graph, id) =>
   graph.getNodeById ? (graph.getNodeById(id) ?? undefined) : nodesOf(graph).find((node) => String(node.id) === String(id));

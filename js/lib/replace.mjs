@@ -6,7 +6,6 @@ import { t } from "./words.mjs";
 /** @typedef {import("./graph.mjs").GraphNode} GraphNode */
 /** @typedef {import("./graph.mjs").Link} Link */
 
-export const CORE = "WanFirstLastFrameToVideo";
 const SAMPLER = "KSamplerAdvanced";
 const BORDER_IN = -10;
 const BORDER_OUT = -20;
