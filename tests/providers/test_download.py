@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +37,54 @@ PRIVATE = [
     "https://localhost/a.mp4",
     "https://x.localhost/a.mp4",
 ]
+
+
+# The first and the last address of each network that is not public, and their neighbours that are.
+BOUNDS = [
+    ("10.0.0.0", "10.255.255.255", "9.255.255.255", "11.0.0.0"),
+    ("100.64.0.0", "100.127.255.255", "100.63.255.255", "100.128.0.0"),
+    ("127.0.0.0", "127.255.255.255", "126.255.255.255", "128.0.0.0"),
+    ("169.254.0.0", "169.254.255.255", "169.253.255.255", "169.255.0.0"),
+    ("172.16.0.0", "172.31.255.255", "172.15.255.255", "172.32.0.0"),
+    ("192.168.0.0", "192.168.255.255", "192.167.255.255", "192.169.0.0"),
+    ("198.18.0.0", "198.19.255.255", "198.17.255.255", "198.20.0.0"),
+    ("224.0.0.0", "255.255.255.255", "223.255.255.255", "223.255.255.254"),
+    ("0.0.0.0", "0.255.255.255", "1.0.0.0", "1.0.0.1"),
+]
+EMBEDDED = ("{}", "::ffff:{}", "64:ff9b::{}", "2002:{:x}:{:x}::1")
+NEVER = ("::", "::1", "::7f00:1", "fc00::", "fdff::1", "fe80::1", "febf::1", "fec0::1", "feff::1", "ff02::1",
+         "64:ff9b:1::808:808")  # fmt: skip
+
+
+@pytest.mark.parametrize("form", EMBEDDED)
+def test_each_private_network_ends_where_it_ends_in_every_notation(form: str) -> None:
+    for *private, before, after in BOUNDS:
+        for address, public in [*((each, False) for each in private), (before, True), (after, True)]:
+            number = int(ipaddress.IPv4Address(address))
+            text = form.format(number >> 16, number & 0xFFFF) if ":x" in form else form.format(address)
+            assert is_public(text) is public, text
+
+
+def test_ipv6_that_is_nobodys_is_not_public_and_an_allowed_network_is() -> None:
+    assert [address for address in NEVER if is_public(address)] == []
+    assert is_public("2606:4700::1111")
+    allowed = [ipaddress.ip_network("10.0.0.0/30")]
+    assert [is_public(f"10.0.0.{last}", allowed) for last in (0, 3, 4)] == [True, True, False]
+
+
+def test_a_name_with_one_private_address_among_others_is_refused() -> None:
+    class Answers(AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: int = 0) -> Any:
+            return [{"host": address} for address in host.split("_")]
+
+        async def close(self) -> None:
+            pass
+
+    resolver = PublicResolver(Answers())
+    assert len(asyncio.run(resolver.resolve("8.8.8.8_1.1.1.1"))) == 2
+    for host in ("8.8.8.8_10.0.0.1", "10.0.0.1_8.8.8.8", "10.0.0.1"):
+        with pytest.raises(DownloadRefused, match="private network"):
+            asyncio.run(resolver.resolve(host))
 
 
 def left_over(folder: Path) -> list[str]:
