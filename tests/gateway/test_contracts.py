@@ -118,6 +118,20 @@ def test_a_job_is_its_keys_alone_at_every_address(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_job_that_is_over_is_deleted_by_its_own_key_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path) as here:
+            job = (await here.call("POST", WAVESPEED, EXAMPLES)).json["data"]["id"]
+            await here.until(job)
+            other = await key_of(here, "submit", "read", "metrics")
+            for headers, deleted in ((other, 0), ({}, 1), ({}, 0)):
+                answer = await here.call("POST", "/api/v3/predictions/delete", {"ids": [job]}, headers=headers)
+                assert answer.json["data"] == {"deleted_count": deleted}
+                assert (here.jobs.get(job) is None) is (headers == {})
+
+    run(main)
+
+
 def test_a_link_is_good_for_one_file_one_purpose_and_its_time(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, worker=False) as here:
