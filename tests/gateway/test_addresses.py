@@ -53,11 +53,15 @@ REFUSED_URLS = {
 
 
 @pytest.mark.parametrize("url", REFUSED_URLS.values(), ids=REFUSED_URLS.keys())
-def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(tmp_path: Path, url: str) -> None:
+def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def main() -> None:
-        with pytest.raises(DialRefused):
-            await Dialer(timeout_s=3).get(url, 1000, tmp_path / "got")
+        for call in (Dialer().get(url, 1000, tmp_path / "got"), Dialer().post(url, b"", {})):
+            with pytest.raises(DialRefused):
+                await call
 
+    monkeypatch.setattr(Dialer, "_session", lambda *_: pytest.fail("it is dialled"))
     run(main)
 
 
@@ -122,7 +126,15 @@ def test_an_answer_that_changes_wins_nothing_because_the_checked_address_is_the_
 @pytest.mark.parametrize(
     "target", ["https://169.254.169.254/", "http://127.0.0.1:1/", "https://[::ffff:10.0.0.1]/", "file:///etc/passwd"]
 )
-def test_a_redirect_is_checked_like_a_first_address(tmp_path: Path, target: str) -> None:
+def test_a_redirect_is_checked_like_a_first_address(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled: list[str] = []
+    session = Dialer._session
+    monkeypatch.setattr(
+        Dialer, "_session", lambda self, url, *more: dialled.append(str(url)) or session(self, url, *more)
+    )
+
     async def main() -> None:
         async def answer(_request: web.Request) -> web.Response:
             raise web.HTTPFound(target)
@@ -130,6 +142,7 @@ def test_a_redirect_is_checked_like_a_first_address(tmp_path: Path, target: str)
         async with web_server(answer) as origin:
             with pytest.raises(DialRefused):
                 await Dialer((origin,), 3).get(f"{origin}/a.png", 1000, tmp_path / "got")
+            assert dialled == [f"{origin}/a.png"]
 
     run(main)
 

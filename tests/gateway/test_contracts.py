@@ -13,20 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 
 from wan_flf2v.gateway import cli
 from wan_flf2v.gateway.bodies import Scratch
-from wan_flf2v.gateway.database import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX
+from wan_flf2v.gateway.database import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database
 from wan_flf2v.gateway.links import Links
 from wan_flf2v.gateway.server import open_assets
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.web.openapi import every_address
+from wan_flf2v.gateway.webhooks import WebhookSender
 
 from . import test_addresses, test_answers, test_door, test_lifetime, test_queue, test_shares, test_sick, test_stops
 from .local import BODY, FAST, FLF2V, Answer, Local, local, png, run
@@ -116,6 +117,37 @@ def test_a_job_is_its_keys_alone_at_every_address(tmp_path: Path) -> None:
             assert [item["id"] for item in mine.json["data"]["items"]] == [waiting, running]
 
     run(main)
+
+
+def test_an_idempotency_key_is_its_keys_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=300) as here:
+            other = await key_of(here, "submit", "read")
+            once = {"Idempotency-Key": "order-1"}
+            jobs = [await here.submit(headers={**once, **key}) for key in ({}, other, {}, other)]
+            assert jobs[:2] == jobs[2:]
+            assert jobs[0] != jobs[1]
+            for job, key in zip(jobs, ({}, other), strict=False):
+                assert (await here.call("GET", f"/v1/requests/{job}/status", headers=key)).status == 200
+
+    run(main)
+
+
+def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) -> None:
+    database, no = Database(f"sqlite:///{tmp_path}/jobs.sqlite"), cast(Any, None)
+    sender, began = WebhookSender(database, no, no, no), time.time()
+    ages = {"young": 86400 - 60, "old": 86400}
+    with database.write() as connection:
+        for name, age in ages.items():
+            row = {"id": name, "job": name, "event": "succeeded", "next_at": began, "created_at": began - age}
+            connection.execute(sa.insert(OUTBOX).values(**row))
+    for name, age in ages.items():
+        sender._note(name, 1, began - age, "HTTP 500")
+    with database.read() as connection:
+        rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.problem)).all()
+    assert {tuple(row) for row in rows} == {("young", "waiting", "HTTP 500"), ("old", "dead", "HTTP 500")}
+    assert (sender.failed, sender.sent) == (1, 0)
+    database.close()
 
 
 def test_a_job_that_is_over_is_deleted_by_its_own_key_alone(tmp_path: Path) -> None:
