@@ -133,6 +133,19 @@ def test_an_idempotency_key_is_its_keys_alone(tmp_path: Path) -> None:
     run(main)
 
 
+def test_of_a_refused_request_no_picture_stays(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=300) as here:
+            good = "data:image/png;base64," + base64.b64encode(png(64, 48)).decode()
+            for pictures in ({"62_image": good, "68_image": "no.png"}, {"62_image": "no.png", "68_image": good}):
+                assert (await here.call("POST", f"/v1/models/{FLF2V}", {**BODY, **pictures})).status == 422
+            assert [path for path in (tmp_path / "assets").rglob("*") if path.is_file()] == []
+            with here.keys.database.read() as connection:
+                assert connection.execute(sa.select(sa.func.count()).select_from(ASSETS)).scalar() == 0
+
+    run(main)
+
+
 def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) -> None:
     database, no = Database(f"sqlite:///{tmp_path}/jobs.sqlite"), cast(Any, None)
     sender, began = WebhookSender(database, no, no, no), time.time()
