@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -43,7 +43,8 @@ class Video:
 class Clip:
     """All that decides one clip's frames: two equal clips are the same work, wherever they stand in a storyboard.
 
-    ``middle`` are the keyframes that it goes through, by frame number; ``settings`` what differs from the node's own.
+    ``middle`` are the keyframes that it goes through, by frame number, held with ``strengths`` in the high- and in the
+    low-noise stage; ``settings`` what differs from the node's own.
     """
 
     start: Keyframe | Video
@@ -53,6 +54,7 @@ class Clip:
     negative: str
     seed: int
     middle: tuple[tuple[int, Keyframe], ...] = ()
+    strengths: tuple[float, float] = (1.0, 1.0)
     settings: tuple[tuple[str, int | float], ...] = ()
 
 
@@ -180,7 +182,9 @@ def check_storyboard(
         length = _length(segment, board, model, f"segment {number}")
         if through[number - 1]:
             _check_goes_on(segment, number)
-            clips[-1] = _go_on(clips[-1], length, end)
+            clips[-1] = _go_on(
+                clips[-1], length, end, _strengths(keyframes[number - 1 - len(before)]), f"segment {number}"
+            )
         else:
             clips.append(_clip(segment, board, start, end, length))
         if not (number < len(through) and through[number]):
@@ -202,7 +206,18 @@ def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[in
     slot = keyframe.get("slot")
     if slot is not None and slot not in slots:
         raise FLF2VError(f"keyframe {number} takes slot {slot}, but keyframe_{slot} is not connected.")
-    return bool(keyframe.get("through", False))
+    through = bool(keyframe.get("through", False))
+    if not through and ("strength" in keyframe or "strength_low" in keyframe):
+        raise FLF2VError(
+            f"keyframe {number} has a strength, but only one with through has: a clip's ends are held wholly."
+        )
+    return through
+
+
+def _strengths(keyframe: Mapping[str, Any]) -> tuple[float, float]:
+    """How firmly this keyframe is held in either stage."""
+    high = keyframe.get("strength", 1.0)
+    return high, keyframe.get("strength_low", high)
 
 
 def _length(segment: Mapping[str, Any], board: Mapping[str, Any], model: VideoModel, name: str) -> int:
@@ -238,9 +253,11 @@ def _clip(
     return Clip(start, end, length, **texts, seed=seed, settings=tuple(settings.items()))
 
 
-def _go_on(clip: Clip, length: int, end: Keyframe | Video) -> Clip:
+def _go_on(clip: Clip, length: int, end: Keyframe | Video, strengths: tuple[float, float], name: str) -> Clip:
+    if clip.middle and clip.strengths != strengths:
+        raise FLF2VError(f"{name}: the keyframes that one clip goes through must have the same strengths.")
     middle = (*clip.middle, (clip.length - 1, cast(Keyframe, clip.end)))  # videos are not gone through
-    return Clip(clip.start, end, clip.length + length - 1, clip.prompt, clip.negative, clip.seed, middle, clip.settings)
+    return replace(clip, end=end, length=clip.length + length - 1, middle=middle, strengths=strengths)
 
 
 def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str, *, first: bool) -> None:

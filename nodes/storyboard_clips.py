@@ -75,8 +75,8 @@ class ClipNodes:
         asked |= {"video": link, "kept": self._board.joining, "whole": self._images}
         return self._graph.node("WanFLF2VStoryboardVideo", id=f"given_{_digest(asked)}", **asked)
 
-    def _applied(self, clip: Clip, carried: Any) -> tuple[Any, str]:
-        """The node that puts the encoded ends into the prompts, and a name for what it gives."""
+    def _applied(self, clip: Clip, carried: Any) -> tuple[list[Any], str]:
+        """The nodes that put the encoded frames into the prompts, for either stage, and a name for what they give."""
         texts = [self._text(clip.prompt), self._text(clip.negative)]
         asked = {key: self._given[key] for key in ("fit", *SIZE)} | {"length": clip.length}
         start = carried.out(0) if carried else self._picture(clip.start)
@@ -88,9 +88,12 @@ class ClipNodes:
         encoded = self._graph.node("WanFLF2VEncodeFrames", id=f"frames_{name}", vae=vae, **asked)
         prompts = {"positive": texts[0], "negative": texts[1]}
         name = _digest((name, prompts))
-        return self._graph.node(
-            "WanFLF2VApplyFrames", id=f"apply_{name}", frames=encoded.out(0), batch_size=1, **prompts
-        ), name
+        asked = {"frames": encoded.out(0), "batch_size": 1, **prompts}
+        held = [{"middle_strength": each} if clip.middle else {} for each in clip.strengths]
+        return [
+            self._graph.node("WanFLF2VApplyFrames", id=f"apply_{_digest((name, each))}", **asked, **each)
+            for each in held
+        ], name
 
     def _latent(self, clip: Clip, carried: Any) -> tuple[Link, str]:
         applied, name = self._applied(clip, carried)
@@ -99,21 +102,22 @@ class ClipNodes:
         run = {key: asked[key] for key in _RUN} | {"denoise": 1.0}
         guidance = {key: asked[key] for key in ("cfg", "cfg_low")} | {"noise_seed": clip.seed}
         of_high = {**run, **guidance, "cfg_low": None}
-        high_name = _digest((name, of_high))
-        low_name = _digest((high_name, guidance))
-        prompts = {"positive": applied.out(0), "negative": applied.out(1)}
+        of_low = {**guidance, "strength": clip.strengths[1]}
+        high_name = _digest((name, clip.strengths[0], of_high))
+        low_name = _digest((high_name, of_low))
+        prompts, low_prompts = ({"positive": each.out(0), "negative": each.out(1)} for each in applied)
+        start = applied[0].out(2)
         stages = StageNodes(
             self._graph,
             self._high,
             self._turns.after("low", [], self._low, "model", late=True),
             prompts,
-            prompts,
+            low_prompts,
             guidance,
             run,
         )
-        start = after("high", [applied.out(2)], applied.out(2), high_name, given=of_high)
-        high = stages.high_noise(start, f"_{high_name}")
-        handed = after("low", [high.latent], high.latent, low_name, given=guidance)
+        high = stages.high_noise(after("high", [start], start, high_name, given=of_high), f"_{high_name}")
+        handed = after("low", [high.latent], high.latent, low_name, given=of_low)
         latent = stages.low_noise(high.plan, handed, f"_{low_name}")
         return latent, low_name
 

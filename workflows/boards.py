@@ -20,8 +20,10 @@ def _schema() -> dict[str, Any]:
     keyframes = schema["properties"]["keyframes"]
     keyframes["description"] = "The pictures, in order; at least two."
     keyframe = keyframes["items"]
-    del keyframe["oneOf"], keyframe["properties"]["slot"], keyframe["properties"]["picture"]["maxLength"]
-    keyframe["properties"]["picture"]["description"] = "An https URL, a data URI, or the link of an upload."
+    del keyframe["oneOf"], keyframe["dependentSchemas"], keyframe["properties"]["slot"]
+    picture = keyframe["properties"]["picture"]
+    del picture["maxLength"]
+    picture["description"] = "An https URL, a data URI, or the link of an upload."
     keyframe["required"] = ["picture"]
     schema["properties"]["segments"]["maxItems"] = keyframes["maxItems"]
     return schema | {"required": ["keyframes"]}

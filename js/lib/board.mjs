@@ -133,8 +133,10 @@ export function changed(board, index, fields) {
  * @param {boolean} through
  * @returns {Board}
  */
-export const passed = (board, at, through) =>
-  ({ ...board, keyframes: board.keyframes.map((each, index) => (index === at ? without({ ...each, through: through || undefined }) : each)) });
+export function passed(board, at, through) {
+  const fields = through ? { through } : { through: undefined, strength: undefined, strength_low: undefined };
+  return { ...board, keyframes: board.keyframes.map((each, index) => (index === at ? without({ ...each, ...fields }) : each)) };
+}
 
 /** @param {Record<string, any>} fields */
 const without = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));

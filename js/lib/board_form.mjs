@@ -7,8 +7,10 @@ import { t } from "./words.mjs";
 /** @typedef {import("./board.mjs").Board} Board */
 /** @typedef {{kind: "all" | "keyframe" | "segment", at: number}} Choice */
 
-const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: ["through"] };
-const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring", through: "Pass through in one clip" };
+const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed", "colour", "carry"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: ["through"] };
+const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring", colour: "Keep the keyframes' colours", carry: "Frames carried over", through: "Pass through in one clip" };
+const BOXES = ["closed", "colour", "through"];
+const CARRIES = [0, 1, 5, 9];
 const RANGES = { seconds: { min: 0.25, step: 0.25 }, seed: { min: 0, step: 1 } };
 
 export class BoardForm {
@@ -32,7 +34,9 @@ export class BoardForm {
     }
     for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (this.element.querySelectorAll("[name]"))) {
       if (input === document.activeElement) continue;
-      if (input.type === "checkbox") input.checked = Boolean(kind === "all" ? board.closed : board.keyframes[at].through);
+      const owner = /** @type {Record<string, any>} */ (kind === "all" ? board : board.keyframes[at]);
+      if (input.type === "checkbox") input.checked = Boolean(owner[input.name] ?? input.name === "colour");
+      else if (input.name === "carry") input.value = String(owner.carry ?? 0);
       else input.value = shownOf(kind === "segment" ? board.segments[at] : board, input.name);
       input.placeholder = kind === "segment" ? shownOf(board, input.name) : "";
     }
@@ -50,13 +54,17 @@ export class BoardForm {
   /** @param {string} name @param {number | null} index the segment's or keyframe's; null for the board's own */
   field(name, index) {
     const range = /** @type {Record<string, object>} */ (RANGES)[name];
-    const box = name === "closed" || name === "through";
-    const kind = box ? { type: "checkbox" } : range ? { type: "number", ...range } : { rows: name === "prompt" ? 3 : 1 };
-    const input = /** @type {HTMLInputElement} */ (h("type" in kind ? "input" : "textarea", { name, ...kind }));
+    const kind = BOXES.includes(name) ? { type: "checkbox" } : range ? { type: "number", ...range } : { rows: name === "prompt" ? 3 : 1 };
+    const input = /** @type {HTMLInputElement} */ (
+      name === "carry" ? h("select", { name }, ...CARRIES.map((value) => h("option", {}, `${value}`))) : h("type" in kind ? "input" : "textarea", { name, ...kind })
+    );
     /** @param {Board} board */
     const change = (board) => {
       if (name === "through") return passed(board, Number(index), input.checked);
-      return changed(board, index, name === "closed" ? { closed: input.checked || undefined } : fieldsOf(name, input.value));
+      if (name === "closed") return changed(board, index, { closed: input.checked || undefined });
+      if (name === "colour") return changed(board, index, { colour: input.checked ? undefined : false });
+      if (name === "carry") return changed(board, index, { carry: Number(input.value) || undefined });
+      return changed(board, index, fieldsOf(name, input.value));
     };
     for (const event of ["input", "change"]) input.addEventListener(event, () => this.write(change, event === "change"));
     return h("label", { class: name }, t(/** @type {Record<string, string>} */ (LABELS)[name]), input);

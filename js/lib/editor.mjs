@@ -21,7 +21,7 @@ const boards = new Map();
 
 /** @param {any} node */
 function addBoard(node) {
-  const element = addPanel(node, "storyboard", 330);
+  const element = addPanel(node, "storyboard", 385);
   const again = addStoryboard(node, element, {
     fetch: (path, options) => api.fetchApi(path, options),
     address: (path) => api.apiURL(path),

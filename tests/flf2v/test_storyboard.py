@@ -229,6 +229,21 @@ def test_too_few_seconds_name_the_fewest() -> None:
         WAN.length_of(0.1)
 
 
+def test_a_keyframe_gone_through_has_strengths_for_either_stage() -> None:
+    keyframes = pictures("abcd")
+    for keyframe in keyframes[1:3]:
+        keyframe |= {"through": True, "strength": 0.5}
+    board = {"keyframes": keyframes, "length": 13}
+    board["segments"] = [{}, {"length": 9}, {"length": 17}]
+    assert parse(board).clips[0].strengths == (0.5, 0.5)
+    keyframes[2]["strength_low"] = 0.25
+    with pytest.raises(FLF2VError, match=r"^segment 3: the keyframes that one clip goes through must have the same"):
+        parse(board)
+    keyframes[1]["strength_low"] = 0.25
+    assert parse(board).clips[0].strengths == (0.5, 0.25)
+    assert changed_clips(parse(board), parse({**board, "keyframes": pictures("ab") + keyframes[2:]})) == (0, 1)
+
+
 def test_another_model_brings_its_own_numbers() -> None:
     other = VideoModel(stride=8, min_length=9, length=121, frame_rate=24)
     board = {"keyframes": pictures("ab")}
@@ -314,6 +329,11 @@ BAD = {
             carry=9,
         ),
         "segment 3: the clip goes through a keyframe at its frame 5, but its first 9 and its last 1 frames are given",
+    ),
+    "a strength at an end": (bad(keyframes=[{"picture": "a", "strength": 1}, *pictures("bc")]), "keyframe 1 has a str"),
+    "a strength of 2": (
+        bad(keyframes=[*pictures("a"), {"picture": "b", "through": True, "strength": 2}, *pictures("c")]),
+        "keyframe 2: strength must be between 0 and 1; got 2",
     ),
     "a closed that is a text": (bad(closed="yes"), 'closed must be true or false; got "yes"'),
 }

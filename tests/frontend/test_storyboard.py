@@ -73,6 +73,16 @@ def test_a_board_is_built_run_edited_saved_and_undone_by_hand(editor: Page, rend
         panel.locator("textarea[name=prompt]").fill(prompt)
     assert [segment["prompt"] for segment in json.loads(editor.evaluate(TEXT))["segments"]] == prompts
 
+    # the board's own fields
+    panel.locator("[data-part=all-0]").click()
+    panel.locator("select[name=carry]").select_option("1")
+    panel.locator("input[name=colour]").uncheck()
+    board = json.loads(editor.evaluate(TEXT))
+    assert (board["carry"], board["colour"]) == (1, False)
+    panel.locator("select[name=carry]").select_option("0")
+    panel.locator("input[name=colour]").check()
+    assert not {"carry", "colour"} & set(json.loads(editor.evaluate(TEXT)))
+
     # keys, undo and redo
     panel.locator("[data-part=keyframe-0]").click()
     editor.keyboard.press("Delete")

@@ -178,7 +178,12 @@ def test_the_models_tell_a_boards_fields(tmp_path: Path) -> None:
             model = (await here.call("GET", f"/v1/models/{MODEL}")).json
             properties = model["input_schema"]["properties"]
             assert model["input_schema"]["required"] == ["keyframes"]
-            assert list(properties["keyframes"]["items"]["properties"]) == ["picture", "through"]
+            assert list(properties["keyframes"]["items"]["properties"]) == [
+                "picture",
+                "through",
+                "strength",
+                "strength_low",
+            ]
             assert {"prompt", "length", "seconds", "seed", "steps"} <= set(
                 properties["segments"]["items"]["properties"]
             )

@@ -86,6 +86,9 @@ test("a keyframe is passed through, and not any more", () => {
   const before = board("abc");
   assert.deepEqual(passed(before, 1, true).keyframes, [{ picture: "a" }, { picture: "b", through: true }, { picture: "c" }]);
   assert.deepEqual(passed(passed(before, 1, true), 1, false), before);
+  const held = { ...before, keyframes: [{ picture: "a" }, { picture: "b", through: true, strength: 0.5, strength_low: 1 }, { picture: "c" }] };
+  assert.deepEqual(passed(held, 1, true), held);
+  assert.deepEqual(passed(held, 1, false), before, "an end has no strength");
 });
 
 test("a text that is no board is refused", () => {

@@ -323,11 +323,21 @@ def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any
     edited["segments"][0]["length"], edited["segments"][1]["length"] = 6, 8
     assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
 
-    clip = clip_alone(names[0], names[2], 13, 313, middle_images=picture(names[1]), middle_frames="7")
-    done = comfy_server.run(film_graph([clip], "0:13"))
-    assert done.status == "success", done.error
-    alone = pixels_of(film_of(comfy_server, done))
-    assert np.abs(alone - film).mean() < 0.5, "the same clip, made by the other nodes"
+    held = copy.deepcopy(board)
+    held["keyframes"][1] |= {"strength": 0.5, "strength_low": 1.0}
+    assert work(run(comfy_server, held)) == {"high": 1, "low": 1, "clip": 1, "film": 1}, "nothing is encoded again"
+    held["keyframes"][1]["strength_low"] = 0.25
+    done = run(comfy_server, held)
+    assert work(done) == {"low": 1, "clip": 1, "film": 1}
+    weak = pixels_of(film_of(comfy_server, done))
+
+    for made, strengths in ((film, {}), (weak, {"middle_strength": 0.5, "middle_strength_low": 0.25})):
+        middle = {"middle_images": picture(names[1]), "middle_frames": "7", **strengths}
+        done = comfy_server.run(film_graph([clip_alone(names[0], names[2], 13, 313, **middle)], "0:13"))
+        assert done.status == "success", done.error
+        alone = pixels_of(film_of(comfy_server, done))
+        assert np.abs(alone - made).mean() < 0.5, "the same clip, made by the other nodes"
+    assert np.abs(weak - film).mean() > 0.5
 
 
 def picture(name: str) -> list[Any]:
@@ -346,6 +356,7 @@ def clip_alone(start: Any, end: str, length: int, seed: int, **more: Any) -> Gra
     given |= {"positive": ["p", 0], "negative": ["n", 0], "vae": ["39", 0], "length": length, "batch_size": 1}
     conditioned, sampled, frames = (f"{kind} {seed}" for kind in ("conditioned", "sampled", "frames"))
     links = {"positive": [conditioned, 0], "negative": [conditioned, 1], "latent_image": [conditioned, 2]}
+    links |= {"positive_low": [conditioned, 3], "negative_low": [conditioned, 4]}
     carried = {"carried": more.pop("carried")} if "carried" in more else {}
     clip = {"latent": [sampled, 0], "vae": ["39", 0], "frame_rate": 16.0, **size, **carried}
     tail = {"image": [frames, 0], "batch_index": length - 5, "length": 5}
@@ -356,7 +367,11 @@ def clip_alone(start: Any, end: str, length: int, seed: int, **more: Any) -> Gra
         frames: ("VAEDecode", {"samples": [sampled, 0], "vae": ["39", 0]}),
         f"tail{seed}": ("ImageFromBatch", tail),
     }
-    named = [given["start_image"][0], given["end_image"][0], *(link[0] for link in more.values())]
+    named = [
+        given["start_image"][0],
+        given["end_image"][0],
+        *(link[0] for link in more.values() if isinstance(link, list)),
+    ]
     nodes |= {node: ("LoadImage", {"image": node[8:]}) for node in map(str, named) if node.startswith("picture ")}
     return {node: {"class_type": kind, "inputs": inputs} for node, (kind, inputs) in nodes.items()}
 
