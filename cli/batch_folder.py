@@ -41,6 +41,7 @@ class BatchFolder:
         self._journal = out / "journal.jsonl"
         self._done: dict[str, str] = {}
         self._failed: dict[str, int] = {}
+        self._together: dict[str, list[str]] = {}
         try:
             out.mkdir(parents=True, exist_ok=True)
             lines = self._journal.read_text(encoding="utf-8").splitlines() if self._journal.exists() else []
@@ -56,7 +57,9 @@ class BatchFolder:
             found = json.loads(line)
         except ValueError:
             return
-        if "file" in found:
+        if "together" in found:
+            self._together |= dict.fromkeys(found["together"], found["together"])
+        elif "file" in found:
             self._done[found["key"]] = found["file"]
         else:
             self._failed[found["key"]] = self._failed.get(found["key"], 0) + 1
@@ -67,7 +70,7 @@ class BatchFolder:
         os.fsync(self._file.fileno())
 
     def add(self, **line: Any) -> None:
-        """Write down that the job ``key`` has made ``file``, or has failed with ``error``."""
+        """Write down that ``key`` has made ``file`` or failed with ``error``, or which keys run ``together`` in one job."""
         text = json.dumps(line, ensure_ascii=False)
         self._write(text)
         self._take(text)
@@ -76,6 +79,10 @@ class BatchFolder:
         """The file of this job, where it is made and still there."""
         file = self._done.get(key)
         return file if file is not None and (self.out / file).is_file() else None
+
+    def together(self, key: str) -> list[str]:
+        """The keys that ran in one job with this one the last time."""
+        return self._together.get(key, [])
 
     def attempt(self, key: str) -> int:
         """How often this job has failed, or its video has gone: the next attempt is another job."""

@@ -85,8 +85,9 @@ class LocalBatch(Batch[Job]):
 
     async def _make_group(self, client: ComfyClient, rows: list[Row[Job]]) -> None:
         if await client.history(await self._prompt_id(client, rows)) is None:
-            rows = [row for row in rows if row.missing]
+            rows = await self._missing(client, rows)
         if len(rows) > 1:
+            self.folder.add(together=[row.key for row in rows])
             try:
                 return await self._make_together(client, rows)
             except (CliError, JobFailed) as error:
@@ -95,6 +96,14 @@ class LocalBatch(Batch[Job]):
             if row.missing:
                 prompt_id = await self._prompt_id(client, [row])
                 await self.make(row, lambda out, job=row.job, prompt_id=prompt_id: run_on(client, job, out, prompt_id))  # type: ignore[misc]
+
+    async def _missing(self, client: ComfyClient, rows: list[Row[Job]]) -> list[Row[Job]]:
+        """The rows that are to be made; with those that ran with them where ComfyUI still has that job's videos."""
+        missing = [row for row in rows if row.missing]
+        known = {row.key: row for row in rows}
+        before = [known[key] for key in self.folder.together(missing[0].key) if key in known]
+        there = before and await client.history(await self._prompt_id(client, before)) is not None
+        return before if there else missing
 
     async def _make_together(self, client: ComfyClient, rows: list[Row[Job]]) -> None:
         graphs = [await graph_on(client, row.job) for row in rows]
