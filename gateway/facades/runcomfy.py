@@ -81,7 +81,8 @@ def entry(call: Call, bindings: Bindings, *, schema: bool) -> dict[str, Any]:
         data["input_schema"] = bindings.input_schema()
     if call.settings.demo:
         data["note"] = (
-            f"Demo: micro models. Every video is a real transition, soft, {DEMO_SIDE} pixels on its longer side and "
-            f"{DEMO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and shift are asked for."
+            f"Demo: micro models. Every video, and each segment of a storyboard, is a real transition, soft, {DEMO_SIDE} "
+            f"pixels on its longer side and {DEMO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and "
+            "shift are asked for."
         )
     return data
