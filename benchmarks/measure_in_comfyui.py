@@ -1,6 +1,6 @@
 """One measurement inside ComfyUI's modules, in a process of its own.
 
-``python measure_in_comfyui.py COMFYUI PACK encode|decode ours|core|vae CHANNELS WIDTH HEIGHT LENGTH`` or ``… import``.
+``python measure_in_comfyui.py COMFYUI PACK encode|decode|film WHO CHANNELS WIDTH HEIGHT LENGTH`` or ``… import``.
 Run as a script by ComfyUI's interpreter; the last line it prints is JSON.
 """
 
@@ -183,13 +183,35 @@ def saving(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, l
     return {"core": core, "ours": ours, "vae": decoder}[who]
 
 
+def filming(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, length: int) -> Callable[[], Any]:
+    """What makes a film of a storyboard's latents and gives its last frame: of one ``segment`` or of a ``board`` of 11."""
+    import folder_paths
+    import torch
+
+    pieces = importlib.import_module("flf2v_pack.nodes.host.pieces")
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    folder_paths.set_temp_directory(folder)
+    shape = (1, 16, (length - 1) // 4 + 1, height // 8, width // 8)
+    samples = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    shown = pieces.Shown(width, height, 16.0, kept=1)
+
+    def film() -> Any:
+        count = {"segment": 1, "board": 11}[who]
+        files = [pieces.write_latent({"samples": samples}, vae, shown, None) for _ in range(count)]
+        pieces.join_film([file.saved[0] for file in files], [(0, length - 1)] * (count - 1) + [(0, length)])
+        return files[-1].tail
+
+    return film
+
+
 def with_hidden(node: Any) -> Any:
     """The node as ComfyUI's executor prepares it, for a prompt without metadata; later versions wrap it once more."""
     (name,) = inspect.signature(node.PREPARE_CLASS_CLONE).parameters
     return node.PREPARE_CLASS_CLONE({} if name == "hidden_inputs" else {"hidden_inputs": {}})
 
 
-JOBS = {"encode": conditioning, "decode": saving}
+JOBS = {"encode": conditioning, "decode": saving, "film": filming}
 
 
 def measure(pack: Path, job: str, who: str, channels: int, width: int, height: int, length: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .resolution import WanFLF2VResolution
 from .sampler import WanFLF2VTwoStageSampler
 from .save_video import WanFLF2VSaveVideo
 from .schedule import WanFLF2VAutoShift, WanFLF2VSchedule, WanFLF2VShift
+from .segments import WanFLF2VSegments
 from .stage_parts import WanFLF2VHandOver, WanFLF2VHighNoiseLatent, WanFLF2VPlan
 from .storyboard import WanFLF2VStoryboard
 from .storyboard_parts import (
@@ -48,6 +49,7 @@ NODES: list[type[io.ComfyNode]] = [
     WanFLF2VStoryboard,
     WanFLF2VLoadExperts,
     WanFLF2VPick,
+    WanFLF2VSegments,
 ]
 PARTS: list[type[io.ComfyNode]] = [
     WanFLF2VPlan,

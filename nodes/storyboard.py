@@ -17,6 +17,7 @@ from ..flf2v.video_model import WAN
 from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, not_kept, past_shift
 from .host.input_files import input_file
 from .host.progress import warn_on_node
+from .host.schema import SEGMENTS
 from .host.types import Link
 from .inputs import check_widgets, expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
 from .save_video import MAX_RATE, MIN_RATE
@@ -90,6 +91,9 @@ class WanFLF2VStoryboard(io.ComfyNode):
                 io.Video.Output("video", display_name="video", tooltip="The film, for Save Video."),
                 io.Image.Output("images", display_name="images", tooltip="Its frames; only made when connected."),
                 io.String.Output("report", display_name="report", tooltip="Frames, keyframes and segments in words."),
+                SEGMENTS.Output(
+                    "segments", display_name="segments", tooltip="Each segment as a video, for Wan FLF2V Segments."
+                ),
             ],
         )
 
@@ -174,7 +178,9 @@ class WanFLF2VStoryboard(io.ComfyNode):
         expansion = graph.finalize()
         notes = not_kept(2 * len(expansion))  # those of the edges expand again
         warn_on_node(cls.hidden, notes)
-        return io.NodeOutput(film.out(0), frames, "\n".join([report(board, frame_rate), *notes]), expand=expansion)
+        return io.NodeOutput(
+            film.out(0), frames, "\n".join([report(board, frame_rate), *notes]), film.out(1), expand=expansion
+        )
 
 
 def _connected(links: dict[Any, Any]) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from ..flf2v.sizes import Fit
 from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS
 from .host.pieces import Shown, join_film, write_images, write_latent, write_video
 from .host.progress import run_id
-from .host.schema import part_schema
+from .host.schema import SEGMENTS, part_schema
 from .host.types import Latent, Pictures, Vae, Video
 from .host.videos import check_rate, fitted_frames
 from .inputs import fit_input
@@ -151,7 +151,7 @@ class WanFLF2VStoryboardVideo(io.ComfyNode):
 
 
 class WanFLF2VStoryboardFilm(io.ComfyNode):
-    """The clips' videos, joined."""
+    """The clips' videos, joined; and the files of the segments'."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -162,13 +162,16 @@ class WanFLF2VStoryboardFilm(io.ComfyNode):
                 io.String.Input("spans"),
                 *(CLIP.Input(f"clip_{number}", optional=number > 1) for number in _NUMBERS),
             ],
-            outputs=[io.Video.Output("video")],
+            outputs=[io.Video.Output("video"), SEGMENTS.Output("segments")],
         )
 
     @classmethod
     def execute(cls, spans: str, **clips: Any) -> io.NodeOutput:
-        paths = [Path(path) for path in _in_order("clip", clips)]
-        return io.NodeOutput(join_film(paths, _spans(spans)))
+        pieces = list(zip(_in_order("clip", clips), _spans(spans), strict=True))
+        film = join_film([Path(path) for path, _ in pieces], [span for _, span in pieces])
+        return io.NodeOutput(
+            film, tuple(path for path, (_, end) in pieces if end is not None)
+        )  # the rest is given videos
 
 
 class WanFLF2VStoryboardImages(io.ComfyNode):

@@ -123,4 +123,9 @@ def join_film(paths: Sequence[Path], spans: Sequence[tuple[int, int | None]]) ->
     film = temporary_folder() / f"film_{uuid.uuid4().hex[:12]}.mp4"
     with clear_errors(film.parent, KEPT):
         join_videos([Piece(path, first, end) for path, (first, end) in zip(paths, spans, strict=True)], film)
-    return InputImpl.VideoFromFile(str(film))
+    return video_of(film)
+
+
+def video_of(path: str | Path) -> Any:
+    """The video in a file, as ComfyUI's VIDEO."""
+    return InputImpl.VideoFromFile(str(path))

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 CATEGORY = "Wan FLF2V"
 FRAMES = io.Custom("WAN_FLF2V_FRAMES")
+SEGMENTS = io.Custom("WAN_FLF2V_SEGMENTS")
 _SCHEMA_FIELDS = {field.name for field in dataclasses.fields(io.Schema)}
 
 

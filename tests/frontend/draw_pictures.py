@@ -53,6 +53,7 @@ SMALL_GRAPHS: dict[str, tuple[dict[str, tuple[str, int]], list[tuple[str, str, i
         [("KSampler", "positive", 0)],
     ),
     "WanFLF2VLoadExperts": ({}, [("WanFLF2VShift", "model_high", 0)]),
+    "WanFLF2VSegments": ({}, [("SaveVideo", "video", 0)]),
     "WanFLF2VPick": ({"drafts": ("WanFLF2VTwoStageSampler", 0)}, [("WanFLF2VTwoStageSampler", "latent_image", 0)]),
     "WanFLF2VShift": ({"model_high": ("UNETLoader", 0), "model_low": ("UNETLoader", 0)}, []),
     "WanFLF2VAutoShift": ({}, [("WanFLF2VShift", "shift", 0)]),

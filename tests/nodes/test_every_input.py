@@ -62,7 +62,7 @@ SAVED = {"frame_rate": 16.0, "filename_prefix": "clip", "format": "mp4", "qualit
          "frames_per_video": 0, "codec": "auto", "crf": -1, "playback": "once"}  # fmt: skip
 OF_LATENT = {"images": None, "latent": given("other latent"), "vae": given("vae")}
 BOARD = '{"keyframes": [{"slot": 1}, {"slot": %d}], "length": 5, "prompt": "a", "seed": %d}'
-LAST_SLOTS = {f"keyframe_{number}": Row(given("other"), "video images", {"storyboard": BOARD % (number, 1),
+LAST_SLOTS = {f"keyframe_{number}": Row(given("other"), "video images segments", {"storyboard": BOARD % (number, 1),
               f"keyframe_{number}": given("end")}) for number in range(2, 13)}  # fmt: skip
 
 BASES: dict[str, dict[str, Any]] = {
@@ -87,6 +87,7 @@ BASES: dict[str, dict[str, Any]] = {
     "WanFLF2VLoadExperts": {"high_file": HIGH, "low_file": LOW, "weight_dtype": "default", "lora_high": LORA_HIGH,
                             "lora_low": "by name", "lora_strength": 1.0},
     "WanFLF2VPick": {"drafts": given("drafts"), "index": 1},
+    "WanFLF2VSegments": {"segments": given("segments"), "number": 0},
 }  # fmt: skip
 
 ROWS: dict[str, dict[str, Row]] = {
@@ -242,26 +243,26 @@ ROWS: dict[str, dict[str, Row]] = {
         "resize": Row("lanczos", "images"),
     },
     "WanFLF2VStoryboard": {
-        "model_high": Row(expert(LOW), "video images"),
-        "model_low": Row(expert(HIGH), "video images"),
-        "clip": Row(given("other clip"), "video images"),
-        "vae": Row(given("other vae"), "video images"),
-        "storyboard": Row(BOARD % (2, 2), "video images report"),
-        "width": Row(48, "video images"),
-        "height": Row(48, "video images"),
-        "fit": Row("pad", "video images"),
-        "frame_rate": Row(24.0, "video report"),
-        "steps": Row(3, "video images"),
-        "cfg": Row(3.0, "video images"),
-        "cfg_low": Row(3.0, "video images"),
-        "sampler_name": Row("heun", "video images"),
-        "scheduler": Row("beta", "video images", {"steps": 4, "high_steps": 2}),
-        "boundary": Row(0.5, "video images", {"steps": 4, "high_steps": -1}),
-        "high_steps": Row(2, "video images"),
-        "keyframe_1": Row(given("other"), "video images"),
+        "model_high": Row(expert(LOW), "video images segments"),
+        "model_low": Row(expert(HIGH), "video images segments"),
+        "clip": Row(given("other clip"), "video images segments"),
+        "vae": Row(given("other vae"), "video images segments"),
+        "storyboard": Row(BOARD % (2, 2), "video images report segments"),
+        "width": Row(48, "video images segments"),
+        "height": Row(48, "video images segments"),
+        "fit": Row("pad", "video images segments"),
+        "frame_rate": Row(24.0, "video report segments"),
+        "steps": Row(3, "video images segments"),
+        "cfg": Row(3.0, "video images segments"),
+        "cfg_low": Row(3.0, "video images segments"),
+        "sampler_name": Row("heun", "video images segments"),
+        "scheduler": Row("beta", "video images segments", {"steps": 4, "high_steps": 2}),
+        "boundary": Row(0.5, "video images segments", {"steps": 4, "high_steps": -1}),
+        "high_steps": Row(2, "video images segments"),
+        "keyframe_1": Row(given("other"), "video images segments"),
         **LAST_SLOTS,
-        "video_before": Row(given("video of 6"), "video images report"),
-        "video_after": Row(given("video of 6"), "video images report"),
+        "video_before": Row(given("video of 6"), "video images report segments"),
+        "video_after": Row(given("video of 6"), "video images report segments"),
     },
     "WanFLF2VLoadExperts": {
         "high_file": Row(WAN21, "model_high model_first"),
@@ -272,23 +273,26 @@ ROWS: dict[str, dict[str, Row]] = {
         "lora_strength": Row(0.5, "model_high model_low"),
     },
     "WanFLF2VPick": {"drafts": Row(given("other drafts"), "latent seed"), "index": Row(2, "latent seed")},
+    "WanFLF2VSegments": {"segments": Row(given("other segments"), "videos"), "number": Row(2, "videos")},
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _given(comfy: ModuleType, models: Path, executor: Executor) -> Iterator[None]:
+def _given(
+    comfy: ModuleType, models: Path, executor: Executor, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     import folder_paths
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(folder_paths, "folder_names_and_paths", {**folder_paths.folder_names_and_paths})
         for folder in ("diffusion_models", "loras"):
             folder_paths.add_model_folder_path(folder, str(models / folder))
-        GIVEN.update(values(comfy, models))
+        GIVEN.update(values(comfy, models, tmp_path_factory.mktemp("given")))
         yield
         GIVEN.clear()
 
 
-def values(comfy: ModuleType, models: Path) -> dict[str, Any]:
+def values(comfy: ModuleType, models: Path, folder: Path) -> dict[str, Any]:
     """What the rows take."""
     import comfy.clip_vision
     from comfy_api.latest import InputImpl, Types
@@ -311,12 +315,16 @@ def values(comfy: ModuleType, models: Path) -> dict[str, Any]:
     seen = comfy.clip_vision.load(str(models / "clip_vision/clip_vision_h.safetensors"))
     latents = [{"samples": torch.rand(1, 16, 2, 4, 4, generator=draw)} for _ in range(3)]
     drafts = [hand_over(pair, pair, 0.5, seeds) for pair, seeds in ((latents[:2], [1, 2]), (latents[1:], [3, 4]))]
+    files = [str(folder / f"{count}.mp4") for count in clips]
+    for file, video in zip(files, videos.values(), strict=True):
+        video.save_to(file)
     sound = {"waveform": torch.rand(1, 1, 44100, generator=draw), "sample_rate": 44100}
     return {
         **pictures, **videos, **{f"clip of {count}": frames for count, frames in clips.items()},
         **{name: comfy.sd.VAE(sd=weights) for name, weights in vaes.items()},
         "clip": clip, "other clip": other_clip, "clip vision": seen,
         "seen": seen.encode_image(pictures["start"], crop=False),
+        "segments": tuple(files), "other segments": tuple(reversed(files)),
         "drafts": drafts[0], "other drafts": drafts[1], "sound": sound, "latent": latents[0], "other latent": latents[1],
     }  # fmt: skip
 

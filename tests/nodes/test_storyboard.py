@@ -93,8 +93,13 @@ def states(facts: Any) -> Counter[str]:
 
 
 def film_of(comfy: Any, done: Any) -> Path:
-    saved = next(item for items in done.record["outputs"]["73"].values() for item in items if isinstance(item, dict))
-    return Path(comfy.output) / saved["subfolder"] / saved["filename"]
+    return files_of(comfy, done, "73")[0]
+
+
+def files_of(comfy: Any, done: Any, node: str) -> list[Path]:
+    """What a node saved."""
+    saved = [item for items in done.record["outputs"][node].values() for item in items if isinstance(item, dict)]
+    return [Path(comfy.output) / item["subfolder"] / item["filename"] for item in saved]
 
 
 def hashes(path: Path) -> list[str]:
@@ -306,6 +311,22 @@ def test_the_films_frames_are_the_clips_frames_and_a_clip_alone_is_the_same_work
     assert film[LENGTHS[0] - 1 :] == last
     assert len(film) == len(set(film)) == sum(LENGTHS[:2]) - 1
 
+    # each segment as a video of its own: whole, the same frames, and no work for it
+    graph = graph_of(board)
+    for number in (0, 2, 3):
+        graph[f"8{number}"] = {"class_type": "WanFLF2VSegments", "inputs": {"segments": ["57", 3], "number": number}}
+        saved = {"video": [f"8{number}", 0], "filename_prefix": "storyboard/part", "format": "auto", "codec": "auto"}
+        graph[f"9{number}"] = {"class_type": "SaveVideo", "inputs": saved}
+    refused = comfy_server.run(graph)
+    assert "number must be at most 2, as many videos as there are; got 3" in refused.error
+    del graph["83"], graph["93"]
+    done = comfy_server.run(graph)
+    assert (done.status, work(done)) == ("success", Counter())
+    parts = [hashes(path) for path in files_of(comfy_server, done, "90")]
+    assert [len(part) for part in parts] == list(LENGTHS[:2])
+    assert parts[0][:-1] + parts[1] == hashes(film_of(comfy_server, done))
+    assert [hashes(path) for path in files_of(comfy_server, done, "92")] == parts[1:]
+
 
 def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any, names: list[str]) -> None:
     board = board_of(names[:3], (8, 6), seed=313)
@@ -317,12 +338,6 @@ def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any
     assert first == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
     film = pixels_of(film_of(comfy_server, done))
     assert len(film) == 8 + 6 - 1
-    edited = copy.deepcopy(board)
-    edited["keyframes"][1]["picture"] = names[3]
-    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
-    edited["segments"][0]["length"], edited["segments"][1]["length"] = 6, 8
-    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
-
     held = copy.deepcopy(board)
     held["keyframes"][1] |= {"strength": 0.5, "strength_low": 1.0}
     assert work(run(comfy_server, held)) == {"high": 1, "low": 1, "clip": 1, "film": 1}, "nothing is encoded again"
@@ -330,6 +345,11 @@ def test_a_keyframe_gone_through_is_a_middle_frame_of_one_clip(comfy_server: Any
     done = run(comfy_server, held)
     assert work(done) == {"low": 1, "clip": 1, "film": 1}
     weak = pixels_of(film_of(comfy_server, done))
+    edited = copy.deepcopy(board)
+    edited["keyframes"][1]["picture"] = names[3]
+    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
+    edited["segments"][0]["length"], edited["segments"][1]["length"] = 6, 8
+    assert work(run(comfy_server, edited)) == {"frames": 1, "high": 1, "low": 1, "clip": 1, "film": 1}
 
     for made, strengths in ((film, {}), (weak, {"middle_strength": 0.5, "middle_strength_low": 0.25})):
         middle = {"middle_images": picture(names[1]), "middle_frames": "7", **strengths}
