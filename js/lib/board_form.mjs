@@ -8,7 +8,7 @@ import { t } from "./words.mjs";
 /** @typedef {{kind: "all" | "keyframe" | "segment", at: number}} Choice */
 
 const FIELDS = { all: ["prompt", "negative", "seconds", "seed", "closed", "colour", "carry"], segment: ["prompt", "negative", "seconds", "seed"], keyframe: ["through"] };
-const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring", colour: "Keep the keyframes' colours", carry: "Frames carried over", through: "Pass through in one clip" };
+const LABELS = { prompt: "Prompt", negative: "Negative prompt", seconds: "Seconds", seed: "Seed", closed: "Closed: a ring", colour: "Match the colours", carry: "Frames carried over", through: "Pass through in one clip" };
 const BOXES = ["closed", "colour", "through"];
 const CARRIES = [0, 1, 5, 9];
 const RANGES = { seconds: { min: 0.25, step: 0.25 }, seed: { min: 0, step: 1 } };
