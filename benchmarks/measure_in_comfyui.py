@@ -196,11 +196,15 @@ def filming(who: str, nodes: dict[str, Any], vae: Any, width: int, height: int, 
     samples = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     shown = pieces.Shown(width, height, 16.0, kept=1)
 
+    def clip() -> Any:
+        file = pieces.write_latent({"samples": samples}, vae, shown, None)
+        return file.saved[0], file.tail  # what its node gives
+
     def film() -> Any:
         count = {"segment": 1, "board": 11}[who]
-        files = [pieces.write_latent({"samples": samples}, vae, shown, None) for _ in range(count)]
-        pieces.join_film([file.saved[0] for file in files], [(0, length - 1)] * (count - 1) + [(0, length)])
-        return files[-1].tail
+        made = [clip() for _ in range(count)]
+        pieces.join_film([path for path, _ in made], [(0, length - 1)] * (count - 1) + [(0, length)])
+        return made[-1][1]
 
     return film
 
