@@ -98,7 +98,7 @@ def finish(arguments: argparse.Namespace, codec: Any) -> None:
         model = experts.new_expert(experts.DIM, arguments.layers, experts.FFN)
         export.save_half(export.load_average(model, arguments.work / f"{side}.pt"), out / name)
     measure_clips(Models(out, arguments.dim, arguments.layers), out)
-    draw_curves(arguments.work, out)
+    draw_curves(arguments.work, out / ("curves.png" if arguments.source is None else "second_round.png"))
 
 
 def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -12,10 +13,8 @@ BACKGROUND, INK, FAINT = "#1b1d22", "#e6e6e6", "#4a4e57"
 COLOURS = ("#ff9f45", "#4aa8ff", "#9be37a", "#d98cff", "#ff6b6b")
 
 
-def draw_curves(work: Path, out: Path) -> None:
-    """Write ``out/curves.png``: the VAE's PSNR and the experts' losses over their steps."""
-    image = Image.new("RGB", SIZE, BACKGROUND)
-    draw = ImageDraw.Draw(image)
+def draw_curves(work: Path, path: Path) -> None:
+    """Write a picture of what was trained: the VAE's PSNR and the experts' losses over their steps."""
     panels = (
         (
             "VAE: PSNR of unseen clips, dB",
@@ -25,12 +24,17 @@ def draw_curves(work: Path, out: Path) -> None:
         ("error of the clean latent, sigma 1", [("high", "held_out_100")]),
         ("error of the clean latent, sigma 0.5", [("low", "held_out_50")]),
     )
-    for number, (title, lines) in enumerate(panels):
+    drawn = []
+    for title, lines in panels:
+        curves = [(f"{log} {column}", _column(work / f"{log}.csv", column)) for log, column in lines]
+        if curves := [(name, values) for name, values in curves if len(values) > 1]:
+            drawn.append((title, curves))
+    image = Image.new("RGB", (SIZE[0], SIZE[1] // 2 * math.ceil(len(drawn) / 2)), BACKGROUND)
+    for number, (title, curves) in enumerate(drawn):
         left = MARGIN + (number % 2) * (PANEL[0] + MARGIN)
         top = MARGIN + (number // 2) * (PANEL[1] + MARGIN)
-        curves = [(f"{log} {column}", _column(work / f"{log}.csv", column)) for log, column in lines]
-        _panel(draw, (left, top), title, [(name, values) for name, values in curves if len(values) > 1])
-    image.save(out / "curves.png", optimize=True)
+        _panel(ImageDraw.Draw(image), (left, top), title, curves)
+    image.save(path, optimize=True)
 
 
 def _column(path: Path, column: str) -> list[tuple[float, float]]:
@@ -47,8 +51,6 @@ def _panel(
     left, top, wide, high = corner[0], corner[1], PANEL[0] - 20, PANEL[1] - 60
     draw.text((left, top - 6), title, fill=INK, font=font, anchor="lb")
     draw.rectangle([left, top, left + wide, top + high], outline=FAINT)
-    if not curves:
-        return
     steps = [step for _, points in curves for step, _ in points]
     values = [value for _, points in curves for _, value in points]
     low, span = min(values), max(max(values) - min(values), 1e-6)
