@@ -33,6 +33,7 @@ class Recorder(VendorDouble):
             "upload": ("POST", "/upload/image"),
             "prompt": ("POST", "/prompt"),
             "history": ("GET", "/history/{id}"),
+            "forget": ("POST", "/history"),
             "state": ("GET", "/queue"),
             "delete": ("POST", "/queue"),
             "interrupt": ("POST", "/interrupt"),
@@ -149,11 +150,13 @@ def test_an_address_without_an_answer_is_unreachable(comfyui: Recorder) -> None:
         ask(comfyui, lambda client: client.system_stats())
 
 
-def test_interrupting_takes_one_job_out_of_the_queue_and_stops_it_if_it_runs(comfyui: Recorder) -> None:
+def test_one_job_is_taken_out_of_the_queue_stopped_or_forgotten_and_no_other(comfyui: Recorder) -> None:
     ask(comfyui, lambda client: client.interrupt("p1"))
+    ask(comfyui, lambda client: client.forget("p1"))
     assert [(seen.step, seen.json) for seen in comfyui.seen] == [
         ("delete", {"delete": ["p1"]}),
         ("interrupt", {"prompt_id": "p1"}),
+        ("forget", {"delete": ["p1"]}),
     ]
 
 

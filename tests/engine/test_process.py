@@ -91,7 +91,10 @@ def test_the_real_comfyui_listens_on_loopback_alone(request: pytest.FixtureReque
 
 
 @pytest.mark.parametrize("tiny", [True, False])
-def test_it_gets_a_home_of_its_own_and_touches_no_other(server: ComfyServer, tiny: bool, tmp_path: Path) -> None:
+def test_it_gets_a_home_of_its_own_and_touches_no_other(
+    server: ComfyServer, tiny: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     server = replace(server, tiny=tiny, models=tmp_path / "my models", extra_args=["--fast", "x"], pack_name="mine")
     with server:
         argv, _, environment = told(server)
@@ -110,7 +113,7 @@ def test_it_gets_a_home_of_its_own_and_touches_no_other(server: ComfyServer, tin
     assert {path.name for path in server.home.iterdir() if path.is_dir()} >= {"custom_nodes", "input", "output", "user"}
     assert (server.home / "custom_nodes" / "mine").resolve() == server.pack
     assert (server.home / "custom_nodes" / "tiny-model-support").exists() is tiny
-    assert (environment.get("OMP_NUM_THREADS") == "1") is (tiny or os.environ.get("OMP_NUM_THREADS") == "1")
+    assert (environment.get("OMP_NUM_THREADS") == "1") is tiny
 
 
 def test_without_models_no_folders_are_named(server: ComfyServer) -> None:
