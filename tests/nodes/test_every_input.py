@@ -181,7 +181,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "keep_history": Row(True, "latent", {"sampler_name": "dpmpp_2m"}),
         "stages": Row("high only", BOTH),
         "steps_low": Row(9, BOTH),
-        "sampler_low": Row("heun", "latent"),
+        "sampler_low": Row("uni_pc", BOTH),
         "scheduler_low": Row("beta", BOTH),
         "first_steps": Row(2, BOTH + " split_step", THREE),
         "first_resolution": Row(4, BOTH + " split_step", THREE),
