@@ -6,12 +6,16 @@ import json
 import shlex
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wan_flf2v.providers import Picture, ProviderError, model
+from wan_flf2v.providers.calls import Reply, Ticket
 from wan_flf2v.providers.errors import JobCancelled
 from wan_flf2v.providers.models import Job
+from wan_flf2v.providers.runcomfy import RunComfy
+from wan_flf2v.providers.wavespeed import WaveSpeed
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, URLS, generate, job_of, rows
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import Fault, Script
@@ -266,3 +270,52 @@ def test_the_same_values_typed_as_int_or_float_are_the_same_job() -> None:
     keys = {job_of().content_key("a", "b"), job_of().content_key("c", "b"), job_of().content_key("a", "c")}
     keys |= {job_of(noise_seed=8).content_key("a", "b"), job_of(pictures=(LAST, FIRST)).content_key("a", "b")}
     assert len(keys) == 5
+
+
+def told(flow: Any, *bodies: Any) -> tuple[list[str], Any]:
+    """What is asked for, and what comes of these answers."""
+    asked = [next(flow).target]
+    for body in bodies:
+        try:
+            asked.append(flow.send(Reply(200, {}, body, "")).target)
+        except StopIteration as done:
+            return asked, done.value
+    raise AssertionError(f"more is asked for: {asked}")
+
+
+def test_only_a_path_of_the_jobs_own_is_followed_and_only_on_the_profiles_host() -> None:
+    own = "https://elsewhere.example/v2/requests/job-1/status"
+    for named, path in ((own, "/v2/requests/job-1/status"), ("https://x.example/v1/requests/job-2/status", None),
+                        (own.replace("status", "result"), None), ("", None)):  # fmt: skip
+        asked, _ = told(RunComfy().status(Ticket("job-1", "m", {"status_url": named})), {"status": "in_queue"})
+        assert asked == [path or "/v1/requests/job-1/status"]
+
+
+@pytest.mark.parametrize(
+    ("result", "state"),
+    [
+        ({"status": "completed"}, "running"),
+        ({"status": "completed", "output": {"video": "https://v.example/a.mp4"}}, "succeeded"),
+        ({"status": "succeeded"}, "succeeded"),
+        ({"status": "failed", "error": "no"}, "failed"),
+        ({}, "running"),
+    ],
+)
+def test_the_end_of_the_polling_is_no_success_before_the_result_says_so(result: Any, state: str) -> None:
+    asked, status = told(RunComfy().status(Ticket("job-1", "m")), {"status": "completed"}, result)
+    assert asked == ["/v1/requests/job-1/status", "/v1/requests/job-1/result"]
+    assert status.state == state
+
+
+def test_a_history_gives_this_models_jobs_since_then_and_no_other() -> None:
+    item = {"id": "job-1", "model": "m", "created_at": "2026-01-02T00:00:00Z"}
+    others = [{**item, "id": "job-2", "model": "n"}, {**item, "id": "job-3", "created_at": "2026-01-01T23:59:59Z"},
+              {**item, "id": "../x"}, "job-4"]  # fmt: skip
+    _, found = told(WaveSpeed().recent("m", 1767312000.0), {"data": {"items": [item, *others]}})
+    assert [one.request_id for one in found] == ["job-1"]
+
+
+def test_what_was_deleted_of_a_job_is_said_as_it_is() -> None:
+    for count, words in ((1, "deleted; a job that was already running"), (0, "deleted nothing")):
+        _, said = told(WaveSpeed().cancel(Ticket("job-1", "m")), {"data": {"deleted_count": count}})
+        assert words in said
