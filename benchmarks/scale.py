@@ -23,7 +23,8 @@ from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.queue import queue_of
 from wan_flf2v.gateway.settings import Timing
-from wan_flf2v.gateway.workers import Worker, WorkerStore
+from wan_flf2v.gateway.tables import Worker
+from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.tests.gateway.local import BODY, FLF2V
 from wan_flf2v.tests.gateway.postgres import postgres
 from wan_flf2v.tests.gateway.processes import Serve

@@ -28,6 +28,7 @@ class OutputFile:
     filename: str
     subfolder: str
     type: str
+    channel: str = "images"  # of the node's outputs
 
 
 class ComfyClient:
@@ -171,12 +172,11 @@ def outputs_of(record: Mapping[str, Any]) -> list[OutputFile]:
     raise_for_status(record)
     files = []
     for node, channels in record.get("outputs", {}).items():
-        for items in channels.values():
+        for channel, items in channels.items():
             for item in items if isinstance(items, list) else []:
                 if isinstance(item, dict) and "filename" in item:
-                    files.append(
-                        OutputFile(node, item["filename"], item.get("subfolder", ""), item.get("type", "output"))
-                    )
+                    place = item.get("subfolder", ""), item.get("type", "output")
+                    files.append(OutputFile(node, item["filename"], *place, channel))
     return files
 
 

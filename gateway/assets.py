@@ -14,48 +14,33 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
-from .database import ASSETS, BLOBS, JOBS, KEYS, Database, now
+from .database import Database, now
 from .keys import is_dead
+from .tables import ASSETS, BLOBS, JOBS, KEYS, Asset, Kind
 
 _PART = 1024 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = ""  # the owner of a row to be collected
 _ROUND = 200
 UNKNOWN = "application/octet-stream"  # the media type of what is none of the known ones
-Kind = Literal["upload", "input", "output"]
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One stored file. ``complete`` is False while an announced upload has not arrived."""
-
-    id: str
-    owner: str
-    job: str
-    filename: str
-    media_type: str
-    size: int
-    complete: bool
-    created_at: float
-    kind: Kind
-    content: str
 
 
 class AssetStore:
-    """Reads and writes assets. Blocking. With a folder the bytes are files there, else rows of 1 MiB."""
+    """Reads and writes assets. Blocking. Beside SQLite the bytes are files in the data folder.
 
-    def __init__(self, database: Database, folder: Path | None) -> None:
-        self.database = database
-        self.folder = folder
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    In Postgres, which every machine can reach, they are rows of 1 MiB.
+    """
+
+    def __init__(self, database: Database, data: Path) -> None:
+        self.database, self.folder = database, data / "assets" if database.sqlite else None
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(
         self, data: bytes | Path, *, owner: str, filename: str, media_type: str, job: str = "", kind: Kind = "output"
@@ -63,14 +48,13 @@ class AssetStore:
         """Store bytes, or a file, which moves there, under a fresh id."""
         content, size = _measure(data)
         asset = Asset(secrets.token_hex(16), owner, job, filename, media_type, size, True, now(), kind, content)
-        self._store(content, data, sa.insert(ASSETS).values(**asset.__dict__))
+        self._store(content, data, sa.insert(ASSETS).values(**asset.columns()))
         return asset
 
     def announce(self, *, owner: str, filename: str, media_type: str, size: int) -> Asset:
         """A place for an upload that is yet to come."""
         asset = Asset(secrets.token_hex(16), owner, "", filename, media_type, size, False, now(), "upload", "")
-        with self.database.write() as connection:
-            connection.execute(sa.insert(ASSETS).values(**asset.__dict__))
+        self.database.change(sa.insert(ASSETS).values(**asset.columns()))
         return asset
 
     def fill(self, asset_id: str, data: bytes | Path, media_type: str) -> bool:
@@ -84,33 +68,30 @@ class AssetStore:
         """A row of this job's own for the same bytes; None when they went meanwhile."""
         mine = replace(asset, id=secrets.token_hex(16), job=job, kind="input", created_at=now())
         with self.database.write() as connection:
-            self._lock(connection, [_name(asset)])
+            self._lock(connection, [asset.content])
             there = sa.select(sa.literal(1)).where(ASSETS.c.id == asset.id, ASSETS.c.owner != _NOBODY)
             if connection.execute(there).first() is None:
                 return None
-            connection.execute(sa.insert(ASSETS).values(**{**mine.__dict__, "content": _name(asset)}))
+            connection.execute(sa.insert(ASSETS).values(**mine.columns()))
         return mine
 
     def get(self, asset_id: str) -> Asset | None:
         """An asset's row; None when there is none."""
         if not _ID.fullmatch(asset_id):
             return None
-        query = sa.select(ASSETS).where(ASSETS.c.id == asset_id, ASSETS.c.owner != _NOBODY)
-        with self.database.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _asset(row)
+        row = self.database.first(sa.select(ASSETS).where(ASSETS.c.id == asset_id, ASSETS.c.owner != _NOBODY))
+        return None if row is None else Asset(**row._mapping)
 
     def linked(self, asset_id: str) -> Asset | None:
         """As ``get``, for who has a link: None also when the key that it was made for works no more."""
-        dead = sa.select(KEYS.c.id).where(is_dead(), KEYS.c.id == ASSETS.c.owner).exists()
         asset = self.get(asset_id)
-        with self.database.read() as connection:
-            query = sa.select(ASSETS.c.id).where(ASSETS.c.id == asset_id, dead)
-            return None if asset is None or connection.execute(query).first() is not None else asset
+        if asset is None or self.database.first(sa.select(KEYS.c.id).where(is_dead(), KEYS.c.id == asset.owner)):
+            return None
+        return asset
 
     def path(self, asset: Asset) -> Path | None:
         """The file with an asset's bytes, where they are in a folder."""
-        return None if self.folder is None else self.folder / _name(asset)
+        return None if self.folder is None else self.folder / asset.content
 
     def read(self, asset: Asset, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``stop``, in pieces."""
@@ -125,9 +106,8 @@ class AssetStore:
             return
         while start < stop:
             part, offset = divmod(start, _PART)
-            with self.database.read() as connection:
-                query = sa.select(BLOBS.c.data).where(BLOBS.c.asset == _name(asset), BLOBS.c.part == part)
-                data = bytes(connection.execute(query).scalar_one())
+            query = sa.select(BLOBS.c.data).where(BLOBS.c.asset == asset.content, BLOBS.c.part == part)
+            data = bytes(self.database.first(query).data)
             piece = data[offset : offset + stop - start]
             start += len(piece)
             yield piece
@@ -142,22 +122,17 @@ class AssetStore:
         Its oldest uploads go first where they don't: a job that uses one has a row of its own.
         """
         mine = sa.and_(ASSETS.c.owner == owner, ASSETS.c.kind.in_(("upload", "input")))
-        with self.database.read() as connection:
-            total = sa.select(sa.func.coalesce(sa.func.sum(ASSETS.c.size), 0)).where(mine)
-            over = int(connection.execute(total).scalar_one()) + size - limit
-            if over <= 0:
-                return True
-            oldest = sa.select(ASSETS.c.id, ASSETS.c.size).where(mine, ASSETS.c.kind == "upload")
-            going = []
-            for row in connection.execute(oldest.order_by(ASSETS.c.created_at)):
-                if over <= 0:
-                    break
-                going.append(row.id)
-                over -= row.size
+        total = sa.select(sa.func.coalesce(sa.func.sum(ASSETS.c.size), 0)).where(mine)
+        over, going = int(self.database.first(total)[0]) + size - limit, []
         if over > 0:
-            return False
-        self.remove(going)
-        return True
+            oldest = sa.select(ASSETS.c.id, ASSETS.c.size).where(mine, ASSETS.c.kind == "upload")
+            for row in self.database.rows(oldest.order_by(ASSETS.c.created_at)):
+                if over > 0:
+                    going.append(row.id)
+                    over -= row.size
+        if going and over <= 0:
+            self.remove(going)
+        return over <= 0
 
     def remove(self, ids: Sequence[str]) -> None:
         """Forget assets, and their bytes when these were the last to need them."""
@@ -189,8 +164,8 @@ class AssetStore:
         while True:
             with self.database.write() as connection:
                 query = sa.select(ASSETS).where(ASSETS.c.owner == _NOBODY).limit(_ROUND)
-                gone = [_asset(row) for row in connection.execute(query)]
-                names = sorted({_name(asset) for asset in gone})
+                gone = [Asset(**row._mapping) for row in connection.execute(query)]
+                names = sorted({asset.content for asset in gone if asset.content})
                 self._lock(connection, names)
                 connection.execute(sa.delete(ASSETS).where(ASSETS.c.id.in_([asset.id for asset in gone])))
                 unused = set(names) - self._used(connection, names)
@@ -209,14 +184,12 @@ class AssetStore:
 
     def _used(self, connection: Connection, names: Iterable[str]) -> set[str]:
         """Which of these names of stored bytes a row needs."""
-        named = (ASSETS.c.content.in_(names), sa.and_(ASSETS.c.content == "", ASSETS.c.id.in_(names)))
-        rows = connection.execute(sa.select(ASSETS.c.id, ASSETS.c.content).where(sa.or_(*named)))
-        return {row.content or row.id for row in rows}
+        return set(connection.execute(sa.select(ASSETS.c.content).where(ASSETS.c.content.in_(names))).scalars())
 
     def _lock(self, connection: Connection, names: Iterable[str]) -> None:
         """Let nobody else add or remove rows for these bytes until the transaction ends; SQLite has one writer anyway."""
         for name in [] if self.database.sqlite else sorted(names):
-            number = int(name[:15] or "0", 16)
+            number = int(name[:15], 16)
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
     def _store(self, content: str, data: bytes | Path, row: sa.Insert | sa.Update) -> bool:
@@ -268,15 +241,6 @@ def _measure(data: bytes | Path) -> tuple[str, int]:
         digest.update(piece)
         size += len(piece)
     return digest.hexdigest(), size
-
-
-def _name(asset: Asset) -> str:
-    """What its bytes are stored under: the content's hash, or as the first release did the id."""
-    return asset.content or asset.id
-
-
-def _asset(row: Row[tuple[object, ...]]) -> Asset:
-    return Asset(**row._mapping)
 
 
 def disown(connection: Connection, which: sa.ColumnElement[bool]) -> None:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from .assets import disown
-from .database import ASSETS, ATTEMPTS, JOBS, OUTBOX, Database, clock, new_id
+from .database import Database, clock, new_id
 from .queue import FIRST, JobQueue, job_of_ticket, ticket_of
-from .records import OPEN_STATES, Claim, State
+from .tables import ASSETS, ATTEMPTS, JOBS, OPEN_STATES, OUTBOX, State
 
 LOST = "lost: "  # how the outcome of an attempt begins that counts against a job's few attempts
+_NAMESPACE = uuid.UUID("6d9c7f0e-6b1f-4b51-9d0f-6f6c66326676")
 _CANCELLED = "Cancelled by the client."
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One attempt at a job: who makes it, under which prompt id; ``resumed`` when it was begun by an earlier process."""
+
+    job: str
+    attempt: int
+    worker: str
+    ticket: str = ""
+    resumed: bool = False
+
+    @property
+    def prompt_id(self) -> str:
+        """The same for the same attempt, so that a submit whose answer was lost can be looked up."""
+        return str(uuid.uuid5(_NAMESPACE, f"{self.job}/{self.attempt}"))
 
 
 class AttemptStore:
@@ -52,38 +71,32 @@ class AttemptStore:
 
     def beat(self, claim: Claim, stage: str, progress: float) -> Literal["go", "cancel", "fenced"]:
         """Write an attempt's progress; says whether it should go on, be cancelled, or is no longer this job's."""
+        mine = sa.and_(JOBS.c.id == claim.job, JOBS.c.state == "running", JOBS.c.attempt == claim.attempt)
+        most = sa.case((JOBS.c.progress > progress, JOBS.c.progress), else_=progress)
+        told = sa.update(JOBS).where(mine, JOBS.c.worker == claim.worker).values(stage=stage, progress=most)
         with self.database.write() as connection:
-            row = connection.execute(
-                sa.update(JOBS)
-                .where(JOBS.c.id == claim.job, JOBS.c.state == "running")
-                .where(JOBS.c.attempt == claim.attempt, JOBS.c.worker == claim.worker)
-                .values(stage=stage, progress=sa.case((JOBS.c.progress > progress, JOBS.c.progress), else_=progress))
-                .returning(JOBS.c.cancel)
-            ).first()
+            row = connection.execute(told.returning(JOBS.c.cancel)).first()
         return "fenced" if row is None else "cancel" if row.cancel else "go"
 
     def check(self, claim: Claim) -> Literal["go", "cancel", "fenced"]:
         """As ``beat``, without writing."""
         query = sa.select(JOBS.c.state, JOBS.c.attempt, JOBS.c.worker, JOBS.c.cancel).where(JOBS.c.id == claim.job)
-        with self.database.read() as connection:
-            row = connection.execute(query).first()
+        row = self.database.first(query)
         return "fenced" if row is None or not _is(row, claim) else "cancel" if row.cancel else "go"
 
     def times(self, claim: Claim) -> tuple[float, float]:
         """For how long a job waited before its first attempt, and for how long this attempt has gone on, in seconds."""
         columns = (JOBS.c.started_at - JOBS.c.created_at, clock() - ATTEMPTS.c.started_at)
         query = sa.select(*columns).join(ATTEMPTS, ATTEMPTS.c.job == JOBS.c.id)
-        with self.database.read() as connection:
-            found = connection.execute(query.where(JOBS.c.id == claim.job, ATTEMPTS.c.attempt == claim.attempt)).first()
+        found = self.database.first(query.where(JOBS.c.id == claim.job, ATTEMPTS.c.attempt == claim.attempt))
         return (0.0, 0.0) if found is None else (max(0.0, found[0] or 0.0), max(0.0, found[1]))
 
     def mark_stopping(self, claim: Claim, stopping: bool = True) -> None:
         """Note that this attempt's worker is being stopped in an orderly way: cut off now, it counts for nothing."""
-        open_ = sa.and_(ATTEMPTS.c.job == claim.job, ATTEMPTS.c.attempt == claim.attempt, ATTEMPTS.c.ended_at.is_(None))
-        with self.database.write() as connection:
-            connection.execute(sa.update(ATTEMPTS).where(open_).values(outcome="stopped" if stopping else ""))
+        outcome = "stopped" if stopping else ""
+        self.database.change(sa.update(ATTEMPTS).where(_open(claim.job, claim.attempt)).values(outcome=outcome))
 
-    def release(self, claim: Claim, why: str, *, counts: bool = True) -> bool:
+    def release(self, claim: Claim, why: str) -> bool:
         """Give the job back to its queue, first in line; it ends when it was cancelled, or lost too often.
 
         False when the attempt is no longer the job's, and then nothing is written.
@@ -92,7 +105,7 @@ class AttemptStore:
             row = locked(connection, claim.job)
             if row is None or not _is(row, claim):
                 return False
-            self._give_back(connection, row, f"{LOST}{why}"[:500] if counts else why)
+            self._give_back(connection, row, f"{LOST}{why}"[:500])
             return True
 
     def abandon(self, ticket: str, worker: str) -> bool:
@@ -152,18 +165,10 @@ def end_job(
     connection: Connection, row: Row[Any], state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = ""
 ) -> None:
     """End a job in this transaction: its row, its open attempt, and the webhook that tells of it."""
-    connection.execute(
-        sa.update(JOBS)
-        .where(JOBS.c.id == row.id)
-        .values(
-            state=state,
-            outputs=[dict(output) for output in outputs],
-            error=error,
-            finished_at=clock(),
-            stage="",
-            progress=1.0 if state == "succeeded" else row.progress,
-        )
-    )
+    values = {"state": state, "outputs": [dict(output) for output in outputs], "error": error, "stage": ""}
+    progress = 1.0 if state == "succeeded" else row.progress
+    ended = sa.update(JOBS).where(JOBS.c.id == row.id).values(finished_at=clock(), progress=progress, **values)
+    connection.execute(ended)
     # A worker that died between storing a video and this leaves a row that no answer names.
     kept = [str(output["asset"]) for output in outputs]
     disown(connection, sa.and_(ASSETS.c.job == row.id, ASSETS.c.id.not_in(kept)))
@@ -175,9 +180,12 @@ def end_job(
 def _close(connection: Connection, job: str, attempt: int, outcome: str) -> None:
     """End an attempt; one that was cut off by an orderly stop keeps that outcome, unless it ended its job after all."""
     stopped = sa.and_(ATTEMPTS.c.outcome == "stopped", sa.literal(outcome.startswith(LOST)))
-    open_ = sa.and_(ATTEMPTS.c.job == job, ATTEMPTS.c.attempt == attempt, ATTEMPTS.c.ended_at.is_(None))
     kept = sa.case((stopped, ATTEMPTS.c.outcome), else_=outcome)
-    connection.execute(sa.update(ATTEMPTS).where(open_).values(ended_at=clock(), outcome=kept))
+    connection.execute(sa.update(ATTEMPTS).where(_open(job, attempt)).values(ended_at=clock(), outcome=kept))
+
+
+def _open(job: str, attempt: int) -> sa.ColumnElement[bool]:
+    return sa.and_(ATTEMPTS.c.job == job, ATTEMPTS.c.attempt == attempt, ATTEMPTS.c.ended_at.is_(None))
 
 
 def _tell(connection: Connection, job: str, event: str) -> None:

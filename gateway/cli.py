@@ -17,12 +17,11 @@ from .database import Database
 from .jobs import JobStore
 from .keys import SCOPES, KeyStore, shared_secret
 from .logs import set_up_logs
-from .migrations import SchemaError
-from .records import OPEN_STATES
 from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
 from .signals import Stops, until
 from .signing import WebhookSigner
+from .tables import OPEN_STATES
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288
@@ -82,15 +81,11 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings, stops:
     """Run the worker as a child process, and again whenever it ends. Its standard input tells it that we live."""
     command = [sys.executable, "-m", "wan_flf2v.gateway", "worker", "--data", str(settings.data)]
     command.append("--follow-parent")
-    for name in ("name", "log_level", "comfyui", "comfyui_url", "comfyui_command", "models"):
-        if getattr(arguments, name):
-            command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    for name in Timing.model_fields:
+    for name in ("name", "log_level", "comfyui", "comfyui_url", "comfyui_command", "models", *Timing.model_fields):
         if getattr(arguments, name) is not None:
             command += [flag_of(name), str(getattr(arguments, name))]
-    command += [
-        flag for flag, given in (("--tiny", settings.demo), ("--keep-metadata", arguments.keep_metadata)) if given
-    ]
+    flags = {"--tiny": settings.demo, "--keep-metadata": arguments.keep_metadata}
+    command += [flag for flag, given in flags.items() if given]
     environment = {**os.environ, "WAN_FLF2V_DATABASE": settings.database_url}  # a password is not for the process list
     first = True
     while not stops.first.is_set():
@@ -98,30 +93,21 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings, stops:
             *command, stdin=asyncio.subprocess.PIPE, env=environment,
             start_new_session=os.name == "posix",  # a Ctrl-C is for this process, which tells the child
         )  # fmt: skip
-        status = asyncio.ensure_future(child.wait())
-        await _first_of(status, stops.first)
-        if stops.first.is_set() and not status.done():
+        ended = asyncio.create_task(child.wait())
+        if await until(stops.first, ended) and not ended.done():
             if child.stdin is not None:
                 child.stdin.close()
-            await _first_of(status, stops.second)
-            if not status.done():
+            if await until(stops.second, ended) and not ended.done():
                 child.send_signal(stops.number)
-                await asyncio.wait([status], timeout=20)
-            if not status.done():
+                await asyncio.wait([ended], timeout=20)
+            if not ended.done():
                 child.kill()
             return
-        if first and await status == CANNOT_START:
+        if first and await ended == CANNOT_START:
             raise GatewayError("The worker can't start; the line above says why. The gateway ends with it.")
         first = False
-        print(f"The worker ended with status {await status}; it is started again.", file=sys.stderr)
+        print(f"The worker ended with status {await ended}; it is started again.", file=sys.stderr)
         await asyncio.sleep(1)
-
-
-async def _first_of(future: asyncio.Future[int], event: asyncio.Event) -> None:
-    waiting = asyncio.ensure_future(event.wait())
-    both: list[asyncio.Future[Any]] = [future, waiting]
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
 
 
 def worker(arguments: argparse.Namespace) -> None:
@@ -140,13 +126,7 @@ def worker(arguments: argparse.Namespace) -> None:
 
 def keys(arguments: argparse.Namespace) -> None:
     """Create, list, renew or revoke API keys, or show a key's webhook secret. Raises GatewayError."""
-    try:
-        _keys(arguments, KeyStore(_database(_settings(arguments))))
-    except ValueError as error:
-        raise GatewayError(str(error)) from None
-
-
-def _keys(arguments: argparse.Namespace, store: KeyStore) -> None:
+    store = KeyStore(_database(_settings(arguments)))
     if arguments.action == "create":
         scopes = [scope for scope in arguments.scopes.split(",") if scope]
         key, secret = store.create(arguments.key, scopes, arguments.days)
@@ -183,7 +163,7 @@ def status(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     database = _database(settings)
     counts = JobStore(database).counts()
-    living = WorkerStore(database, settings.timing).living()
+    living = WorkerStore(database, settings).living()
     print("Jobs:   ", ", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "none")
     print("Workers:" if living else "Workers: none is alive. Start one: wan-flf2v serve, or wan-flf2v worker")
     for one in living:
@@ -211,8 +191,6 @@ def _database(settings: Settings) -> Database:
     except sqlalchemy.exc.OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
         raise GatewayError(f"The database can't be opened: {reason}") from None
-    except SchemaError as error:
-        raise GatewayError(f"The database can't be used: {error}") from None
 
 
 def _data_option(arguments: argparse.Namespace) -> str:

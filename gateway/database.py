@@ -1,13 +1,15 @@
-"""The gateway's own tables, on SQLite or Postgres: what the API shows, and which attempt at a job counts."""
+"""The database, SQLite or Postgres: connections to it, its clock, and what it says when it is away."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import sqlalchemy.exc
@@ -17,146 +19,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from .migrations import migrate
+from .tables import META
 
-META = sa.MetaData()
-_QUEUED: Any = {"postgresql_where": sa.text("state = 'queued'"), "sqlite_where": sa.text("state = 'queued'")}
-_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # SQLite numbers rows by itself for INTEGER alone
-
-JOBS = sa.Table(
-    "flf2v_jobs",
-    META,
-    sa.Column("seq", _BIG, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.String(36), nullable=False, unique=True),
-    sa.Column("owner", sa.String(36), nullable=False),
-    sa.Column("api", sa.String(16), nullable=False),
-    sa.Column("model", sa.Text, nullable=False),
-    sa.Column("workflow", sa.String(64), nullable=False),
-    sa.Column("values", sa.JSON, nullable=False),
-    sa.Column("shown", sa.JSON, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False, default="queued"),
-    sa.Column("attempt", sa.Integer, nullable=False, default=0),
-    sa.Column("worker", sa.Text, nullable=False, default=""),
-    sa.Column("cancel", sa.Boolean, nullable=False, default=False),
-    sa.Column("stage", sa.Text, nullable=False, default=""),
-    sa.Column("progress", sa.Float, nullable=False, default=0.0),
-    sa.Column("outputs", sa.JSON, nullable=False, default=list),
-    sa.Column("error", sa.Text, nullable=False, default=""),
-    sa.Column("webhook", sa.Text, nullable=False, default=""),
-    sa.Column("webhook_all", sa.Boolean, nullable=False, default=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("started_at", sa.Float),
-    sa.Column("finished_at", sa.Float),
-    sa.Column("queue", sa.String(100), nullable=False, server_default=""),
-    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
-    sa.Column("ticket", sa.String(48), nullable=False, server_default=""),
-    sa.Index("flf2v_jobs_state", "state", "seq"),
-    sa.Index("flf2v_jobs_owner", "owner", "seq"),
-    sa.Index("flf2v_jobs_history", "owner", "api", "seq"),
-    sa.Index("flf2v_jobs_finished", "finished_at"),
-    sa.Index("flf2v_jobs_waiting", "queue", "turn", "seq", **_QUEUED),
-    sa.Index("flf2v_jobs_shares", "owner", "queue", "turn", **_QUEUED),
-)
-ATTEMPTS = sa.Table(
-    "flf2v_attempts",
-    META,
-    sa.Column("job", sa.String(36), primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
-    sa.Column("worker", sa.Text, nullable=False),
-    sa.Column("prompt", sa.String(36), nullable=False),
-    sa.Column("started_at", sa.Float, nullable=False),
-    sa.Column("ended_at", sa.Float),
-    sa.Column("outcome", sa.Text, nullable=False, default=""),
-)
-ASSETS = sa.Table(
-    "flf2v_assets",
-    META,
-    sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("owner", sa.String(36), nullable=False),
-    sa.Column("job", sa.String(36), nullable=False, default=""),
-    sa.Column("filename", sa.Text, nullable=False),
-    sa.Column("media_type", sa.Text, nullable=False),
-    sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("complete", sa.Boolean, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("kind", sa.String(8), nullable=False, server_default=""),
-    sa.Column("content", sa.String(64), nullable=False, server_default=""),
-    sa.Index("flf2v_assets_owner", "owner", "created_at"),
-    sa.Index("flf2v_assets_job", "job"),
-    sa.Index("flf2v_assets_content", "content"),
-)
-BLOBS = sa.Table(
-    "flf2v_blobs",
-    META,
-    sa.Column("asset", sa.String(64), primary_key=True),
-    sa.Column("part", sa.Integer, primary_key=True),
-    sa.Column("data", sa.LargeBinary, nullable=False),
-)
-KEYS = sa.Table(
-    "flf2v_keys",
-    META,
-    sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("hash", sa.String(64), nullable=False, unique=True),
-    sa.Column("scopes", sa.JSON, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("used_at", sa.Float),
-    sa.Column("revoked_at", sa.Float),
-    sa.Column("expires_at", sa.Float),
-    sa.Column("webhook_turn", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("webhook_turned_at", sa.Float),
-    sa.Column("old_hash", sa.String(64)),
-    sa.Column("old_until", sa.Float),
-)
-RATES = sa.Table(
-    "flf2v_rates",
-    META,
-    sa.Column("key", sa.String(120), primary_key=True),
-    sa.Column("turn", sa.BigInteger, nullable=False),
-    sa.Column("calls", sa.Integer, nullable=False),
-    sa.Column("before", sa.Integer, nullable=False),
-)
-IDEMPOTENCY = sa.Table(
-    "flf2v_idempotency",
-    META,
-    sa.Column("owner", sa.String(36), primary_key=True),
-    sa.Column("key", sa.String(255), primary_key=True),
-    sa.Column("digest", sa.String(64), nullable=False),
-    sa.Column("job", sa.String(36), nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-)
-OUTBOX = sa.Table(
-    "flf2v_outbox",
-    META,
-    sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("job", sa.String(36), nullable=False),
-    sa.Column("event", sa.String(16), nullable=False),
-    sa.Column("tries", sa.Integer, nullable=False, default=0),
-    sa.Column("state", sa.String(16), nullable=False, default="waiting"),
-    sa.Column("next_at", sa.Float, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("problem", sa.Text, nullable=False, default=""),
-    sa.Index("flf2v_outbox_due", "state", "next_at"),
-)
-WORKERS = sa.Table(
-    "flf2v_workers",
-    META,
-    sa.Column("id", sa.String(120), primary_key=True),
-    sa.Column("boot", sa.String(36), nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("workflows", sa.JSON, nullable=False),
-    sa.Column("info", sa.JSON, nullable=False),
-    sa.Column("restarts", sa.Integer, nullable=False, default=0),
-    sa.Column("beat_at", sa.Float, nullable=False),
-    sa.Column("home", sa.String(36), nullable=False, server_default=""),
-    sa.Column("queues", sa.JSON, nullable=False, server_default="[]"),
-    sa.Column("measured", sa.JSON, nullable=False, server_default="{}"),
-)
-SECRETS = sa.Table(
-    "flf2v_secrets",
-    META,
-    sa.Column("name", sa.String(32), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -186,6 +52,21 @@ class Database:
         """One transaction, committed (to the disk) when the block ends well."""
         with self.engine.begin() as connection:
             yield connection
+
+    def rows(self, query: sa.Executable) -> Sequence[Any]:
+        """What a query finds."""
+        with self.read() as connection:
+            return connection.execute(query).all()
+
+    def first(self, query: sa.Executable) -> Any:
+        """The first row that a query finds, or None."""
+        with self.read() as connection:
+            return connection.execute(query).first()
+
+    def change(self, statement: sa.Insert | sa.Update | sa.Delete) -> int:
+        """Carry out one statement; returns how many rows it changed."""
+        with self.write() as connection:
+            return connection.execute(statement).rowcount
 
     def wipe(self) -> None:
         """Take what was deleted out of SQLite's log too, as far as nobody reads there just now."""
@@ -265,6 +146,18 @@ def is_away(error: BaseException) -> bool:
         or state == "25006"  # a primary that became a standby takes no writes
         or state.startswith(("08", "57P", "53"))
     )
+
+
+async def patiently(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What a blocking function returns, in a thread, tried again and again while the database is away."""
+    while True:
+        try:
+            return await asyncio.to_thread(function, *args, **kwargs)
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            log.error("the database is away; tried again", extra={"problem": type(error).__name__})
+            await asyncio.sleep(1)
 
 
 def new_id() -> str:

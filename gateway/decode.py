@@ -69,7 +69,8 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int) -> None:
             with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
                 width, height = probe.size
                 if width * height > max_pixels:
-                    raise PictureError(_too_many(max_pixels, width, height))
+                    text = f"A picture must have at most {max_pixels} pixels; got {width} x {height}."
+                    raise PictureError(text)
                 if width < 16 or height < 16:
                     raise PictureError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}.")
                 probe.verify()
@@ -87,7 +88,3 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int) -> None:
             f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
         ) from None
     plain.save(out, "PNG", compress_level=1)
-
-
-def _too_many(max_pixels: int, width: int, height: int) -> str:
-    return f"A picture must have at most {max_pixels} pixels; got {width} x {height}."

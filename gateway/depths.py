@@ -15,8 +15,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from .database import JOBS, Database, clock
+from .database import Database, clock
 from .queue import FIRST
+from .tables import JOBS
 
 # Written out, not bound: a prepared statement must see that the index of the queued rows serves it.
 QUEUED = JOBS.c.state == sa.literal_column("'queued'")
@@ -91,21 +92,19 @@ class Depths:
     def _count(self) -> None:
         self._since = Counter()  # what is taken meanwhile may be counted twice, never not at all; a refusal counts anew
         query = sa.select(JOBS.c.owner, sa.func.count()).where(QUEUED).group_by(JOBS.c.owner)
-        with self._database.read() as connection:
-            self._owners = Counter({owner: int(number) for owner, number in connection.execute(query)}) + self._since
+        self._owners = Counter({owner: int(number) for owner, number in self._database.rows(query)}) + self._since
         self._at = time.monotonic()
 
     def waiting(self) -> dict[str, tuple[int, float]]:
         """By workflow how many jobs wait, and for how long the one that is next has, in seconds."""
         depths = sa.select(JOBS.c.queue, sa.func.count()).where(QUEUED).group_by(JOBS.c.queue)
         found: dict[str, tuple[int, float]] = {}
-        with self._database.read() as connection:
-            for queue, number in connection.execute(depths).all():
-                first = sa.select(clock() - JOBS.c.created_at).where(QUEUED, JOBS.c.queue == queue)
-                age = connection.execute(first.order_by(JOBS.c.turn, JOBS.c.seq).limit(1)).scalar() or 0.0
-                workflow = queue.rpartition(".")[0]
-                kept = found.get(workflow, (0, 0.0))
-                found[workflow] = (kept[0] + int(number), max(kept[1], float(age)))
+        for queue, number in self._database.rows(depths):
+            next_ = sa.select(clock() - JOBS.c.created_at).where(QUEUED, JOBS.c.queue == queue)
+            age = self._database.first(next_.order_by(JOBS.c.turn, JOBS.c.seq).limit(1)) or (0.0,)
+            workflow = queue.rpartition(".")[0]
+            kept = found.get(workflow, (0, 0.0))
+            found[workflow] = (kept[0] + int(number), max(kept[1], float(age[0])))
         return found
 
     def place(self, connection: Connection, row: Row[Any]) -> int:
@@ -125,9 +124,8 @@ class Depths:
         ranked = sa.select(JOBS.c.queue, JOBS.c.turn, JOBS.c.seq, order.label("rank")).where(QUEUED).subquery()
         query = sa.select(ranked).where(ranked.c.rank > 1, ranked.c.rank % _MARK == 1).order_by(ranked.c.rank)
         marks: dict[str, list[tuple[int, int]]] = {}
-        with self._database.read() as connection:
-            for found in connection.execute(query):
-                marks.setdefault(found.queue, []).append((found.turn, found.seq))
+        for found in self._database.rows(query):
+            marks.setdefault(found.queue, []).append((found.turn, found.seq))
         self._marks = marks
 
 

@@ -10,10 +10,8 @@ from pathlib import Path
 
 from ..workflows.examples import MICRO_SCENE, SCENE
 
+EXAMPLES = ("Runcomfy_Example_1259_1.png", "Runcomfy_Example_1259_2.png")  # first, last
 _FOLDER = Path(__file__).parents[1] / "cli" / "pictures"
-_FILES = {"Runcomfy_Example_1259_1.png": "first.png", "Runcomfy_Example_1259_2.png": "last.png"}
-EXAMPLES = tuple(_FILES)  # first, last
-_DEMO = {EXAMPLES[0]: "micro_first.png", EXAMPLES[1]: "micro_last.png"}
 
 
 def example_prompt(demo: bool) -> str:
@@ -23,17 +21,15 @@ def example_prompt(demo: bool) -> str:
 
 def example_file(name: str, demo: bool) -> str:
     """The file behind an example's name."""
-    return (_DEMO if demo else _FILES)[name]
+    return ("micro_" if demo else "") + ("first.png" if name == EXAMPLES[0] else "last.png")
 
 
 def is_example(name: str) -> bool:
     """Whether this is the name of an example picture."""
-    return name in _FILES
+    return name in EXAMPLES
 
 
 @lru_cache(maxsize=4)
 def example_bytes(file: str) -> bytes:
     """The PNG of an example picture, by its file."""
-    if file not in (*_FILES.values(), *_DEMO.values()):
-        raise KeyError(file)
     return (_FOLDER / file).read_bytes()

@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from .assets import Asset, AssetStore, Kind
 from .bodies import Scratch
 from .database import new_id
 from .decode import PictureError
-from .dial import Dialer, DialRefused
+from .dial import DialRefused
 from .errors import Invalid, TooMany
 from .examples import example_file, is_example
-from .keys import Key
-from .links import Links
 from .pictures import PictureDecoder, check_data_uri
-from .settings import Settings
 from .shares import Shares
+from .tables import Asset, Key, Kind
+
+if TYPE_CHECKING:
+    from .service import JobService
 
 _FETCHES = 16
 _PER_KEY = 4
 
 
 class PictureIntake:
-    """See the module. ``call`` runs a store's method in a thread."""
+    """See the module."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        assets: AssetStore,
-        decoder: PictureDecoder,
-        dialer: Dialer,
-        links: Links,
-        call: Callable[..., Any],
-    ) -> None:
-        self.decoder = decoder
-        self._settings, self._assets, self._dialer, self._links, self._call = settings, assets, dialer, links, call
+    def __init__(self, service: JobService) -> None:
+        self.decoder = PictureDecoder(service.settings.picture_pixels)
+        self._service, self._assets = service, service.assets
         self._fetches = Shares("fetching pictures", _FETCHES, _PER_KEY)
 
     async def take(
@@ -54,21 +46,21 @@ class PictureIntake:
         refs = await asyncio.gather(*(one(name, text) for name, text in pictures.items()), return_exceptions=True)
         for ref in refs:
             if isinstance(ref, BaseException):
-                await self._call(self._assets.remove_of_jobs, [job])
+                await self._service.call(self._assets.remove_of_jobs, [job])
                 raise ref
         return dict(zip(pictures, map(str, refs), strict=True)), uploads
 
     async def _picture(self, field: str, text: str, job: str, key: Key, scratch: Scratch, uploads: list[str]) -> str:
         if is_example(text):
-            return f"example:{example_file(text, self._settings.demo)}"
+            return f"example:{example_file(text, self._service.settings.demo)}"
         source: bytes | Path
-        own = self._links.asset_of(text)
+        own = self._service.links.asset_of(text)
         try:
             if own is not None:
-                asset = await self._call(self._assets.linked, own)
+                asset = await self._service.call(self._assets.linked, own)
                 shared = None
                 if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
-                    shared = await self._call(self._assets.share, asset, job)
+                    shared = await self._service.call(self._assets.share, asset, job)
                 if shared is not None:
                     uploads.append(own)
                     return f"asset:{shared.id}"
@@ -76,15 +68,15 @@ class PictureIntake:
                     raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
                 if not asset.media_type.startswith("image/"):
                     raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
-                source = await self._call(self._assets.load, asset)
+                source = await self._service.call(self._assets.load, asset)
             elif text[:5].lower() == "data:":
                 source = scratch.long.get(text) or text.encode("utf-8", "surrogatepass")
                 length = source.stat().st_size if isinstance(source, Path) else len(source)
-                check_data_uri(text, length, self._settings.limits.picture_bytes)
+                check_data_uri(text, length, self._service.settings.picture_bytes)
             elif "://" in text:
                 source = scratch.file(f"{new_id()}.fetched")
                 async with self._fetches.hold(key.id):
-                    await self._dialer.get(text, self._settings.limits.picture_bytes, source)
+                    await self._service.dialer.get(text, self._service.settings.picture_bytes, source)
             else:
                 raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
             return f"asset:{(await self.store(source, 'picture.png', key, scratch, job)).id}"
@@ -96,7 +88,7 @@ class PictureIntake:
         png = await self.decoder.png(source, scratch.file(f"{new_id()}.png"), key.id)
         await self.make_room(key, png.stat().st_size)
         kind: Kind = "input" if job else "upload"
-        asset: Asset = await self._call(
+        asset: Asset = await self._service.call(
             self._assets.put,
             png,
             owner=key.id,
@@ -109,8 +101,8 @@ class PictureIntake:
 
     async def make_room(self, key: Key, size: int) -> None:
         """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""
-        limit = self._settings.limits.stored_bytes
-        if not await self._call(self._assets.make_room, key.id, size, limit):
+        limit = self._service.settings.stored_bytes
+        if not await self._service.call(self._assets.make_room, key.id, size, limit):
             text = f"The pictures of a key's unfinished jobs may have {limit // 2**20} MiB together. Try again later."
             raise TooMany(text, retry_after_s=60)
 

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from ..workflows import Bindings
 from .attempts import end_job, locked
-from .database import ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database, clock
+from .database import Database, clock, new_id
 from .depths import QUEUED, Depths, next_turn
 from .queue import JobQueue, job_of_ticket, queue_of, ticket_of
-from .records import OPEN_STATES, Job, NewJob, job_of
+from .tables import ATTEMPTS, IDEMPOTENCY, JOBS, OPEN_STATES, OUTBOX, Job
 
 NOBODY = ""  # the owner of a job that its key has deleted while it ran
 SAFETY = "safety_checker"  # among a job's values: not a field of its workflow, but whether its video is checked
 _BROUGHT = ("id", "owner", "api", "model", "workflow", "values", "shown", "webhook", "webhook_all")
 _NO_FIELDS = {SAFETY, "uploads"}
 _STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
+Api = Literal["model", "serverless", "wavespeed"]
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A checked request. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links)."""
+
+    owner: str
+    api: Api
+    model: str
+    workflow: str
+    values: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    webhook: str = ""
+    webhook_all: bool = False
+    idempotency_key: str = ""
+    digest: str = ""
+    id: str = field(default_factory=new_id)
 
 
 class JobStore:
@@ -80,13 +99,12 @@ class JobStore:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).first()
             if row is None:
                 return None
-            return job_of(row), self.depths.place(connection, row) if row.state == "queued" else None
+            return Job(**row._mapping), self.depths.place(connection, row) if row.state == "queued" else None
 
     def get(self, job_id: str) -> Job | None:
         """One job, or None when there is none."""
-        with self.database.read() as connection:
-            row = connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id)).first()
-        return None if row is None else job_of(row)
+        row = self.database.first(sa.select(JOBS).where(JOBS.c.id == job_id))
+        return None if row is None else Job(**row._mapping)
 
     def page(
         self,
@@ -96,41 +114,33 @@ class JobStore:
         offset: int = 0,
         api: str | None = None,
         model: str | None = None,
-        states: Sequence[str] = (),
+        states: Sequence[str] | None = None,
         after: float | None = None,
         before: float | None = None,
     ) -> list[Job]:
         """A key's jobs, newest first."""
         query = sa.select(JOBS).where(JOBS.c.owner == owner).order_by(JOBS.c.seq.desc()).limit(limit).offset(offset)
-        for condition in (
-            None if api is None else JOBS.c.api == api,
-            None if model is None else JOBS.c.model == model,
-            JOBS.c.state.in_(states) if states else None,
-            None if after is None else JOBS.c.created_at >= after,
-            None if before is None else JOBS.c.created_at <= before,
-        ):
-            if condition is not None:
-                query = query.where(condition)
-        with self.database.read() as connection:
-            return [job_of(row) for row in connection.execute(query)]
-
-    def attempts(self, job_id: str) -> list[Row[Any]]:
-        """Every attempt at a job, in order."""
-        query = sa.select(ATTEMPTS).where(ATTEMPTS.c.job == job_id).order_by(ATTEMPTS.c.attempt)
-        with self.database.read() as connection:
-            return list(connection.execute(query))
+        if api is not None:
+            query = query.where(JOBS.c.api == api)
+        if model is not None:
+            query = query.where(JOBS.c.model == model)
+        if states is not None:
+            query = query.where(JOBS.c.state.in_(states))
+        if after is not None:
+            query = query.where(JOBS.c.created_at >= after)
+        if before is not None:
+            query = query.where(JOBS.c.created_at <= before)
+        return [Job(**row._mapping) for row in self.database.rows(query)]
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
-        with self.database.read() as connection:
-            rows = connection.execute(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state))
-            return {state: int(number) for state, number in rows}
+        rows = self.database.rows(sa.select(JOBS.c.state, sa.func.count()).group_by(JOBS.c.state))
+        return {state: int(number) for state, number in rows}
 
     def running(self) -> int:
         """How many jobs run."""
         query = sa.select(sa.func.count()).where(JOBS.c.state == sa.literal_column("'running'"))
-        with self.database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+        return int(self.database.first(query)[0])
 
     def cancel(self, job_id: str, owner: str) -> Literal["cancelled", "cancelling", "over", "unknown"]:
         """Cancel a job: a queued one ends here, of a running one the worker is told."""
@@ -161,33 +171,23 @@ class JobStore:
 
     def queues(self) -> set[str]:
         """The queues in which jobs wait."""
-        query = sa.select(JOBS.c.queue).where(QUEUED).distinct()
-        with self.database.read() as connection:
-            return set(connection.execute(query).scalars())
+        return {row.queue for row in self.database.rows(sa.select(JOBS.c.queue).where(QUEUED).distinct())}
 
-    def move(self, old: str, new: str, bindings: Bindings, limit: int = 200) -> int:
+    def move(self, old: str, new: str | None, bindings: Bindings | None, limit: int = 200) -> int:
         """Put jobs that wait in one queue into another, at most so many; returns how many there were.
 
-        A job with fields that the other's workflow has not is refused.
+        A job with fields that the other's workflow has not is refused, and every one where there is no other.
         """
         with self.queue.write() as connection:
-            rows = _waiting(connection, old, limit)
+            query = sa.select(JOBS).where(QUEUED, JOBS.c.queue == old).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
+            rows = connection.execute(query.with_for_update()).all()
             for row in rows:
-                if set(row.values) - _NO_FIELDS - set(bindings.fields):
+                if new is None or bindings is None or set(row.values) - _NO_FIELDS - set(bindings.fields):
                     end_job(connection, row, "failed", error=_STRANDED)
                     continue
                 ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)
                 connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(queue=new, ticket=ticket))
                 self.queue.put(connection, ticket, new, row.turn)
-        self.queue.drop([row.ticket for row in rows])
-        return len(rows)
-
-    def refuse(self, queue: str, limit: int = 200) -> int:
-        """Fail jobs that wait in a queue which nobody will ever run, at most so many; returns how many there were."""
-        with self.database.write() as connection:
-            rows = _waiting(connection, queue, limit)
-            for row in rows:
-                end_job(connection, row, "failed", error=_STRANDED)
         self.queue.drop([row.ticket for row in rows])
         return len(rows)
 
@@ -209,30 +209,22 @@ class JobStore:
     def disowned(self, limit: int = 200) -> list[str]:
         """Jobs that have ended and belong to nobody any more."""
         query = sa.select(JOBS.c.id).where(JOBS.c.owner == NOBODY, JOBS.c.state.not_in(OPEN_STATES)).limit(limit)
-        with self.database.read() as connection:
-            return [str(job) for job in connection.execute(query).scalars()]
+        return [row.id for row in self.database.rows(query)]
 
     def names(self, owner: str, text: str) -> bool:
         """Whether a job of this key has this text among its values."""
         query = sa.select(JOBS.c.id).where(JOBS.c.owner == owner, sa.cast(JOBS.c["values"], sa.Text).contains(text))
-        with self.database.read() as connection:
-            return connection.execute(query.limit(1)).first() is not None
+        return self.database.first(query.limit(1)) is not None
 
     def expired(self, before: float, limit: int = 200) -> list[str]:
         """Jobs that ended before this time."""
-        query = sa.select(JOBS.c.id).where(JOBS.c.finished_at < before).limit(limit)
-        with self.database.read() as connection:
-            return [str(job) for job in connection.execute(query).scalars()]
+        rows = self.database.rows(sa.select(JOBS.c.id).where(JOBS.c.finished_at < before).limit(limit))
+        return [row.id for row in rows]
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Remove jobs from every table, whoever owns them."""
         with self.database.write() as connection:
             _forget(connection, job_ids)
-
-
-def _waiting(connection: Connection, queue: str, limit: int) -> Sequence[Row[Any]]:
-    query = sa.select(JOBS).where(QUEUED, JOBS.c.queue == queue).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
-    return connection.execute(query.with_for_update()).all()
 
 
 def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:

@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import sqlalchemy as sa
 
-from .database import KEYS, SECRETS, Database, new_id, now
+from .database import Database, new_id, now
+from .settings import GatewayError
+from .tables import KEYS, SECRETS, Key
 
 PREFIX = "wf2v_"
 Scope = Literal["submit", "read", "metrics"]
@@ -20,34 +21,8 @@ _REMEMBER_S = 5.0  # how long a revoked key may still work at another gateway
 _REMEMBER_KEYS = 10_000
 
 
-@dataclass(frozen=True)
-class Key:
-    """A key without its secret."""
-
-    id: str
-    name: str
-    scopes: tuple[str, ...]
-    created_at: float = 0
-    used_at: float | None = None
-    revoked_at: float | None = None
-    expires_at: float | None = None
-
-    @property
-    def state(self) -> str:
-        """In a word, for lists."""
-        if self.revoked_at is not None:
-            return "revoked"
-        return (
-            "expired"
-            if self.expires_at is not None and self.expires_at <= now()
-            else "used"
-            if self.used_at
-            else "never used"
-        )
-
-
 # Who the caller is where keys are switched off.
-NOBODY = Key("local", "no key (loopback only)", SCOPES)
+NOBODY = Key("local", "no key (loopback only)", "", SCOPES, 0.0)
 
 
 def digest(secret: str) -> str:
@@ -65,76 +40,63 @@ class KeyStore:
     def create(self, name: str, scopes: Sequence[str], days: float | None = None) -> tuple[Key, str]:
         """A new key, valid for so many days or until revoked, and its secret, which can't be shown again.
 
-        Raises ValueError.
+        Raises GatewayError.
         """
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
-            raise ValueError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
+            raise GatewayError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
         if not name.strip() or len(name) > 100:
-            raise ValueError("A key's name must have 1 to 100 characters: say who or what uses it.")
+            raise GatewayError("A key's name must have 1 to 100 characters: say who or what uses it.")
         if days is not None and days <= 0:
-            raise ValueError(f"A key must be valid for more than 0 days; got {days:g}.")
+            raise GatewayError(f"A key must be valid for more than 0 days; got {days:g}.")
         secret = PREFIX + secrets.token_urlsafe(32)
         expires_at = None if days is None else now() + days * 86400
-        key = Key(new_id(), name.strip(), tuple(scopes), now(), expires_at=expires_at)
-        row = {"id": key.id, "name": key.name, "hash": digest(secret), "scopes": list(scopes), "created_at": now(),
-               "expires_at": expires_at}  # fmt: skip
-        with self.database.write() as connection:
-            connection.execute(sa.insert(KEYS).values(**row))
+        key = Key(new_id(), name.strip(), digest(secret), list(scopes), now(), expires_at=expires_at)
+        self.database.change(sa.insert(KEYS).values(**key.columns()))
         return key, secret
 
     def every(self) -> list[Key]:
         """Every key, oldest first."""
-        columns = [KEYS.c[name] for name in Key.__dataclass_fields__]
-        with self.database.read() as connection:
-            rows = connection.execute(sa.select(*columns).order_by(KEYS.c.created_at))
-            return [Key(row[0], row[1], tuple(row[2]), *row[3:]) for row in rows]
+        return [Key(**row._mapping) for row in self.database.rows(sa.select(KEYS).order_by(KEYS.c.created_at))]
 
     def renew(self, key: str, hours: float) -> str:
         """A new secret for the key of this id or name; the one before works for so many hours more.
 
-        All that is the key's stays its own. Raises ValueError.
+        All that is the key's stays its own. Raises GatewayError.
         """
         one = self.one(key)
         if one.state == "expired":
-            raise ValueError(f"The key {key!r} has expired; make another.")
+            raise GatewayError(f"The key {key!r} has expired; make another.")
         if hours < 0:
-            raise ValueError(f"The secret before can't work for {hours:g} hours more.")
+            raise GatewayError(f"The secret before can't work for {hours:g} hours more.")
         secret = PREFIX + secrets.token_urlsafe(32)
         before = {"old_hash": KEYS.c.hash, "old_until": now() + hours * 3600}
-        with self.database.write() as connection:
-            connection.execute(sa.update(KEYS).where(KEYS.c.id == one.id).values(hash=digest(secret), **before))
+        self.database.change(sa.update(KEYS).where(KEYS.c.id == one.id).values(hash=digest(secret), **before))
         return secret
 
     def one(self, key: str) -> Key:
-        """The one key of this id or name that is not revoked. Raises ValueError."""
+        """The one key of this id or name that is not revoked. Raises GatewayError."""
         found = [one for one in self.every() if key in (one.id, one.name) and one.revoked_at is None]
         if len(found) != 1:
-            raise ValueError(f"There is no single key {key!r}; wan-flf2v keys list shows them with their ids.")
+            raise GatewayError(f"There is no single key {key!r}; wan-flf2v keys list shows them with their ids.")
         return found[0]
 
     def revoke(self, key: str) -> int:
         """Revoke the keys of this id or name; returns how many."""
-        mine = sa.or_(KEYS.c.id == key, KEYS.c.name == key)
-        with self.database.write() as connection:
-            done = connection.execute(
-                sa.update(KEYS).where(mine, KEYS.c.revoked_at.is_(None)).values(revoked_at=now())
-            ).rowcount
+        mine = sa.and_(sa.or_(KEYS.c.id == key, KEYS.c.name == key), KEYS.c.revoked_at.is_(None))
         self._seen.clear()
-        return int(done)
+        return self.database.change(sa.update(KEYS).where(mine).values(revoked_at=now()))
 
     def webhook_turn(self, key_id: str) -> tuple[int, float | None]:
         """How often the secret of this key's webhooks was changed, and when it last was."""
         query = sa.select(KEYS.c.webhook_turn, KEYS.c.webhook_turned_at).where(KEYS.c.id == key_id)
-        with self.database.read() as connection:
-            row = connection.execute(query).first()
+        row = self.database.first(query)
         return (0, None) if row is None else (row[0], row[1])
 
     def turn_webhook(self, key_id: str) -> None:
         """Change the secret of this key's webhooks."""
         values = {"webhook_turn": KEYS.c.webhook_turn + 1, "webhook_turned_at": now()}
-        with self.database.write() as connection:
-            connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(**values))
+        self.database.change(sa.update(KEYS).where(KEYS.c.id == key_id).values(**values))
 
     def remembered(self, secret: str) -> tuple[bool, Key | None]:
         """Whether this secret was looked up a moment ago, and what came out when it last was; no database call."""
@@ -144,15 +106,11 @@ class KeyStore:
     def find(self, secret: str) -> Key | None:
         """The valid key with this secret, or None. The hash is the look-up key, so no secret is compared."""
         hashed = digest(secret)
-        with self.database.read() as connection:
-            columns = [KEYS.c.id, KEYS.c.name, KEYS.c.scopes, KEYS.c.created_at]
-            before = sa.and_(KEYS.c.old_hash == hashed, KEYS.c.old_until > now())
-            query = sa.select(*columns).where(sa.or_(KEYS.c.hash == hashed, before), ~is_dead())
-            row = connection.execute(query).first()
-        key = None if row is None else Key(row[0], row[1], tuple(row[2]), row[3])
+        before = sa.and_(KEYS.c.old_hash == hashed, KEYS.c.old_until > now())
+        row = self.database.first(sa.select(KEYS).where(sa.or_(KEYS.c.hash == hashed, before), ~is_dead()))
+        key = None if row is None else Key(**row._mapping)
         if key is not None:
-            with self.database.write() as connection:
-                connection.execute(sa.update(KEYS).where(KEYS.c.id == key.id).values(used_at=now()))
+            self.database.change(sa.update(KEYS).where(KEYS.c.id == key.id).values(used_at=now()))
         if len(self._seen) >= _REMEMBER_KEYS:
             self._seen.clear()
         self._seen[hashed] = (time.monotonic(), key)
@@ -171,13 +129,11 @@ def is_dead() -> sa.ColumnElement[bool]:
 def shared_secret(database: Database, name: str) -> str:
     """A random secret that all gateways on one database share, made on first use."""
     for _ in range(2):
-        with database.read() as connection:
-            found = connection.execute(sa.select(SECRETS.c.value).where(SECRETS.c.name == name)).scalar()
+        found = database.first(sa.select(SECRETS.c.value).where(SECRETS.c.name == name))
         if found is not None:
-            return str(found)
+            return str(found.value)
         try:
-            with database.write() as connection:
-                connection.execute(sa.insert(SECRETS).values(name=name, value=secrets.token_hex(32)))
+            database.change(sa.insert(SECRETS).values(name=name, value=secrets.token_hex(32)))
         except sa.exc.IntegrityError:
             continue  # another gateway was first
     raise RuntimeError(f"the shared secret {name} could not be stored")

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ..workflows import available_bindings
-from .measured import BUCKETS, Measured
+from .workers import BUCKETS, Measured
 
 if TYPE_CHECKING:
     from .service import JobService

@@ -13,7 +13,7 @@ from ..workflows.bindings import Value
 from ..workflows.boards import board_of, with_length
 from .errors import Invalid, NotFound, Unavailable
 from .settings import Limits
-from .workers import Worker
+from .tables import Worker
 
 WAVESPEED_MODEL = "wavespeed-ai/wan-flf2v"
 WAVESPEED_FIELDS = model("wavespeed", WAVESPEED_MODEL).fields

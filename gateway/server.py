@@ -3,117 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
-from .assets import AssetStore
 from .attempts import AttemptStore
 from .database import Database
-from .dial import Dialer
-from .facades import serverless, wavespeed
-from .facades.call import finished, iso
-from .jobs import JobStore
-from .keys import KeyStore, shared_secret
-from .links import Links
+from .facades import runcomfy, wavespeed
 from .metrics import Metrics
-from .pictures import PictureDecoder
-from .records import Job
 from .service import JobService
 from .settings import GatewayError, Settings
-from .signing import WebhookSigner
-from .upkeep import Upkeep
-from .web.app import build_app
-from .web.listen import listening
+from .tables import Job
+from .upkeep import Upkeep, repeat
+from .web.app import SPOKE, build_app
 from .webhooks import WebhookSender
-from .workers import WorkerStore
 
+_IDLE_S = 75.0  # longer than the proxies before it keep theirs
 log = logging.getLogger(__name__)
 
 
-def open_assets(settings: Settings, database: Database) -> AssetStore:
-    """Pictures and videos: files beside SQLite, rows in Postgres, which every machine can reach."""
-    return AssetStore(database, settings.data / "assets" if database.sqlite else None)
+@asynccontextmanager
+async def serving(settings: Settings, address: str) -> AsyncIterator[web.Application]:
+    """The application of one gateway, with its loops running. ``address`` is what links in webhooks start with."""
+    service = await asyncio.to_thread(lambda: JobService(settings, Database(settings.database_url)))
 
+    def payload(job: Job, event: str) -> Mapping[str, Any]:
+        urls = service.links.of(job.outputs, address)
+        if job.api == "wavespeed":
+            return {**wavespeed.prediction_of(job, address, urls), "input": dict(job.shown)}
+        return runcomfy.event_of(job, event, urls)
 
-@dataclass
-class Gateway:
-    """Everything of one gateway. ``address`` is what links in webhooks start with."""
-
-    settings: Settings
-    address: str
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[web.Application]:
-        """The application, with its background loops running."""
-        settings = self.settings
-        database = await asyncio.to_thread(Database, settings.database_url)
-        jobs = JobStore(database)
-        dialer = Dialer(settings.trusted_origins, settings.limits.fetch_s, settings.egress_proxy)
-        links = Links(await asyncio.to_thread(shared_secret, database, "links"), settings.timing.link_s)
-        keys = KeyStore(database)
-        signer = WebhookSigner(await asyncio.to_thread(shared_secret, database, "webhooks"), keys)
-        service = JobService(
-            settings,
-            jobs=jobs,
-            assets=open_assets(settings, database),
-            workers=WorkerStore(database, settings.timing),
-            decoder=PictureDecoder(settings.limits.picture_pixels),
-            dialer=dialer,
-            links=links,
-            signer=signer,
-        )
-        webhooks = WebhookSender(database, dialer, signer, self._payload(links))
-        metrics = Metrics()
-        metrics.watch(service, webhooks)
-        upkeep = Upkeep(service, AttemptStore(database, jobs.queue, settings.timing.attempts))
-        loops = (upkeep.run_sweeping, upkeep.run_forgetting, webhooks.run)
-        tasks = [asyncio.create_task(loop()) for loop in loops]
-        try:
-            yield build_app(settings, service, keys, metrics)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            service.close()
-            database.close()
-
-    def _payload(self, links: Links) -> Any:
-        """Makes the body of a webhook."""
-
-        def payload(job: Job, event: str) -> Mapping[str, Any]:
-            files = [self.address + links.path(item["asset"], item["filename"]) for item in job.outputs]
-            if job.api == "wavespeed":
-                return {**wavespeed.prediction_at(self.address, job, files), "input": dict(job.shown)}
-            body: dict[str, Any] = {"request_id": job.id, "deployment_id": job.model, "status": event, **finished(job)}
-            if event == "in_progress":
-                return {**body, "started_at": iso(job.started_at)}
-            body["outcome"] = event
-            if event == "succeeded":
-                body["outputs"] = serverless.outputs_at(job, files)
-            if event == "failed":
-                body["error"] = {"type": "execution_error", "message": job.error}
-            return body
-
-        return payload
+    webhooks, metrics = WebhookSender(service, payload), Metrics()
+    metrics.watch(service, webhooks)
+    upkeep = Upkeep(service, AttemptStore(service.jobs.database, service.jobs.queue, settings.attempts))
+    loops = (
+        repeat("sweeping", upkeep.sweep, settings.sweep_s),
+        repeat("forgetting", upkeep.forget, 600),
+        webhooks.run(),
+    )
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield build_app(service, metrics)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        service.close()
 
 
 async def run_gateway(settings: Settings, host: str, port: int) -> None:
     """Serve until cancelled."""
     address = settings.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     async with (
-        Gateway(settings, address).serving() as app,
-        listening(app, host, port, header_s=settings.limits.header_read_s, stop_s=5),
+        serving(settings, address) as app,
+        listening(app, host, port, header_s=settings.header_read_s, stop_s=5),
     ):
         log.info("the gateway listens", extra={"address": address, "keys": settings.auth})
         await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, host: str, port: int, *, header_s: float, stop_s: float
+) -> AsyncIterator[None]:
+    """Serve while the block runs; then requests may end for ``stop_s``. Raises OSError."""
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=_IDLE_S, shutdown_timeout=stop_s, lingering_time=2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        watching = asyncio.create_task(_watch(runner, app[SPOKE], header_s))
+        try:
+            yield
+        finally:
+            watching.cancel()
+    finally:
+        with contextlib.suppress(Exception):
+            await runner.cleanup()
+
+
+async def _watch(runner: web.AppRunner, spoke: set[object], header_s: float) -> None:
+    silent: dict[RequestHandler, float] = {}
+    while True:
+        await asyncio.sleep(min(1.0, header_s / 4))
+        alive, now = runner.server.connections if runner.server is not None else [], time.monotonic()
+        spoke.intersection_update(alive)
+        silent = {connection: silent.get(connection, now) for connection in alive if connection not in spoke}
+        for connection, since in silent.items():
+            if now - since > header_s:
+                connection.force_close()
 
 
 def prepare_data(settings: Settings) -> None:

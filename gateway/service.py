@@ -17,19 +17,17 @@ from ..workflows import Bindings
 from .assets import AssetStore
 from .batches import Batches
 from .bodies import Scratch, request_digest
-from .database import is_away
+from .database import Database, is_away
 from .dial import Dialer, DialRefused
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
 from .examples import is_example
 from .intake import PictureIntake
-from .jobs import JobStore, Verdict
-from .keys import Key
-from .links import Links
+from .jobs import Api, JobStore, NewJob, Verdict
+from .keys import KeyStore, shared_secret
 from .offer import WAVESPEED_MODEL, Offer, is_plain
-from .pictures import PictureDecoder
-from .records import Api, Job, NewJob
 from .settings import Settings
-from .signing import WebhookSigner
+from .signing import Links, WebhookSigner
+from .tables import Job, Key
 from .workers import WorkerStore
 
 T = TypeVar("T")
@@ -56,25 +54,17 @@ class Submit:
 
 
 class JobService:
-    """See the module. A job lives in the table and in the queue, from one transaction on."""
+    """See the module. A job lives in the table and in the queue, from one transaction on. Blocks while it is made."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        jobs: JobStore,
-        assets: AssetStore,
-        workers: WorkerStore,
-        decoder: PictureDecoder,
-        dialer: Dialer,
-        links: Links,
-        signer: WebhookSigner,
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
-        self.jobs, self.assets, self.workers = jobs, assets, workers
-        self.dialer, self.links, self.signer = dialer, links, signer
+        self.jobs, self.workers = JobStore(database), WorkerStore(database, settings)
+        self.assets, self.keys = AssetStore(database, settings.data), KeyStore(database)
+        self.dialer = Dialer(settings.trusted_origins, settings.fetch_s, settings.egress_proxy)
+        self.links = Links(shared_secret(database, "links"), settings.link_s)
+        self.signer = WebhookSigner(shared_secret(database, "webhooks"), self.keys)
         self.commits = Batches(self._commit, FAULTS)
-        self.intake = PictureIntake(settings, assets, decoder, dialer, links, self.call)
+        self.intake = PictureIntake(self)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
 
@@ -127,8 +117,8 @@ class JobService:
 
     @property
     def _room(self) -> tuple[int, int]:
-        queued = self.settings.limits.queued_jobs
-        return queued, max(1, int(queued * self.settings.limits.queue_share)) if self.settings.auth else queued
+        queued = self.settings.queued_jobs
+        return queued, max(1, int(queued * self.settings.queue_share)) if self.settings.auth else queued
 
     def _said(self, verdict: tuple[Verdict, str] | None) -> str | None:
         """The id of the job that answers, if there is one. Raises TooMany or Invalid."""
@@ -210,7 +200,8 @@ class JobService:
         await self.call(self.assets.remove_of_jobs, job_ids)
 
     def close(self) -> None:
-        """End the threads and child processes."""
+        """End the threads, child processes and connections."""
+        self.jobs.database.close()
         self.intake.decoder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 

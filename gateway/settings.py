@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import platformdirs
 import sqlalchemy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -99,7 +99,10 @@ class Settings(Limits, Timing, BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    data: Path = Field(default_factory=lambda: default_data_folder(), description="folder for jobs, keys and videos")
+    data: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("wan-flf2v", appauthor=False),
+        description="folder for jobs, keys and videos",
+    )
     database: str = Field(
         "", repr=False, description="postgresql://… for several machines (default: SQLite in the data folder)"
     )
@@ -110,16 +113,6 @@ class Settings(Limits, Timing, BaseSettings):
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origin in the own network to fetch from; several in one value are separated by commas"
     )
-
-    @property
-    def limits(self) -> Limits:
-        """What one request, one key and one job may use."""
-        return self
-
-    @property
-    def timing(self) -> Timing:
-        """How often things are looked at."""
-        return self
 
     def job_timeout_of(self, workflow: str) -> float:
         """For how many seconds a job of this workflow may run."""
@@ -242,14 +235,3 @@ def _said(error: ValidationError) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     where = f"{flag_of(name)} ({PREFIX}{name.upper()})" if known else f"The setting {name}"
     return f"{where}: {text}."
-
-
-def default_data_folder() -> Path:
-    """Where jobs, keys and videos are kept when ``--data`` is not given: the system's place for a user's data."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Application Support")
-    else:
-        base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(base) / "wan-flf2v"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from typing import Any
 
 
 class Stops:
@@ -23,7 +24,7 @@ class Stops:
         (self.second if self.first.is_set() else self.first).set()
 
 
-async def until(event: asyncio.Event, *tasks: asyncio.Task[None], timeout_s: float | None = None) -> bool:
+async def until(event: asyncio.Event, *tasks: asyncio.Task[Any], timeout_s: float | None = None) -> bool:
     """Wait until the event is set, one of the tasks ends, or the time is over; whether the event came.
 
     Raises what a task raised.

@@ -27,18 +27,6 @@ class Upkeep:
         self._stranded_at = 0.0
         self._adopted = False
 
-    async def run_sweeping(self) -> None:
-        """Look for dead workers and stranded jobs."""
-        while True:
-            await _guard("sweeping", self.sweep)
-            await asyncio.sleep(self.service.settings.timing.sweep_s)
-
-    async def run_forgetting(self) -> None:
-        """Drop jobs, videos and uploads that are past their time."""
-        while True:
-            await _guard("forgetting", self.forget)
-            await asyncio.sleep(600)
-
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
@@ -77,18 +65,18 @@ class Upkeep:
         taken = {queue for worker in workers.offering() for queue in worker.queues}
         for queue in jobs.queues() - taken:
             workflow = queue.rpartition(".")[0]
-            known = workflow in available_bindings()
-            present = queue_of(workflow) if known else ""
-            if queue == present or (known and present not in taken):
+            bindings = Bindings.load(workflow) if workflow in available_bindings() else None
+            present = None if bindings is None else queue_of(workflow)
+            if queue == present or (bindings is not None and present not in taken):
                 continue  # its workers are on their way, or this release's are not here yet
             log.warning("no worker runs this queue any more", extra={"queue": queue, "to": present or "refused"})
-            while jobs.move(queue, present, Bindings.load(workflow)) if known else jobs.refuse(queue):
+            while jobs.move(queue, present, bindings):
                 continue
 
     async def forget(self) -> None:
         """One round of forgetting."""
         service = self.service
-        keep = service.settings.timing.keep_s
+        keep = service.settings.keep_s
         before = now() - keep
         while old := await service.call(service.jobs.expired, before):
             await service.forget(old)
@@ -96,12 +84,15 @@ class Upkeep:
         await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)
-        await service.call(service.workers.forget_dead, max(keep, service.settings.timing.remember_s))
+        await service.call(service.workers.forget_dead, max(keep, service.settings.remember_s))
 
 
-async def _guard(what: str, function: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await function()
-    except Exception as error:  # noqa: BLE001 - a loop must outlive a database that is away for a while
-        log.error(f"{what} failed; it is tried again", extra={"problem": f"{type(error).__name__}: {error}"[:300]})
-        await asyncio.sleep(1)
+async def repeat(what: str, function: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    """Call the function again and again, whatever it raises: a loop outlives a database that is away for a while."""
+    while True:
+        try:
+            await function()
+        except Exception as error:  # noqa: BLE001 - it is logged, and tried again
+            log.error(f"{what} failed; tried again", extra={"problem": f"{type(error).__name__}: {error}"[:300]})
+            await asyncio.sleep(1)
+        await asyncio.sleep(pause_s)

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
-from .database import WORKERS, Database, clock
+from .database import Database, clock
 from .settings import Timing
+from .tables import WORKERS, Worker
 
-Status = Literal["starting", "ready", "busy", "restarting", "unreachable", "quarantined", "draining", "stopped"]
+BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 
-@dataclass(frozen=True)
-class Worker:
-    """One worker as it last reported itself. ``workflows`` are those whose model files its ComfyUI has.
+@dataclass
+class Measured:
+    """Counts of attempts by how they ended, and of each kind of time how many were at most so long.
 
-    ``boot`` names this start of its process, ``home`` the folder that it works in, whichever process does; ``age`` is
-    how long ago it reported itself, in seconds.
+    A worker keeps it with its heartbeat, so that it outlives the process and any gateway can tell it.
     """
 
-    id: str
-    boot: str
-    status: Status
-    workflows: Sequence[str]
-    info: Mapping[str, Any]
-    restarts: int
-    home: str = ""
-    queues: Sequence[str] = ()
-    measured: Mapping[str, Any] = field(default_factory=dict)
-    age: float = 0.0
+    attempts: dict[str, int] = field(default_factory=dict)
+    times: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @property
-    def able(self) -> bool:
-        """Whether its ComfyUI answers and it takes jobs."""
-        return self.status in ("ready", "busy")
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Measured:
+        """What an earlier process counted, to count on from."""
+        return cls(dict(data.get("attempts", {})), {name: dict(time) for name, time in data.get("times", {}).items()})
+
+    def data(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {"attempts": self.attempts, "times": self.times}
+
+    def count(self, outcome: str) -> None:
+        """Count one attempt."""
+        self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
+
+    def time(self, name: str, seconds: float) -> None:
+        """Note how long something took."""
+        kept = self.times.setdefault(name, {"sum": 0.0, "buckets": [0] * (len(BUCKETS) + 1)})
+        kept["sum"] += seconds
+        kept["buckets"][sum(seconds > bound for bound in BUCKETS)] += 1
 
 
 class WorkerStore:
@@ -48,18 +54,14 @@ class WorkerStore:
     def enter(self, worker: Worker) -> bool:
         """Take the name for this process; False while another one, with another home, lives under it."""
         with self.database.write() as connection:
-            row = connection.execute(
-                sa.select(WORKERS.c.home, WORKERS.c.status, (clock() - WORKERS.c.beat_at).label("age"))
-                .where(WORKERS.c.id == worker.id)
-                .with_for_update()
-            ).first()
-            values = {"boot": worker.boot, "home": worker.home, "status": worker.status, "restarts": worker.restarts}
+            known = sa.select(WORKERS, (clock() - WORKERS.c.beat_at).label("age")).where(WORKERS.c.id == worker.id)
+            row = connection.execute(known.with_for_update()).first()
             if row is None:
-                nothing: dict[str, Any] = {"workflows": [], "info": {}, "queues": [], "measured": {}}
-                connection.execute(sa.insert(WORKERS).values(id=worker.id, beat_at=clock(), **values, **nothing))
+                connection.execute(sa.insert(WORKERS).values({**worker.columns(), "beat_at": clock()}))
                 return True
             if row.home not in ("", worker.home) and row.status != "stopped" and row.age < self.timing.dead_after_s:
                 return False
+            values = {"boot": worker.boot, "home": worker.home, "status": worker.status, "restarts": worker.restarts}
             connection.execute(sa.update(WORKERS).where(WORKERS.c.id == worker.id).values(beat_at=clock(), **values))
             return True
 
@@ -74,21 +76,17 @@ class WorkerStore:
         if worker.status not in ("starting", "restarting", "unreachable"):  # else not known: keep what it could run
             values |= {"workflows": list(worker.workflows), "info": dict(worker.info)}
         mine = sa.and_(WORKERS.c.id == worker.id, WORKERS.c.boot == worker.boot)
-        with self.database.write() as connection:
-            return bool(connection.execute(sa.update(WORKERS).where(mine).values(beat_at=clock(), **values)).rowcount)
+        return bool(self.database.change(sa.update(WORKERS).where(mine).values(beat_at=clock(), **values)))
 
     def measured(self, worker: str) -> dict[str, Any]:
         """What earlier processes of this worker counted."""
-        with self.database.read() as connection:
-            found = connection.execute(sa.select(WORKERS.c.measured).where(WORKERS.c.id == worker)).scalar()
-        return dict(found or {})
+        found = self.database.first(sa.select(WORKERS.c.measured).where(WORKERS.c.id == worker))
+        return dict(found[0]) if found else {}
 
     def every(self) -> list[Worker]:
         """Every worker that was here in the last days, by name."""
-        columns = [WORKERS.c[part.name] for part in fields(Worker) if part.name != "age"]
-        query = sa.select(*columns, (clock() - WORKERS.c.beat_at).label("age")).order_by(WORKERS.c.id)
-        with self.database.read() as connection:
-            return [Worker(**row._mapping) for row in connection.execute(query)]
+        query = sa.select(WORKERS, (clock() - WORKERS.c.beat_at).label("age")).order_by(WORKERS.c.id)
+        return [Worker(**row._mapping) for row in self.database.rows(query)]
 
     def living(self) -> list[Worker]:
         """The workers that beat a moment ago and have not stopped."""
@@ -112,5 +110,4 @@ class WorkerStore:
 
     def forget_dead(self, before_s: float) -> None:
         """Drop workers that have not been seen for so long."""
-        with self.database.write() as connection:
-            connection.execute(sa.delete(WORKERS).where(WORKERS.c.beat_at < clock() - before_s))
+        self.database.change(sa.delete(WORKERS).where(WORKERS.c.beat_at < clock() - before_s))

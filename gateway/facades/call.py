@@ -14,11 +14,11 @@ from aiohttp import web
 from ...workflows import Bindings
 from ..bodies import SMALL, Json, Scratch, parse
 from ..errors import Invalid, TooLarge, TooSlow
-from ..keys import NOBODY, Key
+from ..jobs import Api
 from ..offer import Checker, Offer, is_plain
-from ..records import Api, Job
 from ..service import JobService, Submit
 from ..settings import Settings
+from ..tables import Job, Key
 
 if TYPE_CHECKING:
     from ..metrics import Metrics
@@ -32,10 +32,14 @@ class Call:
 
     request: web.Request
     service: JobService
-    settings: Settings
     metrics: Metrics
     scratch: Scratch
-    key: Key = NOBODY
+    key: Key
+
+    @property
+    def settings(self) -> Settings:
+        """The gateway's."""
+        return self.service.settings
 
     @property
     def base(self) -> str:
@@ -45,7 +49,7 @@ class Call:
     @property
     def checker(self) -> Checker:
         """What checks the fields of a body."""
-        return Checker(self.settings.limits, self.settings.demo)
+        return Checker(self.settings, self.settings.demo)
 
     def part(self, name: str) -> str:
         """A variable part of the path."""
@@ -54,12 +58,12 @@ class Call:
     async def raw(self) -> bytes | Path:
         """The body, or a file with it when it is long. Raises TooLarge or TooSlow."""
         try:
-            return await asyncio.wait_for(self._raw(), self.settings.limits.body_read_s)
+            return await asyncio.wait_for(self._raw(), self.settings.body_read_s)
         except asyncio.TimeoutError:
-            raise TooSlow(f"The body did not arrive within {self.settings.limits.body_read_s:.0f} s.") from None
+            raise TooSlow(f"The body did not arrive within {self.settings.body_read_s:.0f} s.") from None
 
     async def _raw(self) -> bytes | Path:
-        held, size, limit, file = bytearray(), 0, self.settings.limits.body_bytes, None
+        held, size, limit, file = bytearray(), 0, self.settings.body_bytes, None
         async for piece in self.request.content.iter_any():
             size += len(piece)
             if size > limit:
@@ -105,9 +109,7 @@ class Call:
     def query_int(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from the query. Raises Invalid."""
         text = self.request.query.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-            raise Invalid(f"{name} must be a whole number between {low} and {high}.", field=name)
-        return int(text)
+        return whole(name, int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text, low, high)
 
     def query_bool(self, name: str) -> bool:
         """A true or false from the query. Raises Invalid."""
@@ -123,14 +125,16 @@ class Call:
             raise Invalid(f"{name} must be a text of at most 4096 characters.", field=name)
         return text
 
-    def file_url(self, output: Mapping[str, Any]) -> str:
-        """A fresh signed link to one of a job's outputs."""
-        return self.base + self.service.links.path(output["asset"], output["filename"])
+    def links_of(self, job: Job) -> list[str]:
+        """Fresh signed links to what a job put out."""
+        return self.service.links.of(job.outputs, self.base)
 
 
-def wrapped(data: Any) -> web.Response:
-    """An answer in WaveSpeed's wrapping."""
-    return web.json_response({"code": 200, "message": "success", "data": data})
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """The value, a whole number of this range. Raises Invalid."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise Invalid(f"{name} must be a whole number between {low} and {high}.", field=name)
+    return value
 
 
 def iso(at: float | None, *, nanoseconds: bool = False) -> str | None:
@@ -139,12 +143,6 @@ def iso(at: float | None, *, nanoseconds: bool = False) -> str | None:
         return None
     time = datetime.fromtimestamp(at, timezone.utc)
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond * 1000:09d}Z" if nanoseconds else time.isoformat()
-
-
-def finished(job: Job) -> dict[str, Any]:
-    """A job's times for RunComfy's answers."""
-    times = {"created_at": iso(job.created_at), "finished_at": iso(job.finished_at)}
-    return {name: time for name, time in times.items() if time is not None}
 
 
 def _append(path: Path, data: bytearray) -> None:

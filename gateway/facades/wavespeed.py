@@ -1,19 +1,27 @@
-"""WaveSpeed's API v3: named fields in, a prediction out; delete and history."""
+"""WaveSpeed's API v3: named fields in, a prediction out; delete and history; uploads.
+
+A picture is uploaded in one multipart POST, or by a ticket and a signed PUT.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ...workflows import Bindings
-from ..errors import Invalid
+from ..decode import PictureError
+from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
 from ..examples import EXAMPLES
 from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Offer, every_workflow
-from ..records import Job
-from .call import Call, iso, wrapped
+from ..tables import Job
+from .call import Call, iso, whole
 from .schemas import fields_schema
 
 STATES = {"queued": "created", "running": "processing", "succeeded": "completed", "failed": "failed"}
@@ -43,22 +51,22 @@ async def submit(call: Call) -> web.Response:
         return bindings, call.checker.model(bindings, body)
 
     job = await call.submit("wavespeed", body, choose)
-    return wrapped(prediction(call, await call.service.job(job, call.key)))
+    return wrapped(_prediction(call, await call.service.job(job, call.key)))
 
 
-def prediction(call: Call, job: Job) -> dict[str, Any]:
-    """A job as WaveSpeed's prediction."""
-    return prediction_at(call.base, job, [call.file_url(output) for output in job.outputs])
+def wrapped(data: Any) -> web.Response:
+    """An answer in WaveSpeed's wrapping."""
+    return web.json_response({"code": 200, "message": "success", "data": data})
 
 
-def prediction_at(base: str, job: Job, outputs: list[str]) -> dict[str, Any]:
-    """A job as WaveSpeed's prediction, with the links to its outputs made elsewhere."""
+def prediction_of(job: Job, base: str, urls: list[str]) -> dict[str, Any]:
+    """A job as WaveSpeed's prediction, with the links to its outputs."""
     flags = [output.get("flagged") for output in job.outputs]
     spent = (job.finished_at or 0) - (job.started_at or 0) if job.state == "succeeded" else 0
     data = {
         "id": job.id,
         "model": job.model,
-        "outputs": outputs,
+        "outputs": urls,
         "urls": {"get": f"{base}/api/v3/predictions/{job.id}/result"},
         "has_nsfw_contents": [flag for flag in flags if flag is not None],
         "status": STATES.get(job.state, job.state),
@@ -73,13 +81,18 @@ def prediction_at(base: str, job: Job, outputs: list[str]) -> dict[str, Any]:
 
 async def result(call: Call) -> web.Response:
     """Answer a prediction."""
-    return wrapped(prediction(call, await call.service.job(call.part("prediction_id"), call.key)))
+    return wrapped(_prediction(call, await call.service.job(call.part("prediction_id"), call.key)))
+
+
+def _prediction(call: Call, job: Job) -> dict[str, Any]:
+    return prediction_of(job, call.base, call.links_of(job))
 
 
 async def history(call: Call) -> web.Response:
     """Answer a page of predictions, newest first."""
     body = await call.json()
-    page, size = _whole(body, "page", 1, 10_000), _whole(body, "page_size", 100, 100)
+    page = whole("page", body.get("page", 1), 1, 10_000)
+    size = whole("page_size", body.get("page_size", 100), 1, 100)
     status, model = body.get("status"), body.get("model")
     states = [state for state in (*STATES, "cancelled") if STATES.get(state, state) == status]
     if status not in (None, "") and not states:
@@ -93,11 +106,11 @@ async def history(call: Call) -> web.Response:
             offset=(page - 1) * size,
             api="wavespeed",
             model=model or None,
-            states=states,
+            states=states or None,
             after=_time(body, "created_after"),
             before=_time(body, "created_before"),
         )
-    items = [{**prediction(call, job), "input": dict(job.shown)} for job in jobs]
+    items = [{**_prediction(call, job), "input": dict(job.shown)} for job in jobs]
     return wrapped({"items": items, "page": page, "page_size": size})
 
 
@@ -134,11 +147,79 @@ async def webhook_secret(call: Call) -> web.Response:
     return wrapped({"secret": f"whsec_{await call.service.call(call.service.signer.secret, call.key.id)}"})
 
 
-def _whole(body: Mapping[str, Any], name: str, default: int, high: int = 100) -> int:
-    value = body.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= high:
-        raise Invalid(f"{name} must be a whole number between 1 and {high}.", field=name)
-    return value
+async def upload_form(call: Call) -> web.Response:
+    """Take a picture from a form."""
+    if not call.request.content_type.startswith("multipart/"):
+        raise BadRequest("Send the picture as multipart/form-data, in a field named file.")
+    try:
+        form = await asyncio.wait_for(call.request.post(), call.settings.body_read_s)
+    except web.HTTPRequestEntityTooLarge:
+        raise TooLarge(f"The body must have at most {call.settings.body_bytes // 2**20} MiB.") from None
+    except asyncio.TimeoutError:
+        raise TooSlow(f"The form did not arrive within {call.settings.body_read_s:.0f} s.") from None
+    except (ValueError, LookupError, AssertionError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
+        raise BadRequest("The form can't be read.") from None
+    file = form.get("file")
+    if not isinstance(file, web.FileField):
+        raise Invalid("The form must have a picture in a field named file.", field="file")
+    path = call.scratch.file("upload")
+    with path.open("wb") as copy:
+        await asyncio.to_thread(shutil.copyfileobj, file.file, copy)
+    return wrapped(await _stored(call, path, file.filename))
+
+
+async def _stored(call: Call, path: Path, filename: str) -> dict[str, Any]:
+    if path.stat().st_size > call.settings.picture_bytes:
+        raise TooLarge(f"A picture must have at most {call.settings.picture_bytes // 2**20} MiB.")
+    try:
+        asset = await call.service.intake.store(path, filename, call.key, call.scratch)
+    except PictureError as error:
+        raise Invalid(f"file: {error}", field="file") from None
+    link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.keep_s)
+    return {"type": "image", "download_url": link, "filename": asset.filename, "size": asset.size}
+
+
+async def announce(call: Call) -> web.Response:
+    """Answer where a picture may be PUT to, without a key, by whoever has the signed address."""
+    body = await call.json()
+    filename, size = body.get("filename"), body.get("size")
+    if not isinstance(filename, str) or not 0 < len(filename) <= 255:
+        raise Invalid("filename must be a text of 1 to 255 characters.", field="filename")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= call.settings.picture_bytes:
+        limit = call.settings.picture_bytes
+        raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
+    service = call.service
+    await service.intake.make_room(call.key, size)
+    asset = await service.call(
+        service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
+    )
+    link = call.base + service.links.path(asset.id, asset.filename, "write", 3600)
+    headers = {"Content-Type": str(body.get("content_type") or "application/octet-stream")[:100]}
+    upload = {"method": "PUT", "url": link, "headers": headers}
+    reading = call.base + service.links.path(asset.id, asset.filename, lifetime_s=call.settings.keep_s)
+    return wrapped({"upload": upload, "download_url": reading})
+
+
+async def put_upload(call: Call) -> web.Response:
+    """Take the bytes of an announced picture, once."""
+    asset_id, query = call.part("asset_id"), call.request.query
+    if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
+        raise Forbidden("This upload link is not valid, or has expired.")
+    asset = await call.service.call(call.service.assets.linked, asset_id)
+    if asset is None or asset.complete:
+        raise NotFound("This upload was made already, or has expired.")
+    data = await call.raw()
+    size = len(data) if isinstance(data, bytes) else data.stat().st_size
+    if size != asset.size:
+        raise Invalid(f"The upload was announced with {asset.size} bytes; it has {size}.", field="size")
+    try:
+        png = await call.service.intake.decoder.png(data, call.scratch.file("upload.png"), asset.owner)
+    except PictureError as error:
+        raise Invalid(f"file: {error}", field="file") from None
+    size = png.stat().st_size
+    if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):
+        raise NotFound("This upload was made already, or has expired.")
+    return web.json_response({"size": size})
 
 
 def _time(body: Mapping[str, Any], name: str) -> float | None:

@@ -12,6 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
+from ..settings import GatewayError
+
 VERSION_TABLE = "flf2v_version"
 # The oldest revision whose release still works on this one's schema. Gateways and workers are replaced one by one, so a
 # revision only adds what the release before it can leave alone; what that one still needs goes a release later.
@@ -19,7 +21,7 @@ OLDEST = "0005"
 _OLDEST_ROW = "schema-oldest"
 
 
-class SchemaError(Exception):
+class SchemaError(GatewayError):
     """The database belongs to a release that this one can't work beside."""
 
 
@@ -54,6 +56,6 @@ def _check(connection: Connection, meta: sa.MetaData, current: str, head: str) -
     oldest = connection.execute(sa.select(secrets.c.value).where(secrets.c.name == _OLDEST_ROW)).scalar()
     if oldest is None or head < str(oldest):
         raise SchemaError(
-            f"the database is of a newer release (schema {current}); this release knows schema {head} and can't work "
-            "beside it: install the newer release here too."
+            f"The database can't be used: it is of a newer release (schema {current}), and this release, which knows schema "
+            f"{head}, can't work beside it: install the newer release here too."
         )

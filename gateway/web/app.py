@@ -9,7 +9,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
@@ -20,16 +19,16 @@ from ..bodies import SMALL, Scratch
 from ..database import new_id
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
 from ..facades.call import Call
-from ..keys import NOBODY, Key, KeyStore, Scope
+from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
 from ..metrics import Metrics
-from ..rates import Rate, SharedCounters
 from ..service import JobService
-from ..settings import Settings
-from ..shares import Shares
+from ..shares import Rate, SharedCounters, Shares
+from ..tables import Key
 from . import openapi, pages
-from .listen import SPOKE
 
+SPOKE = web.AppKey("spoke", set)
+"""The connections on which a request has come."""
 _PATH, _KEY = web.RequestKey("path", str), web.RequestKey("key", str)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 _SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
@@ -40,10 +39,10 @@ access = logging.getLogger("wan_flf2v.access")
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def build_app(settings: Settings, service: JobService, keys: KeyStore, metrics: Metrics) -> web.Application:
+def build_app(service: JobService, metrics: Metrics) -> web.Application:
     """The aiohttp application."""
-    gate = Gate(settings, service, keys)
-    app = web.Application(client_max_size=settings.limits.body_bytes, middlewares=[_answer_errors(metrics)])
+    gate, settings = Gate(service), service.settings
+    app = web.Application(client_max_size=settings.body_bytes, middlewares=[_answer_errors(metrics)])
     app.on_response_prepare.append(_safe_headers)
     app[SPOKE] = set()
     addresses = openapi.every_address()
@@ -64,24 +63,16 @@ async def _safe_headers(_request: web.Request, response: web.StreamResponse) -> 
     response.headers.pop("Server", None)
 
 
-@dataclass
 class Gate:
     """Who may come in, how often, and with how much."""
 
-    settings: Settings
-    service: JobService
-    keys: KeyStore
-    bodies: Shares = field(init=False)
-    _shared: SharedCounters | None = field(init=False)
-    _submits: Rate = field(init=False)
-    _calls: Rate = field(init=False)
-
-    def __post_init__(self) -> None:
-        limits = self.settings.limits
-        self.bodies = Shares("other requests' bodies", limits.bodies_bytes, limits.bodies_bytes // 2, wait_s=0)
-        self._shared = None if self.keys.database.sqlite else SharedCounters(self.keys.database)
-        self._submits = Rate(limits.submits_per_second, limits.submits_burst, self._shared)
-        self._calls = Rate(limits.calls_per_second, int(limits.calls_per_second * 10) or 1)
+    def __init__(self, service: JobService) -> None:
+        self.service, self.settings, self.keys = service, service.settings, service.keys
+        settings, database = service.settings, service.jobs.database
+        self.bodies = Shares("other requests' bodies", settings.bodies_bytes, settings.bodies_bytes // 2, wait_s=0)
+        self._shared = None if database.sqlite else SharedCounters(database)
+        self._submits = Rate(settings.submits_per_second, settings.submits_burst, self._shared)
+        self._calls = Rate(settings.calls_per_second, int(settings.calls_per_second * 10) or 1)
 
     async def key(self, request: web.Request, scope: Scope | None) -> Key:
         """The caller's key. Raises Unauthorized or Forbidden."""
@@ -114,13 +105,13 @@ class Gate:
         """Count a submit of this key. Raises TooMany."""
         hit = self._submits.hit
         if not (await self.service.call(hit, key.id) if self._shared else hit(key.id)):
-            rate = self.settings.limits.submits_per_second
+            rate = self.settings.submits_per_second
             raise TooMany(f"A key may submit {rate:g} requests a second; nothing was done.", retry_after_s=1)
 
     def count_call(self, who: str) -> None:
         """Count another call of this key, or of this address without one. Raises TooMany."""
         if not self._calls.hit(who):
-            rate = self.settings.limits.calls_per_second
+            rate = self.settings.calls_per_second
             raise TooMany(f"A key or address may send {rate:g} requests a second.", retry_after_s=1)
 
     def address(self, request: web.Request) -> str:
@@ -145,7 +136,7 @@ def _endpoint(address: openapi.Address, gate: Gate, metrics: Metrics) -> Next:
         request[_PATH] = address.path
         key = await gate.key(request, address.scope)
         request[_KEY] = key.id
-        length, largest = request.content_length, gate.settings.limits.body_bytes
+        length, largest = request.content_length, gate.settings.body_bytes
         if length is not None and length > largest:
             raise TooLarge(f"The body must have at most {largest // 2**20} MiB.")
         if address.scope == "submit":
@@ -153,7 +144,7 @@ def _endpoint(address: openapi.Address, gate: Gate, metrics: Metrics) -> Next:
         elif address.scope is not None:
             gate.count_call(key.id)
         scratch = Scratch.within(gate.settings.data)
-        call = Call(request, gate.service, gate.settings, metrics, scratch, key)
+        call = Call(request, gate.service, metrics, scratch, key)
         if not request.can_read_body:
             return await address.handler(call)
         who = gate.address(request) if address.scope is None else key.id

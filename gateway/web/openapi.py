@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ApiError
-from ..facades import requests, runcomfy, serverless, uploads, wavespeed
+from ..facades import runcomfy, wavespeed
 from ..facades.call import Handler
 from ..facades.schemas import fields_schema, overrides_schema
 from ..keys import Scope
 from ..offer import every_workflow
-from . import files, pages
+from . import pages
 
 _LIST = json.loads(Path(__file__).with_name("addresses.json").read_text(encoding="utf-8"))
-_PARTS = {
-    part.__name__.split(".")[-1]: part for part in (requests, runcomfy, serverless, uploads, wavespeed, files, pages)
-}
+_PARTS = {"runcomfy": runcomfy, "wavespeed": wavespeed, "pages": pages}
 _REASONS = {error.status: str(error.__doc__) for error in ApiError.__subclasses__()}
 Schema = Mapping[str, Any]
 

@@ -1,16 +1,19 @@
-"""What people and monitors look at: the playground, the API's description, health and metrics. All of it offline."""
+"""What people and monitors look at: the playground, the API's description, health and metrics, files by signed links."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import asyncio
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 
 from ...workflows import Bindings
-from ..errors import NotFound
+from ..assets import UNKNOWN
+from ..errors import Forbidden, NoSuchRange, NotFound
 from ..examples import example_bytes, example_file, example_prompt, is_example
 from ..facades.call import Call
 
@@ -23,6 +26,8 @@ _TYPES = {
     ".mjs": "text/javascript",
     ".png": "image/png",
 }
+_NAMES = frozenset(path.name for path in STATIC.iterdir() if path.suffix in _TYPES)
+_RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -39,14 +44,9 @@ async def static(call: Call) -> web.Response:
     name = call.part("name")
     if is_example(name):
         return web.Response(body=example_bytes(example_file(name, call.settings.demo)), content_type="image/png")
-    if name not in _names():
+    if name not in _NAMES:
         raise NotFound("There is no such file.")
     return _file(name)
-
-
-@lru_cache(maxsize=1)
-def _names() -> frozenset[str]:
-    return frozenset(path.name for path in STATIC.iterdir() if path.suffix in _TYPES)
 
 
 def _file(name: str) -> web.Response:
@@ -132,16 +132,8 @@ def _fields(bindings: Bindings, demo: bool) -> list[dict[str, Any]]:
 async def overview(call: Call) -> web.Response:
     """Answer the workers and how many jobs there are."""
     living = await call.service.call(call.service.workers.living)
-    workers = [
-        {
-            "id": worker.id,
-            "status": worker.status,
-            "workflows": list(worker.workflows),
-            "info": dict(worker.info),
-            "restarts": worker.restarts,
-        }
-        for worker in living
-    ]
+    names = ("id", "status", "workflows", "info", "restarts")
+    workers = [{name: getattr(worker, name) for name in names} for worker in living]
     return web.json_response({"workers": workers, "jobs": await call.service.call(call.service.jobs.counts)})
 
 
@@ -149,3 +141,42 @@ async def metrics(call: Call) -> web.Response:
     """Answer the metrics."""
     text = await call.service.call(call.metrics.text)
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def read_file(call: Call) -> web.StreamResponse:
+    """Send a file, or the asked-for range of it."""
+    asset_id, query = call.part("asset_id"), call.request.query
+    if not call.service.links.valid(asset_id, "read", query.get("expires", ""), query.get("signature", "")):
+        raise Forbidden("This link is not valid, or has expired. Ask for the result again to get a fresh one.")
+    asset = await call.service.call(call.service.assets.linked, asset_id)
+    if asset is None or not asset.complete:
+        raise NotFound("This file has expired.")
+    kind = "attachment" if asset.media_type == UNKNOWN else "inline"
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Type": asset.media_type,
+        "Cache-Control": "private, max-age=3600",
+        "Content-Disposition": f"{kind}; filename*=UTF-8''{quote(asset.filename)}",
+    }
+    asked = _RANGE.fullmatch(call.request.headers.get("Range", ""))  # another unit or several ranges: the whole file
+    path = call.service.assets.path(asset)
+    if path is not None and (asked or "Range" not in call.request.headers):
+        return web.FileResponse(path, headers=headers)
+    start, stop = 0, asset.size
+    if asked and asked[3]:
+        start = max(0, asset.size - int(asked[3]))
+    elif asked:
+        start, stop = int(asked[1]), min(int(asked[2]) + 1 if asked[2] else asset.size, asset.size)
+    if asked and start >= stop:
+        raise NoSuchRange(f"The file has {asset.size} bytes.", headers={"Content-Range": f"bytes */{asset.size}"})
+    if asked:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{asset.size}"
+    response = web.StreamResponse(status=206 if asked else 200, headers=headers)
+    response.content_length = stop - start
+    await response.prepare(call.request)
+    if call.request.method != "HEAD":
+        pieces = call.service.assets.read(asset, start, stop)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            await response.write(piece)
+        await response.write_eof()
+    return response

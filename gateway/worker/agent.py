@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass, field
 
 from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
-from ..database import new_id
-from ..measured import Measured
-from ..queue import JobQueue, queue_of
-from ..workers import Status, Worker, WorkerStore
+from ..database import new_id, patiently
+from ..queue import queue_of
+from ..tables import Status, Worker
+from ..workers import Measured, WorkerStore
 from .attempt import Runner
 from .keeper import Keeper
 
@@ -24,23 +23,19 @@ class NameTaken(EngineError):
     """Another worker lives under this name."""
 
 
-@dataclass
 class Agent:
-    """One worker. ``run`` returns when it was told to drain and its job has ended; cancel it to leave at once."""
+    """One worker. ``run`` returns when it was told to drain and its job has ended; cancel it to leave at once.
 
-    runner: Runner
-    workers: WorkerStore
-    queue: JobQueue
-    home: str = field(default_factory=new_id)
-    boot: str = field(default_factory=new_id)
-    holds: bool = True  # a job, or not known yet whether an earlier process left one
-    _stopped: bool = False
-    _turn: int = 0
-    _drain: asyncio.Event = field(default_factory=asyncio.Event)
+    ``home`` names the folder that it works in, whichever process does.
+    """
 
-    def __post_init__(self) -> None:
-        runner = self.runner
+    def __init__(self, runner: Runner, home: str = "") -> None:
+        self.runner, self.queue = runner, runner.jobs.queue
+        self.workers = WorkerStore(runner.jobs.database, runner.settings)
+        self.home, self.boot = home or new_id(), new_id()
         self.comfy = Keeper(runner.supervisor, runner.settings, lambda: runner.claim is not None, self._beat)
+        self.holds = True  # a job, or not known yet whether an earlier process left one
+        self._stopped, self._turn, self._drain = False, 0, asyncio.Event()
 
     @property
     def status(self) -> Status:
@@ -71,24 +66,24 @@ class Agent:
         self._drain.set()
         claim = self.runner.claim
         if claim is not None:
-            await self.runner.stored(self.runner.attempts.mark_stopping, claim)
+            await patiently(self.runner.attempts.mark_stopping, claim)
         await self._beat()
 
     async def _enter(self) -> None:
         deadline = time.monotonic() + self.runner.settings.dead_after_s + 2
-        while not await self.runner.stored(self.workers.enter, self._row()):
+        while not await patiently(self.workers.enter, self._row()):
             # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
             if time.monotonic() > deadline:
                 name = self.runner.worker
                 text = f"A worker named {name} lives already, with another data folder. Give this one another --name."
                 raise NameTaken(text)
             await asyncio.sleep(0.5)
-        self.runner.measured = Measured.of(await self.runner.stored(self.workers.measured, self.runner.worker))
+        self.runner.measured = Measured.of(await patiently(self.workers.measured, self.runner.worker))
 
     async def _work(self) -> None:
         """Go on with what earlier processes of this worker held, then take one job after another."""
-        stored, name = self.runner.stored, self.runner.worker
-        held = await stored(self.queue.held)
+        name = self.runner.worker
+        held = await patiently(self.queue.held)
         mine = [ticket for ticket, executor in held if executor.rpartition("@")[0] == name]
         self.holds = bool(mine)
         for ticket in mine:
@@ -100,7 +95,7 @@ class Agent:
             queues = [queue_of(workflow) for workflow in self.comfy.workflows]
             self._turn += 1
             turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
-            taken: str | None = await stored(self.queue.take, f"{name}@{self.boot}", turned)
+            taken: str | None = await patiently(self.queue.take, f"{name}@{self.boot}", turned)
             if taken is not None:
                 await self._run(taken)
             else:
@@ -120,11 +115,11 @@ class Agent:
 
     async def _run(self, ticket: str) -> None:
         runner, self.holds = self.runner, True
-        claim = await runner.stored(runner.attempts.claim, ticket, runner.worker)
+        claim = await patiently(runner.attempts.claim, ticket, runner.worker)
         if claim is not None:
             log.info("attempt begins", extra={"job": claim.job, "attempt": claim.attempt, "prompt": claim.prompt_id})
             if self._drain.is_set():
-                await runner.stored(runner.attempts.mark_stopping, claim)
+                await patiently(runner.attempts.mark_stopping, claim)
             ended = await runner.make(claim)
             if ended.fault:
                 await self.comfy.fault(ended.why)
@@ -132,7 +127,7 @@ class Agent:
                 self.comfy.lost()
             elif ended.kind in ("succeeded", "failed"):
                 self.comfy.well()
-        await runner.stored(self.queue.drop, [ticket])
+        await patiently(self.queue.drop, [ticket])
         self.holds = False
         if claim is not None and ended.fault:  # others have the job first
             await self._sleep(2 * runner.settings.engine_poll_s)
@@ -143,7 +138,7 @@ class Agent:
             await self._beat()
 
     async def _beat(self) -> None:
-        if not await self.runner.stored(self.workers.beat, self._row()):
+        if not await patiently(self.workers.beat, self._row()):
             raise NameTaken(f"Another worker has taken the name {self.runner.worker}; this one ends.")
 
     def _row(self) -> Worker:

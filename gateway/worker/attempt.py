@@ -6,30 +6,26 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
-
-import sqlalchemy.exc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from ...engine.client import ComfyClient
 from ...engine.errors import EngineError, Refused, Unreachable
 from ...workflows import Bindings
 from ..assets import AssetStore
-from ..attempts import AttemptStore
-from ..database import is_away
+from ..attempts import AttemptStore, Claim
+from ..database import Database, patiently
 from ..examples import example_bytes
 from ..jobs import SAFETY, JobStore
-from ..measured import Measured
-from ..records import Claim, Job, State
 from ..settings import Settings
-from .collect import Collector, NotCollected
-from .comfy import where_is
-from .faults import outcome_of, refusal
+from ..tables import Job
+from ..workers import Measured
+from .collect import Checker, Collector, NotCollected
+from .comfy import Outcome, outcome_of, refusal, where_is
 from .progress import DECODING, PromptProgress
 from .supervisor import Supervisor
 
-T = TypeVar("T")
 _UNKNOWN = 2  # times in a row that ComfyUI must not know a prompt before it counts as lost
 _CANCELLED = "Cancelled by the client."
 log = logging.getLogger(__name__)
@@ -48,23 +44,26 @@ class Ended:
         return self.kind in ("machine", "timeout")
 
 
-@dataclass
 class Runner:
-    """Makes attempts. Holds what they all need; ``current`` is the prompt whose progress the websocket tells."""
+    """Makes attempts, one at a time; ``current`` is the prompt whose progress the websocket tells."""
 
-    worker: str
-    jobs: JobStore
-    attempts: AttemptStore
-    assets: AssetStore
-    supervisor: Supervisor
-    settings: Settings
-    collector: Collector
-    measured: Measured = field(default_factory=Measured)
-    # ComfyUI sends a prompt's progress to the socket of the client id that queued it.
-    client_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    current: PromptProgress | None = None
-    claim: Claim | None = None
-    staged: list[str] = field(default_factory=list)
+    def __init__(
+        self,
+        worker: str,
+        settings: Settings,
+        database: Database,
+        supervisor: Supervisor,
+        checkers: Sequence[Checker] = (),
+    ) -> None:
+        self.worker, self.settings, self.supervisor = worker, settings, supervisor
+        self.jobs, self.assets = JobStore(database), AssetStore(database, settings.data)
+        self.attempts = AttemptStore(database, self.jobs.queue, settings.attempts)
+        self.collector, self.measured = Collector(self.assets, checkers), Measured()
+        # ComfyUI sends a prompt's progress to the socket of the client id that queued it.
+        self.client_id = uuid.uuid4().hex
+        self.current: PromptProgress | None = None
+        self.claim: Claim | None = None
+        self.staged: list[str] = []
 
     async def make(self, claim: Claim) -> Ended:
         """Make an attempt, and end its job or give it back to the queue."""
@@ -83,7 +82,7 @@ class Runner:
             self.current = self.claim = None
         if ended.kind in ("lost", "memory", "machine", "timeout"):
             log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": ended.why})
-            if not await self.stored(self.attempts.release, claim, ended.why):
+            if not await patiently(self.attempts.release, claim, ended.why):
                 ended = Ended("fenced")
         self.measured.count(ended.kind)
         return ended
@@ -92,27 +91,16 @@ class Runner:
         job = await self._job(claim)
         if job is None:
             return Ended("fenced")
-        waited, age = await self.stored(self.attempts.times, claim)
+        waited, age = await patiently(self.attempts.times, claim)
         graph = Bindings.load(job.workflow).graph
         self.current = PromptProgress(claim.prompt_id, graph, Bindings.load(job.workflow).clips(job.values))
-        if claim.resumed:
-            if await self._is_gone(client, claim):
-                return Ended("lost", "ComfyUI does not know the prompt any more")
-            await self.stored(self.attempts.mark_stopping, claim, False)
-        else:
+        if not claim.resumed:
             if claim.attempt == 1:
                 self.measured.time("wait", waited)
             ended = await self._submit(client, claim, job)
             if ended is not None:
                 return ended
         return await self._poll(client, claim, job, self.current, time.monotonic() - age)
-
-    async def _is_gone(self, client: ComfyClient, claim: Claim) -> bool:
-        for _ in range(_UNKNOWN):
-            if await where_is(client, claim.prompt_id) != "unknown":
-                return False
-            await asyncio.sleep(self.settings.poll_s / 2)
-        return True
 
     async def _submit(self, client: ComfyClient, claim: Claim, job: Job) -> Ended | None:
         """Give ComfyUI the prompt; None when it may have it."""
@@ -132,9 +120,9 @@ class Runner:
 
     async def _poll(self, client: ComfyClient, claim: Claim, job: Job, progress: PromptProgress, began: float) -> Ended:
         settings, limit_s = self.settings, self.settings.job_timeout_of(job.workflow)
-        unknown, stopping, reachable = 0, 0.0, time.monotonic()
+        unknown, stopping, reachable, found = 0, 0.0, time.monotonic(), not claim.resumed
         while True:
-            word = await self.stored(self.attempts.beat, claim, progress.stage, progress.value)
+            word = await patiently(self.attempts.beat, claim, progress.stage, progress.value)
             if word == "fenced":
                 await _quietly(client.interrupt(claim.prompt_id))
                 return Ended("fenced")
@@ -158,13 +146,16 @@ class Runner:
                     return Ended("lost", "ComfyUI did not answer any more")
                 await asyncio.sleep(settings.poll_s)
                 continue
-            if where == "ended":
-                record = await client.history(claim.prompt_id)
-                if record is not None:
-                    self.measured.time("run", time.monotonic() - began)
-                    self.measured.time("decode", progress.spent.get(DECODING, 0.0))
-                    asked = "cancel" if word == "cancel" else "late" if late else ""
-                    return await self._judge(client, claim, job, record, asked, limit_s)
+            if where != "unknown" and not found:  # after an orderly stop: from here on a loss counts again
+                await patiently(self.attempts.mark_stopping, claim, False)
+                found = True
+            if where == "ended" and (record := await client.history(claim.prompt_id)) is not None:
+                self.measured.time("run", time.monotonic() - began)
+                self.measured.time("decode", progress.spent.get(DECODING, 0.0))
+                outcome = outcome_of(record, Bindings.load(job.workflow).graph)
+                if outcome.state == "cancelled" and (word == "cancel" or late):
+                    return await self._stopped(claim, word == "cancel", limit_s)
+                return await self._judge(client, claim, job, record, outcome)
             unknown = unknown + 1 if where == "unknown" else 0
             if unknown >= _UNKNOWN:
                 if stopping:
@@ -184,11 +175,8 @@ class Runner:
         return await self._finish(claim, "failed", text)
 
     async def _judge(
-        self, client: ComfyClient, claim: Claim, job: Job, record: Mapping[str, Any], asked: str, limit_s: float
+        self, client: ComfyClient, claim: Claim, job: Job, record: Mapping[str, Any], outcome: Outcome
     ) -> Ended:
-        outcome = outcome_of(record, Bindings.load(job.workflow).graph)
-        if outcome.state == "cancelled" and asked:
-            return await self._stopped(claim, asked == "cancel", limit_s)
         if outcome.state == "out of memory" and claim.attempt == 1:
             await _quietly(client.free())
             return Ended("memory", "the GPU's memory ran out")
@@ -213,10 +201,9 @@ class Runner:
     async def _finish(
         self, claim: Claim, state: Literal["succeeded", "failed", "cancelled"], error: str, outputs: Any = ()
     ) -> Ended:
-        named: State = state
-        if await self.stored(self.attempts.finish, claim, named, outputs=outputs, error=error):
+        if await patiently(self.attempts.finish, claim, state, outputs=outputs, error=error):
             return Ended(state, error)
-        await self.stored(self.assets.remove, [str(output["asset"]) for output in outputs])
+        await patiently(self.assets.remove, [str(output["asset"]) for output in outputs])
         return Ended("fenced")
 
     async def _tidy(self, client: ComfyClient, claim: Claim) -> None:
@@ -227,22 +214,11 @@ class Runner:
         except OSError as error:
             log.warning("a job's files were not all deleted", extra={"job": claim.job, "problem": str(error)[:300]})
 
-    async def stored(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a store's method in a thread, again and again while the database is away."""
-        while True:
-            try:
-                return await asyncio.to_thread(function, *args, **kwargs)
-            except sqlalchemy.exc.SQLAlchemyError as error:
-                if not is_away(error):
-                    raise
-                log.error("the database is away; tried again", extra={"problem": type(error).__name__})
-                await asyncio.sleep(1)
-
     async def _job(self, claim: Claim) -> Job | None:
         """The job, if this attempt is still the one that counts."""
-        if await self.stored(self.attempts.check, claim) == "fenced":
+        if await patiently(self.attempts.check, claim) == "fenced":
             return None
-        return await self.stored(self.jobs.get, claim.job)
+        return await patiently(self.jobs.get, claim.job)
 
     async def _graph(self, client: ComfyClient, job: Job) -> dict[str, Any]:
         bindings = Bindings.load(job.workflow)
@@ -261,12 +237,11 @@ class Runner:
         if kind == "example":
             staged = await client.upload_bytes(example_bytes(name), own + name)
         else:
-            asset = await self.stored(self.assets.get, name)
+            asset = await patiently(self.assets.get, name)
             if asset is None or not asset.complete:
                 raise MissingPicture("A picture of this job is not stored any more.")
-            staged = await client.upload_bytes(
-                await self.stored(self.assets.load, asset), f"{own or 'flf2v_'}{asset.id}.png"
-            )
+            data = await patiently(self.assets.load, asset)
+            staged = await client.upload_bytes(data, f"{own or 'flf2v_'}{asset.id}.png")
         if own or kind != "example":  # an example stays for the next job
             self.staged.append(staged)
         return staged

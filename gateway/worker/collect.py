@@ -1,22 +1,33 @@
-"""Brings a finished prompt's videos from ComfyUI into the store. The render is done: what fails here is tried again."""
+"""Brings a finished prompt's videos from ComfyUI into the store. The render is done: what fails here is tried again.
+
+On the way each may be checked. No checker ships; packages bring one as an entry point of the group
+``wan_flf2v.safety_checkers``, a callable ``(video: bytes) -> bool``: True where the video should be flagged.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any
 
 from ...engine.client import ComfyClient, OutputFile, outputs_of
 from ..assets import UNKNOWN, AssetStore
 from ..jobs import SAFETY
-from ..records import Job
-from .safety import SafetyCheckers
+from ..tables import Job
 
 _MEDIA = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".png": "image/png"}
+Checker = Callable[[bytes], bool]
+GROUP = "wan_flf2v.safety_checkers"
 _PAUSES_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
 log = logging.getLogger(__name__)
+
+
+def installed_checkers() -> list[Checker]:
+    """The checkers that packages in this environment bring."""
+    return [point.load() for point in entry_points(group=GROUP)]
 
 
 class NotCollected(Exception):
@@ -28,17 +39,17 @@ class Collector:
     """Fetches, checks and stores. ``pauses`` lie between the tries."""
 
     assets: AssetStore
-    safety: SafetyCheckers
+    checkers: Sequence[Checker] = ()
     pauses: tuple[float, ...] = _PAUSES_S
 
     async def collect(self, client: ComfyClient, job: Job, record: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The job's outputs, stored. Raises NotCollected."""
-        return [await self._one(client, job, record, file) for file in outputs_of(record) if file.type == "output"]
+        return [await self._one(client, job, file) for file in outputs_of(record) if file.type == "output"]
 
-    async def _one(self, client: ComfyClient, job: Job, record: Mapping[str, Any], file: OutputFile) -> dict[str, Any]:
+    async def _one(self, client: ComfyClient, job: Job, file: OutputFile) -> dict[str, Any]:
         for pause in (*self.pauses, None):
             try:
-                return await self._try(client, job, record, file)
+                return await self._try(client, job, file)
             except Exception as error:  # noqa: BLE001 - whatever it is, rendering again would not help
                 log.warning("a video was not collected", extra={"job": job.id, "problem": f"{error}"[:300]})
                 if pause is None:
@@ -46,9 +57,10 @@ class Collector:
                 await asyncio.sleep(pause)
         raise NotCollected("The video was not tried to be stored.")
 
-    async def _try(self, client: ComfyClient, job: Job, record: Mapping[str, Any], file: OutputFile) -> dict[str, Any]:
+    async def _try(self, client: ComfyClient, job: Job, file: OutputFile) -> dict[str, Any]:
         data = await client.fetch(file)
-        flagged = await asyncio.to_thread(self.safety.check, data) if job.values.get(SAFETY) else None
+        checked = job.values.get(SAFETY) and self.checkers
+        flagged = any([await asyncio.to_thread(check, data) for check in self.checkers]) if checked else None
         media_type = _MEDIA.get("." + file.filename.rsplit(".", 1)[-1].lower(), UNKNOWN)
         asset = await asyncio.to_thread(
             self.assets.put, data, owner=job.owner, job=job.id, filename=file.filename, media_type=media_type
@@ -56,17 +68,8 @@ class Collector:
         return {
             "asset": asset.id,
             "node": file.node,
-            "channel": _channel(record, file),
+            "channel": file.channel,
             "filename": file.filename,
             "media_type": media_type,
             "flagged": flagged,
         }
-
-
-def _channel(record: Mapping[str, Any], file: OutputFile) -> str:
-    for channel, items in record.get("outputs", {}).get(file.node, {}).items():
-        if isinstance(items, list) and any(
-            isinstance(item, dict) and item.get("filename") == file.filename for item in items
-        ):
-            return str(channel)
-    return "images"

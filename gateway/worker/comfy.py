@@ -1,19 +1,32 @@
-"""What a ComfyUI is asked: where a prompt stands, which workflows it can run, whether its device still computes."""
+"""What a ComfyUI is asked: where a prompt stands, which workflows it can run, whether its device still computes.
+
+And whose fault a failed prompt is: the user's, which is final, or the machine's, which another worker may not have.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...engine.client import ComfyClient
+from ...engine.client import ComfyClient, raise_for_status
+from ...engine.errors import JobFailed, JobInterrupted, Refused
 from ...workflows import Bindings
 from ...workflows.bindings import MODEL_INPUTS
-from .faults import outcome_of
 
+_MEMORY = re.compile(r"outofmemory|out of memory|allocation on device")
+# A GPU or its driver, a model file that is missing or broken, a full disk. Raised by torch, safetensors, the system.
+_MACHINE = re.compile(
+    r"cuda error|cuda driver|cublas|cudnn|cusolver|nccl|hip error|hipblas|miopen|acceleratorerror|deferredcudacall"
+    r"|device-side assert|no kernel image|not compiled with|nvml|no nvidia driver|mps backend|xpu error|level.zero"
+    r"|safetensorerror|deserializing header|invalid load key|pytorchstreamreader|unpicklingerror"
+    r"|filenotfounderror|no such file or directory|no space left on device|errno 28|input/output error|read-only file"
+)
 Where = Literal["waiting", "running", "ended", "unknown"]
 
 
@@ -75,3 +88,41 @@ async def probe(client: ComfyClient, timeout_s: float) -> str:
         await asyncio.sleep(0.1)
     await client.forget(prompt)
     return outcome_of(record, graph).error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a prompt ended. ``machine``: this ComfyUI can't do it, another may."""
+
+    state: Literal["succeeded", "failed", "cancelled", "out of memory", "machine"]
+    error: str = ""
+
+
+def outcome_of(record: Mapping[str, Any], graph: Mapping[str, Any]) -> Outcome:
+    """How a prompt ended, from its history record; an error names the step in words."""
+    try:
+        raise_for_status(record)
+    except JobInterrupted:
+        return Outcome("cancelled", "The job was interrupted.")
+    except JobFailed as error:
+        top = (error.node or "").split(".")[0]
+        title = graph.get(top, {}).get("_meta", {}).get("title", "ComfyUI")
+        text = f"{title}: {str(error).splitlines()[0][:500]}"
+        lower = f"{error.kind} {error}".lower()
+        if _MEMORY.search(lower):
+            return Outcome("out of memory", text)
+        return Outcome("machine" if _MACHINE.search(lower) else "failed", text)
+    return Outcome("succeeded")
+
+
+def refusal(error: Refused, graph: Mapping[str, Any]) -> Outcome:
+    """What a refused workflow means: a model or node that this ComfyUI has not is the machine's fault."""
+    reasons, machine = [], not error.node_errors
+    for node, answer in error.node_errors.items():
+        kind = graph.get(str(node), {}).get("class_type", "")
+        title = graph.get(str(node), {}).get("_meta", {}).get("title", f"node {node}")
+        for item in (answer.get("errors") or []) if isinstance(answer, dict) else []:
+            reasons.append(f"{title}: {item.get('message', '')} {item.get('details', '')}".strip())
+            machine |= (item.get("extra_info") or {}).get("input_name") in MODEL_INPUTS.get(kind, {})
+    text = f"ComfyUI refused the workflow: {'; '.join(reasons)[:800]}" if reasons else str(error)[:800]
+    return Outcome("machine" if machine else "failed", text)

@@ -14,7 +14,7 @@ from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
 from ..offer import every_workflow
 from ..settings import Settings
-from ..workers import Status
+from ..tables import Status
 from .comfy import probe, runnable
 from .supervisor import Supervisor
 

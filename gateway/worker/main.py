@@ -12,24 +12,17 @@ import sys
 import threading
 from pathlib import Path
 
-import sqlalchemy.exc
 from filelock import FileLock, Timeout
 
 from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
 from ...engine.setup import micro_models, prepare
-from ..attempts import AttemptStore
-from ..database import Database, is_away, new_id
-from ..jobs import JobStore
-from ..migrations import SchemaError
-from ..server import open_assets
+from ..database import Database, new_id, patiently
 from ..settings import GatewayError, Settings
 from ..signals import Stops, until
-from ..workers import WorkerStore
 from .agent import Agent
 from .attempt import Runner
-from .collect import Collector
-from .safety import SafetyCheckers
+from .collect import installed_checkers
 from .supervisor import Owned, Supervisor, environment
 
 _CONNECTIONS = 3
@@ -56,19 +49,11 @@ def run_worker(arguments: argparse.Namespace, settings: Settings) -> None:
 
 async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Supervisor, home: str) -> None:
     stops = Stops()
-    database = await _open(settings, stops)
-    jobs = JobStore(database)
-    assets = open_assets(settings, database)
-    runner = Runner(
-        worker=arguments.name,
-        jobs=jobs,
-        attempts=AttemptStore(database, jobs.queue, settings.timing.attempts),
-        assets=assets,
-        supervisor=supervisor,
-        settings=settings,
-        collector=Collector(assets, SafetyCheckers.installed()),
-    )
-    agent = Agent(runner, WorkerStore(database, settings.timing), jobs.queue, home)
+    opening = asyncio.create_task(patiently(Database, settings.database_url, _CONNECTIONS))
+    if await until(stops.first, opening) and not opening.done():
+        os._exit(0)  # while the database is away
+    database = await opening
+    agent = Agent(Runner(arguments.name, settings, database, supervisor, installed_checkers()), home)
     task = asyncio.create_task(agent.run())
     try:
         if await until(stops.first, task):
@@ -89,21 +74,6 @@ async def _run(arguments: argparse.Namespace, settings: Settings, supervisor: Su
         raise task.exception() or RuntimeError()
     sys.stderr.flush()
     os._exit(0)  # threads may still wait for a database that is away
-
-
-async def _open(settings: Settings, stops: Stops) -> Database:
-    """The database, waited for while it is away."""
-    while True:
-        try:
-            return await asyncio.to_thread(Database, settings.database_url, _CONNECTIONS)
-        except SchemaError as error:
-            raise GatewayError(f"The database can't be used: {error}") from None
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            if not is_away(error):
-                raise
-            log.error("the database is away; tried again", extra={"problem": type(error).__name__})
-        if await until(stops.first, timeout_s=2):
-            os._exit(0)
 
 
 def _home_id(home: Path) -> str:

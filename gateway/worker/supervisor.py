@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,9 +45,8 @@ class Supervisor:
         """Whether its process lives, as far as can be told."""
         return True
 
-    def kill(self) -> bool:
-        """End it at once; False where it is not ours to end."""
-        return False
+    def kill(self) -> None:
+        """End it at once, where it is ours to end."""
 
     def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
         """Delete what a job left in its folders; False where they are not ours to touch."""
@@ -91,21 +91,18 @@ class Owned(Supervisor):
         """See Supervisor."""
         return self._process() is not None
 
-    def kill(self) -> bool:
+    def kill(self) -> None:
         """See Supervisor."""
         process = self._process()
         if process is None:
-            return True
+            return
         victims = [*process.children(recursive=True), process]
         for victim in victims:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 victim.kill()
-            except psutil.NoSuchProcess:
-                continue
         psutil.wait_procs(victims, timeout=10)
         if self._child is not None:
             self._child.wait(10)
-        return True
 
     def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
         """See Supervisor."""

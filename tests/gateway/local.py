@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import sqlalchemy as sa
 from aiohttp import web
 from PIL import Image
 
-from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore
-from wan_flf2v.gateway.server import Gateway, open_assets
+from wan_flf2v.gateway.server import serving
 from wan_flf2v.gateway.settings import Limits, Settings, Timing
+from wan_flf2v.gateway.tables import ATTEMPTS
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
-from wan_flf2v.gateway.worker.collect import Collector
-from wan_flf2v.gateway.worker.safety import SafetyCheckers
+from wan_flf2v.gateway.worker.collect import Checker
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 from wan_flf2v.gateway.workers import WorkerStore
 
@@ -111,6 +111,11 @@ class Local:
         raise AssertionError(f"job still {row.state}, wanted {wanted}")
 
 
+def attempts_of(jobs: JobStore, job: str) -> Sequence[Any]:
+    """Every attempt at a job, in order."""
+    return jobs.database.rows(sa.select(ATTEMPTS).where(ATTEMPTS.c.job == job).order_by(ATTEMPTS.c.attempt))
+
+
 @asynccontextmanager
 async def local(
     folder: Path,
@@ -123,7 +128,7 @@ async def local(
     seconds: float = 0.1,
     demo: bool = False,
     database: str = "",
-    safety: SafetyCheckers | None = None,
+    checkers: Sequence[Checker] = (),
     collect_pauses: tuple[float, ...] = (0.05, 0.1, 0.2),
 ) -> AsyncIterator[Local]:
     """Everything up, and a worker that has reported itself."""
@@ -140,30 +145,23 @@ async def local(
     url, comfy_url = (f"http://127.0.0.1:{each.getsockname()[1]}" for each in (door, comfy_door))
     comfy = FakeComfyUI(video(), seconds=seconds)
     database = Database(settings.database_url)
-    jobs, assets = JobStore(database), open_assets(settings, database)
-    runner = Runner(
-        worker="w1",
-        jobs=jobs,
-        attempts=AttemptStore(database, jobs.queue, timing.attempts),
-        assets=assets,
-        supervisor=Supervisor(comfy_url),
-        settings=settings,
-        collector=Collector(assets, safety or SafetyCheckers(), collect_pauses),
-    )
-    workers = WorkerStore(database, timing)
-    agent = Agent(runner, workers, jobs.queue)
+    runner = Runner("w1", settings, database, Supervisor(comfy_url), checkers)
+    runner.collector.pauses = collect_pauses
+    agent = Agent(runner)
     async with (
         _site(comfy.app(), comfy_door),
-        Gateway(settings, url).serving() as app,
+        serving(settings, url) as app,
         _site(app, door),
         aiohttp.ClientSession() as session,
     ):
         keys = KeyStore(database)
         secret = keys.create("test", ["submit", "read", "metrics"])[1] if auth else ""
-        here = Local(url, settings, session, comfy, keys, runner.jobs, secret, comfy_url, agent=agent, workers=workers)
+        here = Local(
+            url, settings, session, comfy, keys, runner.jobs, secret, comfy_url, agent=agent, workers=agent.workers
+        )
         task = here.worker = asyncio.create_task(agent.run()) if worker else None
         try:
-            while worker and not any(row.able for row in workers.living()):
+            while worker and not any(row.able for row in agent.workers.living()):
                 await asyncio.sleep(0.02)
             yield here
         finally:

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.server import listening
 from wan_flf2v.gateway.settings import Limits
-from wan_flf2v.gateway.web.listen import SPOKE, listening
+from wan_flf2v.gateway.web.app import SPOKE
 
 from .local import BODY, EXAMPLES, FLF2V, local, png, run
 from .test_facades import DEPLOYMENT, OVERRIDES

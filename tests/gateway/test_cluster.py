@@ -14,7 +14,7 @@ from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore
 
-from .local import BODY, FLF2V
+from .local import BODY, FLF2V, attempts_of
 from .processes import Serve, fake_command
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_two_gateways_and_three_workers_share_the_jobs_and_a_dead_workers_job_go
             assert status == 200, ticket
             jobs.append(ticket["request_id"])
         wait_over(store, jobs, 60)
-        by_worker = {name: sum(store.attempts(job)[-1].worker == name for job in jobs) for name in workers}
+        by_worker = {name: sum(attempts_of(store, job)[-1].worker == name for job in jobs) for name in workers}
         assert all(number >= 2 for number in by_worker.values()), by_worker
         # any gateway answers for any job, and serves its video
         status, result = gateways[1].call("GET", f"/v1/requests/{jobs[0]}/result", headers=headers)
@@ -146,7 +146,7 @@ def test_a_second_worker_on_one_machine_shares_the_sqlite_queue(tmp_path: Path) 
         database = Database(f"sqlite:///{data}/jobs.sqlite")
         store = JobStore(database)
         wait_over(store, jobs, 60)
-        assert {store.attempts(job)[-1].worker for job in jobs} == {"w1", "w2"}
+        assert {attempts_of(store, job)[-1].worker for job in jobs} == {"w1", "w2"}
         assert {row.state for job in jobs if (row := store.get(job)) is not None} == {"succeeded"}
         database.close()
 
@@ -183,7 +183,7 @@ def test_a_worker_that_was_taken_for_dead_works_on(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             pair = [serve.call("POST", f"/v1/models/{FLF2V}", BODY)[1]["request_id"] for _ in range(2)]
             wait_over(store, pair, 60)
-            busy |= {store.attempts(job)[-1].worker for job in pair}
+            busy |= {attempts_of(store, job)[-1].worker for job in pair}
         database.close()
 
 
@@ -218,7 +218,7 @@ def test_the_next_agent_finds_the_comfyui_of_the_last_one(tmp_path: Path) -> Non
     again = Owned(tmp_path, command=fake_command(60).split())  # the next agent
     assert again.alive()
     assert again.url == owned.url
-    assert again.kill()
+    again.kill()
     assert not again.alive()
     assert not owned.alive()
     assert owned.ensure()

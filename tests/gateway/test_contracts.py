@@ -19,12 +19,14 @@ import pytest
 import sqlalchemy as sa
 
 from wan_flf2v.gateway import cli
+from wan_flf2v.gateway.assets import AssetStore
+from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.bodies import Scratch
-from wan_flf2v.gateway.database import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Database
-from wan_flf2v.gateway.links import Links
-from wan_flf2v.gateway.server import open_assets
+from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
+from wan_flf2v.gateway.signing import Links
+from wan_flf2v.gateway.tables import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.web.openapi import every_address
 from wan_flf2v.gateway.webhooks import WebhookSender
@@ -148,19 +150,20 @@ def test_of_a_refused_request_no_picture_stays(tmp_path: Path) -> None:
 
 def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) -> None:
     database, no = Database(f"sqlite:///{tmp_path}/jobs.sqlite"), cast(Any, None)
-    sender, began = WebhookSender(database, no, no, no), time.time()
+    service, began = JobService(Settings(data=tmp_path), database), time.time()
+    sender = WebhookSender(service, no)
     ages = {"young": 86400 - 60, "old": 86400}
     with database.write() as connection:
         for name, age in ages.items():
             row = {"id": name, "job": name, "event": "succeeded", "next_at": began, "created_at": began - age}
             connection.execute(sa.insert(OUTBOX).values(**row))
-    for name, age in ages.items():
-        sender._note(name, 1, began - age, "HTTP 500")
+    for event in database.rows(sa.select(OUTBOX)):
+        sender._note(event, "HTTP 500")
     with database.read() as connection:
         rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.problem)).all()
     assert {tuple(row) for row in rows} == {("young", "waiting", "HTTP 500"), ("old", "dead", "HTTP 500")}
     assert (sender.failed, sender.sent) == (1, 0)
-    database.close()
+    service.close()
 
 
 def test_a_job_that_is_over_is_deleted_by_its_own_key_alone(tmp_path: Path) -> None:
@@ -180,7 +183,7 @@ def test_a_job_that_is_over_is_deleted_by_its_own_key_alone(tmp_path: Path) -> N
 def test_a_link_is_good_for_one_file_one_purpose_and_its_time(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, worker=False) as here:
-            assets = open_assets(here.settings, here.keys.database)
+            assets = AssetStore(here.keys.database, here.settings.data)
             owner = (await asyncio.to_thread(here.keys.every))[0].id
             asked: dict[str, Any] = {"owner": owner, "filename": "a.png", "media_type": "image/png"}
             stored, other = (assets.put(png(32, side), **asked).id for side in (32, 33))
@@ -317,7 +320,7 @@ def test_a_link_lives_as_long_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None
     links, began = Links("secret", 100), time.time()
     query = dict(part.split("=") for part in links.path("a", "a.png").partition("?")[2].split("&"))
     for later, good in ((98, True), (102, False)):
-        monkeypatch.setattr("wan_flf2v.gateway.links.time.time", lambda: began + later)  # noqa: B023
+        monkeypatch.setattr("wan_flf2v.gateway.signing.time.time", lambda: began + later)  # noqa: B023
         assert links.valid("a", "read", **query) is good
 
 
@@ -330,10 +333,8 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
             upload = await _upload(here)
             here.stop_worker()
             waiting = await here.submit()
-            no: Any = None
-            service = JobService(here.settings, jobs=here.jobs, assets=open_assets(here.settings, database),
-                                 workers=here.workers or no, decoder=no, dialer=no, links=no, signer=no)  # fmt: skip
-            upkeep, began = Upkeep(service, no), time.time()
+            service = JobService(here.settings, database)
+            upkeep, began = Upkeep(service, AttemptStore(database, service.jobs.queue, 3)), time.time()
             killed = Scratch.within(here.settings.data).file("body").parent  # of a request whose process was killed
             os.utime(killed, (began + 1005 - 3600,) * 2)
 
@@ -354,7 +355,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
                 assert killed.exists() is bool(left[0])
             assert here.jobs.get(waiting) is not None
             assert (await here.call("GET", upload.json["data"]["download_url"])).status == 404
-            service._threads.shutdown()
+            service.close()
 
     run(main)
 

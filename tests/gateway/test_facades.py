@@ -15,7 +15,7 @@ from aiohttp import web
 
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
-from wan_flf2v.gateway.workers import Worker
+from wan_flf2v.gateway.tables import Worker
 
 from .local import BODY, EXAMPLES, FLF2V, local, run, web_server
 

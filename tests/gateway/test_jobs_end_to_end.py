@@ -11,10 +11,9 @@ import pytest
 from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.records import NewJob
+from wan_flf2v.gateway.jobs import JobStore, NewJob
 
-from .local import BODY, FAST, local, run
+from .local import BODY, FAST, attempts_of, local, run
 
 
 def test_a_job_runs_and_its_video_is_served_whole_and_in_ranges(tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ def test_a_job_that_comfyui_lost_is_tried_again_up_to_three_times(tmp_path: Path
                 await here.call("POST", f"{here.comfy_url}/fake", {"forget": True})
             row = await here.until(job)
             assert row["state"] == ("succeeded" if times < 3 else "failed")
-            assert [item.outcome[:4] for item in here.jobs.attempts(job)][:times] == ["lost"] * times
+            assert [item.outcome[:4] for item in attempts_of(here.jobs, job)][:times] == ["lost"] * times
             if times == 3:
                 assert "lost 3 times" in row["error"]
 
@@ -198,7 +197,7 @@ def test_a_place_counts_what_waits_and_only_what_waits_has_one(tmp_path: Path) -
 
 def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_second_result(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
-    store, assets = JobStore(database), AssetStore(database, tmp_path / "assets")
+    store, assets = JobStore(database), AssetStore(database, tmp_path)
     attempts = AttemptStore(database, store.queue, 3)
     job = NewJob("me", "model", "m", "wan22_flf2v", {}, {})
     store.add([job], 10, 10)

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from wan_flf2v.gateway import cli
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.rates import Rate, SharedCounters
+from wan_flf2v.gateway.shares import Rate, SharedCounters
 
 from .local import Local, local, run, web_server
 from .test_facades import DEPLOYMENT, OVERRIDES

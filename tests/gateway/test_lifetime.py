@@ -15,9 +15,9 @@ from aiohttp import web
 from PIL import Image
 
 from wan_flf2v.gateway.assets import AssetStore
-from wan_flf2v.gateway.database import META, Database
-from wan_flf2v.gateway.server import open_assets
+from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.settings import Limits
+from wan_flf2v.gateway.tables import META
 
 from .local import FLF2V, Local, local, run, web_server
 from .test_facades import WAVESPEED
@@ -226,7 +226,7 @@ def test_bytes_are_never_lost_while_equal_ones_come_and_go(
 
     async def main() -> None:
         async with local(tmp_path, worker=False, database=url) as here:
-            stores = [open_assets(here.settings, Database(url)) for _ in range(4)]
+            stores = [AssetStore(Database(url), here.settings.data) for _ in range(4)]
 
             def work(number: int) -> None:
                 store = stores[number]
@@ -264,6 +264,6 @@ def test_a_file_is_on_the_disk_before_the_database_is_locked(tmp_path: Path, mon
         return scratch(self, data)
 
     monkeypatch.setattr(AssetStore, "_scratch", slow)
-    store = AssetStore(database, tmp_path / "assets")
+    store = AssetStore(database, tmp_path)
     asset = store.put(b"a picture", owner="me", filename="a.png", media_type="image/png")
     assert (written, store.load(asset)) == ([b"a picture"], b"a picture")

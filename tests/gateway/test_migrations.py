@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from wan_flf2v.gateway.database import META, Database
+from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.migrations import VERSION_TABLE, SchemaError
+from wan_flf2v.gateway.tables import META
 
 # The first release's tables, as it made them.
 FIRST = """
@@ -43,13 +44,15 @@ CREATE TABLE flf2v_workers (id VARCHAR(120) NOT NULL, boot VARCHAR(36) NOT NULL,
  workflows JSON NOT NULL, info JSON NOT NULL, restarts INTEGER NOT NULL, beat_at FLOAT NOT NULL, PRIMARY KEY (id));
 CREATE TABLE flf2v_secrets (name VARCHAR(32) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name));
 INSERT INTO flf2v_secrets VALUES ('links', 'kept');
+INSERT INTO flf2v_assets VALUES ('{asset}', 'local', 'j', 'a.png', 'image/png', 1, {true}, 1);
 INSERT INTO flf2v_jobs (id, owner, api, model, workflow, "values", shown, state, fed, attempt, worker, cancel, stage,
  progress, outputs, error, webhook, webhook_all, created_at)
  VALUES ('7b6f6a5e-0000-4000-8000-000000000001', 'local', 'model',
  'm', 'wan22_flf2v', '{{"a": 1}}', '{{}}', 'succeeded', {true}, 1, 'w1', {false}, '', 1, '[]', '', '', {false}, 1);
 """
-POSTGRES = {"serial": "BIGSERIAL", "bytes": "BYTEA", "true": "TRUE", "false": "FALSE"}
-SQLITE = {"serial": "INTEGER NOT NULL", "bytes": "BLOB", "true": "1", "false": "0"}
+ASSET = "0123456789abcdef" * 2
+POSTGRES = {"serial": "BIGSERIAL", "bytes": "BYTEA", "true": "TRUE", "false": "FALSE", "asset": ASSET}
+SQLITE = {"serial": "INTEGER NOT NULL", "bytes": "BLOB", "true": "1", "false": "0", "asset": ASSET}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -86,6 +89,8 @@ def test_the_first_releases_tables_become_todays_and_keep_what_is_in_them(url: s
         assert differences(database) == []
         with database.read() as connection:
             assert connection.execute(sa.text("SELECT value FROM flf2v_secrets WHERE name='links'")).scalar() == "kept"
+            kept = connection.execute(sa.text("SELECT content FROM flf2v_assets")).scalars().all()
+            assert kept == [ASSET]  # under which its bytes lie
             assert connection.execute(sa.text("SELECT state FROM flf2v_jobs")).scalars().all() == ["succeeded"]
         database.close()
 

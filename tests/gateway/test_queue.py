@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from wan_flf2v.gateway.attempts import AttemptStore
-from wan_flf2v.gateway.database import IDEMPOTENCY, JOBS, Database
-from wan_flf2v.gateway.jobs import JobStore
+from wan_flf2v.gateway.attempts import AttemptStore, Claim
+from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import JobStore, NewJob
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
-from wan_flf2v.gateway.records import Claim, NewJob
 from wan_flf2v.gateway.settings import Timing
+from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
-from wan_flf2v.gateway.workers import Worker, WorkerStore
+from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
+
+from .local import attempts_of
 
 WAN22, WAN21 = "wan22_flf2v", "wan21_flf2v"
 
@@ -233,7 +235,7 @@ def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> 
     assert upkeep.take_over() == [f"{job}/1"]
     assert upkeep.take_over() == []
     assert kit.take("w2@boot") == job
-    assert [item.outcome for item in kit.jobs.attempts(job)] == ["lost: its worker w1 died"]
+    assert [item.outcome for item in attempts_of(kit.jobs, job)] == ["lost: its worker w1 died"]
 
 
 def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,9 +368,9 @@ def test_no_write_of_an_attempt_that_counts_no_more_changes_anything(kit: Kit) -
     assert kit.attempts.release(old, "its worker died")
     assert kit.take("w2@1") == job
     assert kit.attempts.claim(ticket_of(job, 2), "w2") is not None
-    before = kit.jobs.get(job), kit.jobs.attempts(job), kit.queue.held()
+    before = kit.jobs.get(job), attempts_of(kit.jobs, job), kit.queue.held()
     assert set(FENCED) == {name for name in vars(AttemptStore) if not name.startswith("_")}
     for name, call in FENCED.items():
         found, expected = call(kit.attempts, old)
         assert found == expected, name
-        assert (kit.jobs.get(job), kit.jobs.attempts(job), kit.queue.held()) == before, name
+        assert (kit.jobs.get(job), attempts_of(kit.jobs, job), kit.queue.held()) == before, name

@@ -11,11 +11,9 @@ import sqlalchemy as sa
 from wan_flf2v.gateway.batches import Batches
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.errors import Unavailable
-from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.rates import Rate
-from wan_flf2v.gateway.records import NewJob
+from wan_flf2v.gateway.jobs import JobStore, NewJob
 from wan_flf2v.gateway.service import FAULTS
-from wan_flf2v.gateway.shares import Shares
+from wan_flf2v.gateway.shares import Rate, Shares
 
 from .local import run
 

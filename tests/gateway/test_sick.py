@@ -14,20 +14,14 @@ import pytest
 from aiohttp import web
 
 from wan_flf2v.engine.process import free_port
-from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.server import open_assets
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
-from wan_flf2v.gateway.worker.collect import Collector
-from wan_flf2v.gateway.worker.faults import outcome_of
-from wan_flf2v.gateway.worker.safety import SafetyCheckers
+from wan_flf2v.gateway.worker.comfy import outcome_of
 from wan_flf2v.gateway.worker.supervisor import Supervisor
-from wan_flf2v.gateway.workers import WorkerStore
 
 from .fake_comfyui import FakeComfyUI
-from .local import FAST, Local, local, run, video
+from .local import FAST, Local, attempts_of, local, run, video
 
 GRAPH = {"57": {"class_type": "X", "_meta": {"title": "Sampler"}}}
 
@@ -66,19 +60,10 @@ class Machine:
 async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> AsyncIterator[Machine]:
     """A worker beside ``local``'s; ``sick`` are settings of its fake ComfyUI."""
     database = Database(here.settings.database_url)
-    jobs, assets, port = JobStore(database), open_assets(here.settings, database), free_port()
-    comfy = FakeComfyUI(video(), seconds=seconds)
+    comfy, port = FakeComfyUI(video(), seconds=seconds), free_port()
     comfy.settings.update(sick)
-    runner = Runner(
-        worker=name,
-        jobs=jobs,
-        attempts=AttemptStore(database, jobs.queue, here.settings.attempts),
-        assets=assets,
-        supervisor=Supervisor(f"http://127.0.0.1:{port}"),
-        settings=here.settings,
-        collector=Collector(assets, SafetyCheckers()),
-    )
-    made = Machine(comfy, Agent(runner, WorkerStore(database, here.settings), jobs.queue), port)
+    runner = Runner(name, here.settings, database, Supervisor(f"http://127.0.0.1:{port}"))
+    made = Machine(comfy, Agent(runner), port)
     await made.start_comfy()
     task = asyncio.create_task(made.agent.run())
     try:
@@ -92,7 +77,7 @@ async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> 
 
 
 def by_worker(here: Local, jobs: list[str]) -> Counter[str]:
-    return Counter(attempt.worker for job in jobs for attempt in here.jobs.attempts(job))
+    return Counter(attempt.worker for job in jobs for attempt in attempts_of(here.jobs, job))
 
 
 def test_a_worker_without_models_takes_nothing_until_it_has_some(tmp_path: Path) -> None:
@@ -211,7 +196,7 @@ def test_a_safety_checker_that_raises_costs_no_second_render(tmp_path: Path) -> 
         def broken(_: bytes) -> bool:
             raise RuntimeError("no licence")
 
-        async with local(tmp_path, safety=SafetyCheckers([broken])) as here:
+        async with local(tmp_path, checkers=[broken]) as here:
             answer = await here.call(
                 "POST", "/api/v3/wavespeed-ai/wan-flf2v",
                 {"first_image": "Runcomfy_Example_1259_2.png", "last_image": "Runcomfy_Example_1259_1.png"},

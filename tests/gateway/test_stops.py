@@ -14,7 +14,7 @@ import pytest
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 
-from .local import BODY, FLF2V
+from .local import BODY, FLF2V, attempts_of
 from .processes import Serve, fake_command
 from .test_cluster import running, wait_for_workers, wait_over
 
@@ -120,7 +120,7 @@ def test_orderly_stops_that_end_comfyui_too_are_no_attempts(tmp_path: Path) -> N
         row = store.get(job)
         assert row is not None
         assert row.state == "succeeded"
-        assert {item.outcome for item in store.attempts(job)} == {"stopped", "succeeded"}
+        assert {item.outcome for item in attempts_of(store, job)} == {"stopped", "succeeded"}
         database.close()
     finally:
         serve.stop()

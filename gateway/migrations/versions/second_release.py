@@ -27,8 +27,8 @@ def upgrade() -> None:
     op.add_column("flf2v_workers", sa.Column("queues", sa.JSON, nullable=False, server_default="[]"))
     op.add_column("flf2v_workers", sa.Column("measured", sa.JSON, nullable=False, server_default="{}"))
     op.add_column("flf2v_assets", sa.Column("kind", sa.String(8), nullable=False, server_default=""))
-    # a file of the first release lies under its asset's id, which stands for its content
     op.add_column("flf2v_assets", sa.Column("content", sa.String(64), nullable=False, server_default=""))
+    op.execute("UPDATE flf2v_assets SET content = id WHERE complete")  # a file of the first release lies under its id
     op.create_index("flf2v_assets_content", "flf2v_assets", ["content"])
     with op.batch_alter_table("flf2v_blobs") as table:
         table.alter_column("asset", type_=sa.String(64), existing_type=sa.String(32), existing_nullable=False)
