@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import pytest
 import torch
 
+from wan_flf2v.flf2v.report import psnr
+from wan_flf2v.training.drawings import drawings, shares
 from wan_flf2v.training.evaluate import VARIANTS as VARIANTS_OF_RUN
 from wan_flf2v.training.evaluate import Score, Variant, cross_fade, score, unseen_clips
 
 MODELS = Path(__file__).parents[2] / "models"
-CLIPS, STEPS, MEGABYTES = 12, 20, 16
+CLIPS, FEW, STEPS, MEGABYTES = 12, 8, 20, 16
 VARIANTS = {variant.name: variant for variant in VARIANTS_OF_RUN}
 
 pytestmark = pytest.mark.slow
@@ -36,33 +39,40 @@ class Micro:
         self.clips = unseen_clips(CLIPS)
         self.frames = [clip.frames() for clip in self.clips]
 
+    def given(self, frames: torch.Tensor, start: int = 1, end: bool = True, middle: int = 0) -> Any:
+        """The conditioning of a clip's first frames, its last one and one between them."""
+        pictures = {"start_image": frames[:start]}
+        if end:
+            pictures["end_image"] = frames[-1:]
+        if middle:
+            pictures |= {"middle_images": frames[middle : middle + 1], "middle_frames": str(middle)}
+        return self.call(
+            "WanFLF2VEncodeFrames", vae=self.vae, width=frames.shape[2], height=frames.shape[1],
+            length=len(frames), fit="crop", **pictures,
+        )[0]  # fmt: skip
+
     def encode(self, variant: Variant) -> tuple[torch.Tensor, torch.Tensor]:
         """The conditioning of every clip: latents and masks."""
-        parts = []
-        for frames in self.frames:
-            end = {"end_image": frames[-1:]} if variant.end_frame else {}
-            (encoded,) = self.call(
-                "WanFLF2VEncodeFrames", vae=self.vae, width=frames.shape[2], height=frames.shape[1],
-                length=len(frames), fit="crop", start_image=frames[:1], **end,
-            )  # fmt: skip
-            parts.append((encoded.latent, encoded.mask))
-        latent, mask = (torch.cat(part) for part in zip(*parts, strict=True))
+        latent, mask = together([self.given(frames, end=variant.end_frame) for frames in self.frames])
         return latent, 1 - mask if variant.flip_mask else mask
 
     def run(self, variant: Variant) -> Score:
-        """Sample every clip at once, decode and measure."""
+        """Make every clip and measure."""
+        return score(variant.name, self.make(*self.encode(variant), variant.boundary), self.clips)
+
+    def make(self, latent: torch.Tensor, mask: torch.Tensor, boundary: float = 0.9) -> torch.Tensor:
+        """Sample all clips at once and decode them: [N, F, H, W, 3]."""
         import comfy.model_management
         import comfy.sample
 
-        latent, mask = self.encode(variant)
         given = {"concat_latent_image": latent, "concat_mask": mask}
         conditioning = [[torch.zeros(1, 1, 4096), given]]
         grid = self.call(
             "WanFLF2VSchedule", model_high=self.high, model_low=self.low, steps=STEPS, sampler_name="euler",
-            scheduler="simple", boundary=variant.boundary if 0 < variant.boundary < 1 else 0.9,
+            scheduler="simple", boundary=boundary if 0 < boundary < 1 else 0.9,
             high_steps=-1, denoise=1.0,
         )  # fmt: skip
-        split = {0.0: STEPS, 2.0: 0}.get(variant.boundary, grid[0])
+        split = {0.0: STEPS, 2.0: 0}.get(boundary, grid[0])
         noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(7))
         samples = torch.zeros_like(latent)
         for model, begin, end in ((self.high, 0, split), (self.low, split, STEPS)):
@@ -73,7 +83,7 @@ class Micro:
                 conditioning, samples, disable_noise=begin > 0, start_step=begin, last_step=end,
                 force_full_denoise=end == STEPS, disable_pbar=True, seed=7,
             )  # fmt: skip
-        return score(variant.name, self.decode(samples), self.clips)
+        return self.decode(samples)
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """The frames of every latent: [N, F, H, W, 3]."""
@@ -83,6 +93,11 @@ class Micro:
         """The best that any latent could give: the true clips after the VAE."""
         latent = torch.cat([self.vae.encode(frames) for frames in self.frames])
         return score("round trip", self.decode(latent), self.clips)
+
+
+def together(encoded: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The latents and masks of several clips as one batch."""
+    return torch.cat([one.latent for one in encoded]), torch.cat([one.mask for one in encoded])
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +132,27 @@ def test_shapes_move_along_their_path_and_a_cross_fade_does_not(micro: Micro, ri
     assert right.off < 0.06 < 0.15 < faded.off
     assert right.near >= 0.9
     assert faded.near <= 0.1
+
+
+def test_flat_shapes_cut_by_the_edge_or_not_are_where_they_belong_in_the_middle(micro: Micro) -> None:
+    clips = drawings(FEW)
+    videos = micro.make(*together([micro.given(clip.frames()) for clip in clips]))
+    found = shares("drawn", videos, clips).values
+    assert median(found) > 0.4
+    assert median(shares("cross-fade", cross_fade(clips), clips).values) < 0.1
+
+
+@pytest.mark.parametrize("where", [{"middle": 8}, {"start": 5}])
+def test_further_given_frames_are_reached_as_far_as_the_vae_allows(micro: Micro, where: dict[str, int]) -> None:
+    true = micro.frames[:FEW]
+    asked = range(where.get("start", 1)) if "start" in where else range(where["middle"], where["middle"] + 1)
+    videos = micro.make(*together([micro.given(frames, **where) for frames in true]))
+    best = micro.decode(torch.cat([micro.vae.encode(frames) for frames in true]))
+
+    def level(made: torch.Tensor) -> float:
+        return mean(psnr(video[at], real[at]) for video, real in zip(made, true, strict=True) for at in asked)
+
+    assert level(videos) >= level(best) - 3
 
 
 # How far each is below the right run: an end, or clip by clip between the ends, in dB.
