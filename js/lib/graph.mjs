@@ -69,6 +69,12 @@ const nodeById = (graph, id) =>
   graph.getNodeById ? (graph.getNodeById(id) ?? undefined) : nodesOf(graph).find((node) => String(node.id) === String(id));
 
 /**
+ * Whether the node is in its graph. A graph that undo or another workflow fills anew leaves its former nodes with their `graph`.
+ * @param {GraphNode} node
+ */
+export const inGraph = (node) => Boolean(node.graph && nodeById(node.graph, node.id) === node);
+
+/**
  * The node that shows this subgraph, anywhere below the root graph.
  * @param {Graph} root
  * @param {Graph} inner

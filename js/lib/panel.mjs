@@ -2,6 +2,7 @@
 
 import { app } from "../../../scripts/app.js";
 import { addStyle, keepShown, panelOf } from "./dom.mjs";
+import { inGraph } from "./graph.mjs";
 import { Pictures } from "./pictures.mjs";
 import { Watcher } from "./watch.mjs";
 import { speak, t } from "./words.mjs";
@@ -61,7 +62,8 @@ export function addPanel(node, name, height) {
  */
 export function watch(node, element, read, change) {
   const look = () => {
-    if (node.graph === app.canvas?.graph) keepShown(node.id, element);
+    // of two panels of one id the present node's is shown: each look of the other's would take the focus
+    if (node.graph === app.canvas?.graph && inGraph(node)) keepShown(node.id, element);
     return read();
   };
   watcher.add(node, look, change);

@@ -96,6 +96,9 @@ def test_a_board_is_built_run_edited_saved_and_undone_by_hand(editor: Page, rend
         editor.keyboard.press("Control+z")
     expect(panel).to_contain_text("3 keyframes")
     assert keyframes(editor) == built
+    panel.locator("textarea[name=prompt]").focus()
+    editor.wait_for_timeout(1500)  # the undone node's looks take nothing from the new one
+    expect(panel.locator("textarea[name=prompt]")).to_be_focused()
 
     # run, and again after one prompt was edited: only that segment is made
     assert run(editor, panel) == 2
