@@ -169,9 +169,8 @@ class WanFLF2VStoryboardFilm(io.ComfyNode):
     def execute(cls, spans: str, **clips: Any) -> io.NodeOutput:
         pieces = list(zip(_in_order("clip", clips), _spans(spans), strict=True))
         film = join_film([Path(path) for path, _ in pieces], [span for _, span in pieces])
-        return io.NodeOutput(
-            film, tuple(path for path, (_, end) in pieces if end is not None)
-        )  # the rest is given videos
+        made = tuple(path for path, (_, end) in pieces if end is not None)  # the rest is given videos
+        return io.NodeOutput(film, made)
 
 
 class WanFLF2VStoryboardImages(io.ComfyNode):

@@ -119,6 +119,13 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
         BatchFolder(tmp_path / "journal.jsonl")
 
 
+def batch_of(folder: Path) -> LocalBatch:
+    """The pairs of a folder, for a ComfyUI that is not there."""
+    command = ["batch", str(folder), "--prompt", "p", "--out", str(folder / "out")]
+    arguments = build_parser().parse_args([*command, "--comfyui-url", "http://127.0.0.1:9"])
+    return LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
+
+
 class Remembers:
     """A ComfyUI that has made every job it is asked about."""
 
@@ -127,21 +134,10 @@ class Remembers:
 
 
 def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the_same(folder: Path) -> None:
-    command = [
-        "batch",
-        str(folder),
-        "--prompt",
-        "p",
-        "--out",
-        str(folder / "out"),
-        "--comfyui-url",
-        "http://127.0.0.1:9",
-    ]
 
     def ids() -> list[str]:
         """Of each pair alone, and of both together."""
-        arguments = build_parser().parse_args(command)
-        batch = LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
+        batch = batch_of(folder)
         jobs: list[list[Any]] = [[row] for row in batch.jobs] + [batch.jobs]
         asked = [asyncio.run(batch._prompt_id(Remembers(), rows)) for rows in jobs]  # type: ignore[arg-type]
         batch.folder.add(key=batch.jobs[0].key, **happened)
@@ -162,18 +158,7 @@ def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the
 
 
 def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(folder: Path) -> None:
-    command = [
-        "batch",
-        str(folder),
-        "--prompt",
-        "p",
-        "--out",
-        str(folder / "out"),
-        "--comfyui-url",
-        "http://127.0.0.1:9",
-    ]
-    arguments = build_parser().parse_args(command)
-    batch = LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
+    batch = batch_of(folder)
 
     async def gone(out: Path) -> None:
         raise Unreachable("no ComfyUI answers")

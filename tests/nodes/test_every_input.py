@@ -90,6 +90,14 @@ BASES: dict[str, dict[str, Any]] = {
     "WanFLF2VSegments": {"segments": given("segments"), "number": 0},
 }  # fmt: skip
 
+SAMPLED = {  # what both samplers take
+    "model_high": Row(expert(LOW), BOTH),
+    "model_low": Row(expert(HIGH), "latent"),
+    "positive": Row(OTHER_PROMPT, BOTH),
+    "negative": Row(OTHER_PROMPT, BOTH),
+    "latent_image": Row(SEVERAL, BOTH),
+    "noise_seed": Row(6, BOTH),
+}
 ROWS: dict[str, dict[str, Row]] = {
     "WanFLF2VResolution": {
         "preset": Row("480x480 (1:1)", "width height"),
@@ -162,12 +170,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "first_resolution": Row(4, "sigmas sigmas_first plot report split_step", {"first_steps": 1}),
     },
     "WanFLF2VTwoStageSampler": {
-        "model_high": Row(expert(LOW), BOTH),
-        "model_low": Row(expert(HIGH), "latent"),
-        "positive": Row(OTHER_PROMPT, BOTH),
-        "negative": Row(OTHER_PROMPT, BOTH),
-        "latent_image": Row(SEVERAL, BOTH),
-        "noise_seed": Row(6, BOTH),
+        **SAMPLED,
         "steps": Row(6, BOTH + " split_step"),
         "cfg": Row(3.0, BOTH),
         "cfg_low": Row(3.0, "latent"),
@@ -206,12 +209,7 @@ ROWS: dict[str, dict[str, Row]] = {
         "playback": Row("loop", "video"),
     },
     "WanFLF2VContinuousSampler": {
-        "model_high": Row(expert(LOW), BOTH),
-        "model_low": Row(expert(HIGH), "latent"),
-        "positive": Row(OTHER_PROMPT, BOTH),
-        "negative": Row(OTHER_PROMPT, BOTH),
-        "latent_image": Row(SEVERAL, BOTH),
-        "noise_seed": Row(6, BOTH),
+        **SAMPLED,
         "steps": Row(5, BOTH),
         "start_at_step": Row(1, BOTH),
         "switch_at_step": Row(3, BOTH),

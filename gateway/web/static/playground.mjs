@@ -45,12 +45,12 @@ function drawFields() {
   $("pictures").hidden = Boolean(chosen.storyboard);
   $("board").hidden = !chosen.storyboard;
   state.board = chosen.storyboard ? new Board($("board"), chosen.storyboard, pictures, drawCurl) : null;
+  const images = imageFields();
   if (!state.board) {
-    const images = chosen.fields.filter((field) => field.image);
     for (const { name, default: example } of images) if (example) pictures.suggest(name, example);
     $("pictures").replaceChildren(...images.map((field) => pictures.drop(field)));
   }
-  pictures.keep(imageFields());
+  pictures.keep(images);
   $("fields").replaceChildren(...chosen.fields.filter((field) => !field.image).map(control));
   drawCurl();
 }
@@ -98,6 +98,7 @@ function body() {
 }
 
 function upload(file) {
+  $("problem").hidden = true;
   const form = new FormData();
   form.append("file", file);
   return call("POST", "/api/v3/media/upload/binary", form).then((answer) => answer.data.download_url);
