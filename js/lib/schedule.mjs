@@ -97,7 +97,7 @@ export function scheduleOf(node) {
   const high = modelAt(node, "model_high");
   if ("unknown" in high) return { unknown: t("{} is linked", "shift") };
   const low = modelAt(node, "model_low");
-  const cfg = node.type === "WanFLF2VTwoStageSampler" ? valueOf(node, "cfg") : undefined;
+  const cfg = valueOf(node, "cfg"); // a schedule node has none
   /** @type {Body} */
   const body = { ...values, ...high };
   if (cfg !== undefined) body.cfg = cfg;

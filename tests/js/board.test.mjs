@@ -72,6 +72,21 @@ test("a field that is emptied is taken away, and seconds take the place of a len
   assert.equal(shownOf({}, "seed"), "");
 });
 
+test("a form's text means words in a prompt, else a number, and is shown as it was given", () => {
+  for (const [name, shown, value] of [["prompt", " a ", " a "], ["negative", "3", "3"], ["negative", "", undefined], ["steps", " 4", 4], ["steps", "", undefined]]) {
+    assert.deepEqual(fieldsOf(name, shown), { [name]: value });
+    assert.equal(shownOf({ [name]: value, length: 81 }, name), value === undefined ? "" : String(value));
+  }
+  assert.deepEqual(fieldsOf("seconds", ""), { seconds: undefined, length: undefined });
+  assert.equal(shownOf({ seconds: 3 }, "seconds"), "3");
+  assert.equal(shownOf({ seed: null }, "seed"), "null", "what is wrong is seen");
+});
+
+test("what can be no keyframe is left out, and what can be no segment is an empty one", () => {
+  const text = '{"keyframes": [3, {"picture": "a"}, null, "b", {"picture": "c"}], "segments": [7]}';
+  assert.deepEqual(JSON.parse(textOf(readBoard(text, []))), { keyframes: [{ picture: "a" }, { picture: "c" }], segments: [{}] });
+});
+
 test("videos before and after have a segment each, which edits keep", () => {
   const text = '{"keyframes": [{"picture": "a"}, {"picture": "b"}], "video_before": "x.mp4", "segments": [{"prompt": "1"}, {"prompt": "2"}, {"prompt": "3"}]}';
   const before = readBoard(text, [], ["video_after"]);
@@ -126,6 +141,29 @@ test("one free keyframe input is shown behind the last connected one", () => {
   node.inputs[1].link = 1;
   showNext(node, "keyframe_", 12);
   assert.deepEqual(node.inputs[2], { name: "keyframe_2", type: "IMAGE", shape: 7, link: null });
+});
+
+test("connected inputs are told in the order of their numbers, the first of the node's too", () => {
+  const node = nodeOf([2, 10, 3]);
+  node.inputs = [node.inputs[10], node.inputs[3], node.inputs[2], node.inputs[12]];
+  assert.deepEqual(connectedOf(node, "keyframe_"), [2, 3, 10]);
+  node.inputs = [node.inputs[3], node.inputs[2]];
+  showNext(node, "keyframe_", 12);
+  assert.deepEqual(node.inputs.map(({ name }) => name), ["keyframe_2", "keyframe_1", "keyframe_3"]);
+});
+
+test("a value outside of a subgraph counts, and one that is no plain value does not", () => {
+  const root = { links: new Map(), nodes: [] };
+  const graph = { rootGraph: root, links: new Map([[1, { id: 1, origin_id: -10, origin_slot: 0 }], [2, { id: 2, origin_id: 3, origin_slot: 0 }]]), nodes: [] };
+  const outer = { name: "steps", value: 4 };
+  root.nodes.push({ id: 9, graph: root, subgraph: graph, inputs: [{ name: "steps", link: null }], widgets: [outer] });
+  const around = { name: "chart", value: {} };
+  around.value.self = around.value;
+  graph.nodes.push({ id: 3, graph, type: "X", widgets: [around] });
+  const node = { id: 2, graph, inputs: [{ name: "steps", link: 1 }, { name: "x", link: 2 }] };
+  const before = JSON.stringify(valuesBehind(node));
+  outer.value = 5;
+  assert.notEqual(JSON.stringify(valuesBehind(node)), before);
 });
 
 test("the values behind a node change with any of them", () => {

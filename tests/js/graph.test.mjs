@@ -141,6 +141,39 @@ test("a LoadImage value becomes the address of its file", () => {
   assert.equal(fileUrl("", address), undefined);
 });
 
+test("a value that names no file has no address", () => {
+  for (const value of [undefined, 3, null, ["a.png"]]) assert.equal(fileUrl(value, (path) => path), undefined);
+});
+
+test("only a picture's own output shows its file; what else a node has shown is shown, or named until it has", () => {
+  const at = (node, slot = 0) => {
+    const graph = graphOf({ 1: { widgets: { image: "x.png" }, outputs: [["IMAGE", "IMAGE"], ["MASK", "MASK"]], ...node }, 2: { type: "To", inputs: { picture: [1, slot] } } });
+    return pictureAt(byId(graph, 2), "picture", (path) => path);
+  };
+  assert.match(at({ type: "LoadImage" }).url, /filename=x.png/);
+  for (const [node, slot] of [[{ type: "LoadImage" }, 1], [{ type: "Draw" }, 0], [{ type: "LoadImage", widgets: { image: "" } }, 0]]) {
+    assert.match(at(node, slot).words, new RegExp(node.type));
+    assert.deepEqual(at({ ...node, title: "Mine", imgs: [{ src: "shown.png" }] }, slot), { url: "shown.png" });
+    assert.match(at({ ...node, title: "Mine" }, slot).words, /Mine/);
+  }
+});
+
+test("a size of another node than Resolution is its value, and the rate is the first that is known behind the latent", () => {
+  const conditioning = {
+    type: "WanFLF2VConditioning", widgets: { width: 832, height: 480, length: 81, fit: "pad" },
+    inputs: { width: [1, 0] }, outputs: [["positive", "CONDITIONING"], ["latent", "LATENT"]],
+  };
+  const framed = (nodes) => framesOf(byId(graphOf({ 1: { type: "PrimitiveInt", widgets: { value: 640 }, outputs: [["INT", "INT"]] }, 2: conditioning, ...nodes }), 2));
+  const body = { length: 81, fit: "pad", frame_rate: 16, width: 640, height: 480 };
+  const rated = (type, name, value, slot = 1) => ({ 3: { type, widgets: { [name]: value }, inputs: { images: [2, slot] } } });
+  assert.deepEqual(framed({}), { body });
+  assert.deepEqual(framed(rated("CreateVideo", "fps", 30)), { body: { ...body, frame_rate: 30 } });
+  assert.deepEqual(framed(rated("CreateVideo", "fps", 30, 0)), { body }, "not behind the latent");
+  assert.deepEqual(framed(rated("WanFLF2VSaveVideo", "frame_rate", "")), { body }, "an empty field");
+  assert.deepEqual(framed({ 2: { ...conditioning, outputs: [["x", "LATENT"]] }, ...rated("CreateVideo", "fps", 30, 0) }), { body }, "no latent");
+  assert.match(framed({ 1: { type: "Draw", outputs: [["INT", "INT"]] } }).unknown, /^width: linked/);
+});
+
 test("the frames follow the resolution node and the rate of the save node", () => {
   const graph = graphOf({
     71: { type: "WanFLF2VResolution", widgets: { preset: "custom", width: 540, height: 960 }, outputs: [["width", "INT"], ["height", "INT"]] },
@@ -265,6 +298,39 @@ test("a shift node before a plain sampler takes what that one has, and alone it 
   nodes[4] = { type: "SaveImage", inputs: { model: [3, 0] } };
   const example = { steps: 20, sampler_name: "euler", scheduler: "simple", boundary: 0.9, high_steps: -1, denoise: 1, shift: 8 };
   assert.deepEqual(scheduleOf(byId(graphOf(nodes), 3)), { body: example, from: "" });
+});
+
+test("a schedule node's own first steps are sent, and one model's shift is not told twice", () => {
+  const nodes = twoStage();
+  nodes[4] = { ...nodes[4], type: "WanFLF2VSchedule", widgets: { ...SAMPLER, cfg: undefined, first_steps: 2 }, inputs: { model_high: [3, 0], model_low: null } };
+  nodes[3].widgets.shift = 5;
+  const { body } = scheduleOf(byId(graphOf(nodes), 4));
+  assert.deepEqual([body.first_steps, body.shift, "shift_low" in body, "cfg" in body], [2, 5, false, false]);
+  assert.equal(scheduleOf(byId(graphOf(nodes), 3)).from, "Sampler", "a shift node's plot is that schedule's");
+});
+
+test("a shift node's plot follows the files of the model, past what is no sampler, and a linked value shows the example", () => {
+  const nodes = twoStage({ 7: { type: "LoraLoaderModelOnly", widgets: { lora_name: "lightx2v.safetensors" }, inputs: { model: [1, 0] }, outputs: MODEL } });
+  nodes[3].inputs.model_high = [7, 0];
+  assert.match(scheduleOf(byId(graphOf(nodes), 3)).body.files, /lightx2v/);
+  const plain = { type: "KSampler", widgets: { steps: 7, sampler_name: "euler", scheduler: "beta", denoise: 1 }, inputs: { model: [8, 0], steps: null } };
+  const patched = { ...nodes, 8: { type: "Patch", inputs: { model: [3, 0] }, outputs: MODEL }, 4: plain };
+  assert.equal(scheduleOf(byId(graphOf(patched), 3)).body.steps, 7);
+  patched[9] = { type: "Calculator", outputs: [["INT", "INT"]] };
+  patched[4] = { ...plain, inputs: { model: [8, 0], steps: [9, 0] } };
+  assert.deepEqual([scheduleOf(byId(graphOf(patched), 3)).body.steps, scheduleOf(byId(graphOf(patched), 3)).from], [20, ""]);
+});
+
+test("a shift that is computed for one expert is not compared with the other's", () => {
+  const auto = { steps: 4, high_steps: 2, scheduler: "simple", boundary: 0.9 };
+  const nodes = twoStage({
+    5: { type: "ModelSamplingSD3", widgets: { shift: 5 }, inputs: { model: [2, 0] }, outputs: MODEL },
+    10: { type: "WanFLF2VAutoShift", widgets: auto, outputs: [["shift", "FLOAT"]] },
+  });
+  nodes[3].inputs.shift = [10, 0];
+  nodes[4].inputs.model_low = [5, 0];
+  const { body } = scheduleOf(byId(graphOf(nodes), 4));
+  assert.deepEqual([body.auto, "shift_low" in body], [auto, false]);
 });
 
 test("what only a run can tell is named, one or several", () => {

@@ -183,12 +183,45 @@ test("fifty pictures that are shown are loaded once each, and let go when they a
   assert.equal(pictures.known.size, 1);
 });
 
+test("a failed question is told to every follower, and a page that was seen all the time asks nothing anew", async () => {
+  let asked = 0;
+  const told = [];
+  const poller = new Poller(async () => { asked++; throw new Error("no"); }, () => false);
+  for (let index = 0; index < 2; index++) poller.follow({ show: () => assert.fail(), fail: (error) => (told.push(error.message), null) });
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(told.slice(-2), ["no", "no"]);
+  const before = asked;
+  poller.seen();
+  await turn();
+  assert.equal(asked, before);
+});
+
+test("inputs one after another do not put the look off, and nothing is looked at while hidden", (run) => {
+  let now = 5000;
+  run.mock.method(performance, "now", () => now);
+  run.mock.timers.enable({ apis: ["setTimeout"] });
+  let hidden = true;
+  let looks = 0;
+  const watcher = new Watcher({ hidden: () => hidden });
+  watcher.add({ id: 1, type: "x", graph: {} }, () => looks++, () => {});
+  hidden = false;
+  for (let count = 0; count < 5; count++) {
+    watcher.touch();
+    now += 60;
+    run.mock.timers.tick(60);
+  }
+  assert.equal(looks, 2, "five inputs in 300 ms: a look each 100 ms, the first of them after the first");
+});
+
 test("the drawing's scale runs from left to right and from sigma 1 down to 0", () => {
   const at = scale(4);
   assert.ok(at(0, 1)[0] < at(4, 0)[0]);
   assert.ok(at(0, 1)[1] < at(4, 0)[1]);
   assert.deepEqual(ticks(4), [0, 1, 2, 3, 4]);
   assert.ok(ticks(1000).length <= 11);
+  assert.deepEqual(ticks(20), [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+  assert.deepEqual([at(0, 1), at(4, 0), at(2, 0.5)], [[26, 8], [332, 132], [179, 70]], "the whole drawing less its margins");
+  assert.equal(at(0, 7)[1], 8, "no sigma is drawn above it");
 });
 
 test("jobs: live states, ages in words", () => {
@@ -197,7 +230,7 @@ test("jobs: live states, ages in words", () => {
   for (const state of ["completed", "failed", "cancelled", "gone"]) assert.equal(isLive({ ...job, state }), false);
   assert.equal(elapsed(job, 134), "34 s");
   assert.equal(elapsed({ ...job, state: "completed", finished_at: 400 }, 9999), "5 min");
-  assert.equal(age(7200), "2 h");
+  assert.deepEqual([-1, 89, 90, 5399, 5400, 172799, 172800].map(age), ["0 s", "89 s", "2 min", "90 min", "2 h", "48 h", "2 d"]);
   assert.equal(standing({ ...job, queue_position: null }, 134), "running · 34 s");
   assert.equal(standing({ ...job, state: "queued", queue_position: 3 }, 104), "queued · position 3 in the queue · 4 s");
 });

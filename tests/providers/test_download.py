@@ -152,7 +152,9 @@ def test_only_plain_https_addresses_are_fetched(url, why, wavespeed, tmp_path) -
 
 def test_the_profiles_own_origin_is_allowed_and_gets_no_key(wavespeed, tmp_path) -> None:
     generate(wavespeed, tmp_path)
-    assert "Authorization" not in wavespeed.last("media").headers
+    headers = wavespeed.last("media").headers
+    assert "Authorization" not in headers
+    assert (headers["User-Agent"], headers["Accept-Encoding"]) == ("wan-flf2v", "identity")
     assert check_media_url("http://192.168.0.9:8189/out/a.mp4", origin("http://192.168.0.9:8189/base"))
     with pytest.raises(DownloadRefused):
         check_media_url("http://192.168.0.9:8188/out/a.mp4", origin("http://192.168.0.9:8189"))
@@ -262,15 +264,19 @@ def test_a_network_that_the_user_allows_is_allowed(monkeypatch) -> None:
 
 
 def test_the_resolver_passes_public_addresses(monkeypatch) -> None:
+    asked = []
+
     async def outside(self: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, object]]:
+        asked.append((host, port, family))
         return [{"hostname": host, "host": "93.184.216.34", "port": port, "family": family, "proto": 0, "flags": 0}]
 
     monkeypatch.setattr("wan_flf2v.providers.addresses.DefaultResolver.resolve", outside)
 
     async def resolve() -> object:
-        return (await PublicResolver().resolve("example.com", 443))[0]["host"]
+        return (await PublicResolver().resolve("example.com", 443, socket.AF_INET6))[0]["host"]
 
     assert asyncio.run(resolve()) == "93.184.216.34"
+    assert asked == [("example.com", 443, socket.AF_INET6)]
 
 
 @given(cut=st.integers(1, len(tiny_video()) - 1))

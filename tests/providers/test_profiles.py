@@ -149,3 +149,13 @@ def test_the_users_folder_can_be_chosen(monkeypatch, tmp_path) -> None:
     if os.name == "posix":
         monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
         assert user_directory() == tmp_path / "wan_flf2v"
+        monkeypatch.delenv("XDG_CONFIG_HOME")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert user_directory() == tmp_path / ".config" / "wan_flf2v"
+
+
+def test_a_key_is_stored_in_folders_that_were_not_there(tmp_path) -> None:
+    path = ProfileStore([tmp_path / "some" / "where"]).save("mine", "runcomfy", Secret(KEY))
+    assert ProfileStore([path.parent]).load("mine").key.reveal() == KEY
+    if os.name == "posix":
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

@@ -313,9 +313,21 @@ def test_a_history_gives_this_models_jobs_since_then_and_no_other() -> None:
               {**item, "id": "../x"}, "job-4"]  # fmt: skip
     _, found = told(WaveSpeed().recent("m", 1767312000.0), {"data": {"items": [item, *others]}})
     assert [one.request_id for one in found] == ["job-1"]
+    wanted = {"page": 1, "page_size": 100, "model": "m", "created_after": "2026-01-02T00:00:00Z"}
+    assert next(WaveSpeed().recent("m", 1767312000.0)).json == wanted, "as many of them as it gives"
 
 
 def test_what_was_deleted_of_a_job_is_said_as_it_is() -> None:
     for count, words in ((1, "deleted; a job that was already running"), (0, "deleted nothing")):
         _, said = told(WaveSpeed().cancel(Ticket("job-1", "m")), {"data": {"deleted_count": count}})
         assert words in said
+
+
+@pytest.mark.parametrize("field", ["outcome", "status"])
+def test_a_cancelled_job_is_known_by_each_of_the_words_that_runcomfy_has_for_it(field: str) -> None:
+    for word, words in (("cancelled", "cancelled"), ("canceled", "cancelled"), ("CANCELLATION_REQUESTED", "cancelled"),
+                        ("not_cancellable", "not cancellable any more"), ("in_queue", "RunComfy answered in_queue"),
+                        ("", "without an outcome")):  # fmt: skip
+        asked, said = told(RunComfy().cancel(Ticket("job-1", "m")), {field: word})
+        assert asked == ["/v1/requests/job-1/cancel"]
+        assert said.startswith(words) or said.endswith(words)
