@@ -124,7 +124,7 @@ def test_where_a_prompt_stands_is_told_apart(comfyui: Recorder) -> None:
             {"3": {"errors": []}},
         ),
         ({"error": "in words", "node_errors": []}, "in words", {}),
-        ({"node_errors": None}, "refused the workflow: ", {}),
+        ({"node_errors": None}, "refused the workflow: $", {}),
     ],
 )
 def test_a_refused_prompt_says_why(answer: Any, message: str, errors: Any, comfyui: Recorder) -> None:
@@ -229,10 +229,12 @@ def ended(*messages: tuple[str, dict[str, Any]], status: str = "success", output
 def test_every_file_that_a_finished_job_left_is_listed() -> None:
     outputs = {
         "73": {"images": [{"filename": "a.mp4", "subfolder": "wan", "type": "output"}], "animated": [True]},
-        "9": {"text": "no list", "images": [{"filename": "b.png"}, {"no": "file"}]},
+        "8": {"gifs": [{"filename": "c.gif", "type": "temp"}]},
+        "9": {"text": "no list", "count": 3, "images": [{"filename": "b.png"}, {"no": "file"}]},
     }
     assert outputs_of(ended(outputs=outputs)) == [
         OutputFile("73", "a.mp4", "wan", "output"),
+        OutputFile("8", "c.gif", "", "temp", "gifs"),
         OutputFile("9", "b.png", "", "output"),
     ]
     assert outputs_of({}) == outputs_of({"status": None}) == []

@@ -20,7 +20,7 @@ import pytest
 
 from wan_flf2v.engine.errors import EngineError
 from wan_flf2v.engine.locate import Engine, find_engine
-from wan_flf2v.engine.process import MODEL_FOLDERS, ComfyServer, free_port
+from wan_flf2v.engine.process import MODEL_FOLDERS, ComfyServer, free_port, has_gpu
 
 # Answers /system_stats where --listen and --port say, and prints its options; the launcher runs it as ComfyUI's main.py.
 MAIN = """
@@ -37,6 +37,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.wfile.write(json.dumps([sys.argv, os.getcwd(), dict(os.environ)]).encode())
 started = time.time()
 print("it starts", flush=True)
+print("with a warning", file=sys.stderr, flush=True)
 http.server.HTTPServer((options["--listen"], int(options["--port"])), Answer).serve_forever()
 """
 
@@ -127,6 +128,27 @@ def test_what_the_caller_set_in_the_environment_wins(server: ComfyServer, monkey
         assert told(server)[2]["OMP_NUM_THREADS"] == "3"
 
 
+def test_a_given_environment_takes_the_place_of_this_processs_own(server: ComfyServer, monkeypatch) -> None:
+    monkeypatch.setenv("OURS", "1")
+    given = {name: value for name, value in os.environ.items() if name != "OURS"} | {"GIVEN": "1"}
+    with replace(server, environment=given) as chosen:
+        environment = told(chosen)[2]
+    assert ("OURS" in environment, environment.get("GIVEN")) == (False, "1")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a Python that is a script")
+def test_a_gpu_is_asked_for_once_of_the_python_that_comfyui_runs_on(tmp_path: Path) -> None:
+    for answer in ("True", "False", ""):
+        python = tmp_path / f"python-{answer}"
+        python.write_text(f"#!/bin/sh\necho asked >> {tmp_path}/log-{answer}\necho {answer}\n")
+        python.chmod(0o755)
+        engine = Engine(tmp_path, python, own=False)
+        assert has_gpu(engine) is has_gpu(engine) is (answer == "True")
+        assert (tmp_path / f"log-{answer}").read_text() == "asked\n"
+        command = ComfyServer(engine, tmp_path / "home").command()
+        assert ("--cpu" in command) is (answer != "True")
+
+
 def test_it_is_ready_when_it_answers_and_not_before(server: ComfyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDS_IN_LATE", "1")
     began = time.monotonic()
@@ -188,7 +210,7 @@ def test_the_log_is_the_programs_own_words_and_its_end_is_shown(server: ComfySer
     assert server.log_tail() == ""
     with server:
         threading.Event().wait(0.1)
-    assert "it starts" in server.log_path.read_text()
+    assert {"it starts", "with a warning"} <= set(server.log_path.read_text().splitlines())
     server.log_path.write_text("".join(f"{number}\n" for number in range(100)))
     assert server.log_tail(3) == "97\n98\n99"
     assert server.log_tail() == "\n".join(str(number) for number in range(75, 100))

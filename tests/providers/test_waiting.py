@@ -15,6 +15,8 @@ from wan_flf2v.providers.journal import Journal
 from wan_flf2v.providers.outcome import Outcome, progress_text
 from wan_flf2v.providers.reconcile import CLOCK_SKEW_S, LATEST_S, choose
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
+from wan_flf2v.tests.doubles.remote import QUICK, generate
+from wan_flf2v.tests.doubles.vendor import Script
 
 SENT = 1000.0
 VALUES = {"prompt": "a kite", "seed": 7}
@@ -185,3 +187,21 @@ def test_data_uris_are_cut_out_of_answers_and_short_ones_kept() -> None:
         "a": [f"data:image/jpeg;base64,… ({len(uri)} characters)", short, "data:,… (201 characters)"],
         "b": {"c": uri[5:], "d": 1},
     }
+
+
+def test_a_wait_lasts_as_long_as_it_was_set_to_with_its_seconds_running_on(wavespeed, tmp_path: Path) -> None:
+    now, slept, script = [1000.0], [], Script(run_s=600)
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+        slept.append(seconds)
+        if len(slept) == 8:
+            script.run_s = 0
+
+    wavespeed.script = script
+    told: list[str] = []
+    clock = Clock(time=lambda: now[0], sleep=sleep)
+    generate(wavespeed, tmp_path, clock=clock, policy=dataclasses.replace(QUICK, poll_s=3.25), report=told.append)
+    assert slept == [1.0, 1.0, 1.0, 0.25] * 2
+    shown = [text.rpartition(" · ")[2] for text in told if "generating" in text]
+    assert list(dict.fromkeys(shown)) == ["0 s", "1 s", "2 s", "3 s", "4 s", "5 s", "6 s"]

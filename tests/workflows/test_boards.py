@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.workflows.boards import board_of, pictures_in, text_of, with_length, with_pictures
+from wan_flf2v.workflows.boards import SCHEMA, board_of, pictures_in, text_of, with_length, with_pictures
 
 
 def board(count: int = 2, **fields: Any) -> dict[str, Any]:
@@ -37,6 +37,13 @@ def test_what_a_request_cannot_give_is_refused_by_name(value: dict[str, Any], wo
     for given in (value, json.dumps(value)):
         with pytest.raises(FLF2VError, match=words):
             text_of(given)
+
+
+def test_the_published_schema_wants_what_is_checked() -> None:
+    assert SCHEMA["required"] == ["keyframes"]
+    keyframe = SCHEMA["properties"]["keyframes"]["items"]
+    assert (keyframe["required"], "slot" in keyframe["properties"]) == (["picture"], False)
+    assert not {"video_before", "video_after"} & set(SCHEMA["properties"])
 
 
 def test_a_board_keeps_its_words_and_its_other_fields_whatever_is_put_in_its_place() -> None:
