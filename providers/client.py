@@ -202,7 +202,7 @@ class RemoteClient:
             if key:
                 text = f"The gateway at {self.base_url} did not answer the submit: {error} Run again: it stays one job."
                 raise MaybeSubmitted(text, provider=self.vendor.name) from None
-            return await self._reconcile(dataclasses.replace(row, state="uncertain"), job.values, str(error))
+            return await self._reconcile(row, job.values, str(error))
         except ProviderError as error:
             self._release(row, str(error))
             if isinstance(error, BadInput) and self.service == "runcomfy" and (job.first.data or job.last.data):

@@ -63,7 +63,7 @@ def meaning(reply: Reply) -> tuple[int, int | None]:
     """The status that the answer means, and the vendor's own code if it has one.
 
     Both vendors can answer HTTP 200 with an error inside: RunComfy as ``error_code``, whose first three digits are
-    the status (10001 to 10003 apart), WaveSpeed as a ``code`` other than 200.
+    the status where it has six, WaveSpeed as a ``code`` other than 200.
     """
     body = reply.json if isinstance(reply.json, dict) else {}
     for key in ("error_code", "errorCode", "code"):
@@ -80,8 +80,6 @@ def meaning(reply: Reply) -> tuple[int, int | None]:
             continue  # the job itself is there and says more than the code
         if 300 <= code <= 599:
             return code, code
-        if code in (10001, 10002, 10003):
-            return 402 if code == 10001 else 403, code
         return 400 if key != "code" else 500, code  # an unknown code: whether a job was made is not known
     return reply.status, None
 

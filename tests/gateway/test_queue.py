@@ -208,6 +208,7 @@ def test_a_worker_that_comes_back_goes_on_with_its_attempt(kit: Kit) -> None:
     again = kit.attempts.claim(f"{job}/1", "w1")
     assert again is not None
     assert (again.attempt, again.prompt_id, again.resumed) == (1, claim.prompt_id, True)
+    assert kit.attempts.claim(f"{job}/1", "w2") is None, "another worker's attempt is nobody else's to go on with"
 
 
 class Service:
@@ -304,6 +305,20 @@ def test_the_first_releases_waiting_and_running_jobs_are_queued(kit: Kit) -> Non
     report(store, "new", queue_of(WAN22))
     Upkeep(Service(kit, store), kit.attempts).clear_stranded()  # type: ignore[arg-type]
     assert [kit.take(), kit.take()] == jobs
+
+
+def test_a_job_that_was_to_be_cancelled_is_not_run_again_by_a_newer_release(kit: Kit) -> None:
+    job = kit.add()
+    kit.queue.drop([f"{job}/1"])
+    with kit.database.write() as connection:
+        connection.execute(sa.update(JOBS).values(queue="", ticket="", state="running", worker="w1", cancel=True))
+    assert kit.jobs.adopt() == 1
+    ticket = kit.queue.take("w2@1", [f"{WAN22}.first"])
+    assert ticket is not None
+    assert kit.attempts.claim(ticket, "w2") is None
+    row = kit.jobs.get(job)
+    assert row is not None
+    assert (row.state, attempts_of(kit.jobs, job)) == ("cancelled", [])
 
 
 def test_a_key_has_its_share_of_the_queues_places(kit: Kit) -> None:

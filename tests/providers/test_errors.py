@@ -43,6 +43,7 @@ NO_CREDIT = [
     ("runcomfy", 400, {"error_code": 400002, "error_message": "InsufficientResources"}),
     ("runcomfy", 200, {"error_code": 400002, "error_message": "InsufficientResources"}),
     ("runcomfy", 403, {"error_code": 10001, "error_message": "InsufficientFunds"}),
+    ("runcomfy", 200, {"error_code": 10001, "error_message": "InsufficientFunds"}),
     ("runcomfy", 402, "insufficient balance"),
 ]
 
@@ -58,6 +59,7 @@ def test_a_bad_key_names_the_profile_and_the_way_out(service, status, body, wave
     assert ("before the account's first top-up" in str(caught.value)) == (service == "wavespeed")
     assert double.count("submit") == 1
     assert rows(tmp_path)[0].state == "failed"
+    assert rows(tmp_path)[0].error == str(caught.value), "what the list of jobs shows"
 
 
 @pytest.mark.parametrize(("service", "status", "body"), NO_CREDIT)
@@ -160,6 +162,8 @@ def test_a_failed_job_with_data_uris_says_what_to_do(runcomfy, tmp_path) -> None
         ),
         (RUNCOMFY, 403, {"error_code": 10002}, "submit", Rejected, "deployment is disabled"),
         (RUNCOMFY, 403, {"error_code": 10003}, "submit", Rejected, "deployment is deleted"),
+        (RUNCOMFY, 200, {"error_code": 10002}, "submit", Rejected, "deployment is disabled"),
+        (RUNCOMFY, 200, {"code": 10003}, "submit", Rejected, "deployment is deleted"),
         (RUNCOMFY, 200, {"error_code": 500001, "error_message": "internal"}, "submit", ServerTrouble, "internal"),
         (WAVESPEED, 400, {"code": 400, "message": "size must be one of"}, "submit", BadInput, "size must be"),
         (WAVESPEED, 413, "too large", "upload", BadInput, "too large"),

@@ -331,3 +331,16 @@ def test_a_cancelled_job_is_known_by_each_of_the_words_that_runcomfy_has_for_it(
         asked, said = told(RunComfy().cancel(Ticket("job-1", "m")), {field: word})
         assert asked == ["/v1/requests/job-1/cancel"]
         assert said.startswith(words) or said.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"), [("https://m.example/a.png", True), ("http://m.example/a.png", True), ("ftp://m/a", False),
+                           ("", False), (None, False), (["https://m.example/a.png"], False)]
+)  # fmt: skip
+def test_only_an_address_of_the_web_is_taken_for_an_uploaded_picture(address: Any, taken: bool) -> None:
+    flow, answer = WaveSpeed().upload(FIRST), {"data": {"download_url": address}}
+    if taken:
+        assert told(flow, answer) == (["/api/v3/media/upload/binary"], address)
+    else:
+        with pytest.raises(ProviderError, match="no address for the picture"):
+            told(flow, answer)

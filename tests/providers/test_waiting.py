@@ -16,7 +16,7 @@ from wan_flf2v.providers.outcome import Outcome, progress_text
 from wan_flf2v.providers.reconcile import CLOCK_SKEW_S, LATEST_S, choose
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
 from wan_flf2v.tests.doubles.remote import QUICK, generate
-from wan_flf2v.tests.doubles.vendor import Script
+from wan_flf2v.tests.doubles.vendor import Fault, Script
 
 SENT = 1000.0
 VALUES = {"prompt": "a kite", "seed": 7}
@@ -189,19 +189,39 @@ def test_data_uris_are_cut_out_of_answers_and_short_ones_kept() -> None:
     }
 
 
+class Stepping:
+    """A clock that stands still but for its sleeps; the job ends after so many of these."""
+
+    def __init__(self, script: Script, ends_after: int) -> None:
+        self.now, self.slept, self.script, self.ends_after = 1000.0, [], script, ends_after
+        script.run_s = 600
+        self.clock = Clock(time=lambda: self.now, sleep=self.sleep, random=lambda: 1.0)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.slept.append(seconds)
+        if len(self.slept) >= self.ends_after:
+            self.script.run_s = 0
+
+
 def test_a_wait_lasts_as_long_as_it_was_set_to_with_its_seconds_running_on(wavespeed, tmp_path: Path) -> None:
-    now, slept, script = [1000.0], [], Script(run_s=600)
-
-    async def sleep(seconds: float) -> None:
-        now[0] += seconds
-        slept.append(seconds)
-        if len(slept) == 8:
-            script.run_s = 0
-
-    wavespeed.script = script
     told: list[str] = []
-    clock = Clock(time=lambda: now[0], sleep=sleep)
-    generate(wavespeed, tmp_path, clock=clock, policy=dataclasses.replace(QUICK, poll_s=3.25), report=told.append)
-    assert slept == [1.0, 1.0, 1.0, 0.25] * 2
+    steps = Stepping(wavespeed.script, 8)
+    policy = dataclasses.replace(QUICK, poll_s=3.25)
+    generate(wavespeed, tmp_path, clock=steps.clock, policy=policy, report=told.append)
+    assert steps.slept == [1.0, 1.0, 1.0, 0.25] * 2
     shown = [text.rpartition(" · ")[2] for text in told if "generating" in text]
     assert list(dict.fromkeys(shown)) == ["0 s", "1 s", "2 s", "3 s", "4 s", "5 s", "6 s"]
+
+
+def test_trouble_in_asking_is_told_and_waited_out_anew_after_each_answer(wavespeed, tmp_path: Path) -> None:
+    told: list[str] = []
+    steps = Stepping(wavespeed.script, 9)
+    answer, trouble = Fault(), Fault(status=503, body="")
+    wavespeed.fail("status", answer, trouble, trouble, answer, trouble)
+    policy = dataclasses.replace(QUICK, poll_s=0.25, backoff_s=1, backoff_cap_s=30)
+    outcome = generate(wavespeed, tmp_path, clock=steps.clock, policy=policy, report=told.append)
+    assert outcome.video is not None
+    assert steps.slept[:6] == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0]
+    assert sum("asking again after trouble" in text for text in told) == 3
+    assert wavespeed.count("submit") == 1
