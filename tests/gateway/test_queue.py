@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore, NewJob
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.settings import Timing
-from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, Worker
+from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
@@ -305,6 +306,53 @@ def test_the_first_releases_waiting_and_running_jobs_are_queued(kit: Kit) -> Non
     report(store, "new", queue_of(WAN22))
     Upkeep(Service(kit, store), kit.attempts).clear_stranded()  # type: ignore[arg-type]
     assert [kit.take(), kit.take()] == jobs
+
+
+def test_a_page_of_jobs_has_what_fits_each_of_its_filters_newest_first(kit: Kit) -> None:
+    base: dict[str, Any] = {
+        "owner": "me",
+        "api": "wavespeed",
+        "model": "m",
+        "workflow": WAN22,
+        "values": {},
+        "shown": {},
+    }
+    changes = ({}, {"owner": "you"}, {"api": "model"}, {"model": "n"}, {}, {}, {})
+    jobs = [NewJob(**{**base, **change}) for change in changes]
+    kit.jobs.add(jobs, 100, 100)
+    wanted, other, by_api, by_model, early, late, over = (job.id for job in jobs)
+    with kit.database.write() as connection:
+        for job in jobs:
+            at = {early: 99.0, late: 301.0}.get(job.id, 200.0)
+            state = "succeeded" if job.id == over else "queued"
+            connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(created_at=at, state=state))
+    filters = {"api": "wavespeed", "model": "m", "states": ["queued"], "after": 100.0, "before": 300.0}
+    left_out = {"api": by_api, "model": by_model, "states": over, "after": early, "before": late}
+    assert [job.id for job in kit.jobs.page("me", **filters)] == [wanted]
+    for name, job in left_out.items():
+        rest = {key: value for key, value in filters.items() if key != name}
+        assert [found.id for found in kit.jobs.page("me", **rest)] == [job, wanted], name
+    assert [job.id for job in kit.jobs.page("you")] == [other]
+    everything = [late, early, by_model, by_api, wanted]
+    assert [job.id for job in kit.jobs.page("me", states=["queued"])] == everything
+    assert [job.id for job in kit.jobs.page("me", states=["queued"], limit=2, offset=1)] == everything[1:3]
+    assert [job.id for job in kit.jobs.page("me", after=200.0, before=200.0, states=["succeeded"])] == [over]
+
+
+def test_the_end_of_a_job_that_was_deleted_while_it_ran_is_told_to_nobody(kit: Kit) -> None:
+    told = {}
+    for deleted in (False, True):
+        job = NewJob("me", "model", "m", WAN22, {}, {}, webhook="https://hook.example/")
+        kit.jobs.add([job], 10, 10)
+        assert kit.take() == job.id
+        claim = kit.attempts.claim(f"{job.id}/1", "w1")
+        assert claim is not None
+        assert kit.jobs.disown([job.id], "another") == 0
+        assert kit.jobs.disown([job.id] if deleted else [], "me") == deleted
+        assert kit.attempts.finish(claim, "succeeded")
+        kit.queue.drop([f"{job.id}/1"])
+        told[deleted] = kit.database.rows(sa.select(OUTBOX.c.event).where(OUTBOX.c.job == job.id))
+    assert [len(told[deleted]) for deleted in (False, True)] == [1, 0]
 
 
 def test_a_job_that_was_to_be_cancelled_is_not_run_again_by_a_newer_release(kit: Kit) -> None:
