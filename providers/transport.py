@@ -162,9 +162,10 @@ class Transport:
             form.add_field(name, content, filename=f"frame.{suffix}", content_type=media_type)
             arguments["data"] = form
         elif call.content is not None:
-            arguments["data"] = call.content
-            if not any(name.lower() == "content-type" for name in call.headers):
-                arguments["skip_auto_headers"] = {"Content-Type"}
+            arguments |= {
+                "data": call.content,
+                "skip_auto_headers": {"Content-Type"},
+            }  # a signed address may name another
         elif call.json is not None:
             headers["Content-Type"] = "application/json"
             arguments["data"] = json.dumps(call.json, ensure_ascii=False, allow_nan=False).encode()

@@ -41,7 +41,7 @@ NO_CREDIT = [
     ("wavespeed", 403, {"message": "Insufficient credits, please top up"}),
     ("wavespeed", 200, {"code": 402, "message": "no balance", "data": None}),
     ("runcomfy", 400, {"error_code": 400002, "error_message": "InsufficientResources"}),
-    ("runcomfy", 200, {"error_code": 400002, "error_message": "InsufficientResources"}),
+    ("runcomfy", 200, {"error_code": 400002}),
     ("runcomfy", 403, {"error_code": 10001, "error_message": "InsufficientFunds"}),
     ("runcomfy", 200, {"error_code": 10001, "error_message": "InsufficientFunds"}),
     ("runcomfy", 402, "insufficient balance"),
@@ -171,6 +171,8 @@ def test_a_failed_job_with_data_uris_says_what_to_do(runcomfy, tmp_path) -> None
         (WAVESPEED, 503, "", "job", ServerTrouble, "HTTP 503"),
         (WAVESPEED, 409, {"message": "no"}, "job", Rejected, "HTTP 409"),
         (WAVESPEED, 302, "", "submit", ConfigError, "redirect to evil.example"),
+        (WAVESPEED, 300, "", "submit", ConfigError, "redirect to evil.example"),
+        (WAVESPEED, 399, "", "job", ConfigError, "redirect to evil.example"),
         (WAVESPEED, 200, "not json", "job", ServerTrouble, "other than JSON"),
     ],
 )

@@ -168,6 +168,23 @@ def test_an_upload_address_inside_the_network_is_refused(wavespeed, tmp_path) ->
     assert wavespeed.count("submit") == 0
 
 
+@pytest.mark.parametrize(
+    "signed", [{}, {"content-type": "image/x-own"}, {"Content-Type": "image/png", "X-Signed": "1"}]
+)
+def test_a_signed_upload_has_the_tickets_headers_and_no_key(signed, wavespeed, tmp_path) -> None:
+    wavespeed.old_upload = False
+    put = {"method": "PUT", "url": f"{wavespeed.url}/api/v3/signed/a.png", "headers": signed}
+    body = {"code": 200, "data": {"upload": put, "download_url": f"{wavespeed.url}/media/a.png"}}
+    wavespeed.fail_always("ticket", Fault(status=200, body=body))
+    assert generate(wavespeed, tmp_path, wait=False).request_id
+    seen = wavespeed.last("put")
+    assert seen.raw in (FIRST.data, LAST.data)
+    sent = {name.lower(): value for name, value in seen.headers.items()}
+    wanted = {"content-type": None, "x-signed": None, **{name.lower(): value for name, value in signed.items()}}
+    assert {name: sent.get(name) for name in wanted} == wanted
+    assert not {"authorization", "x-client-name"} & set(sent)
+
+
 def test_a_newer_version_of_the_deployment_paths_is_followed(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
     runcomfy.version = "v2"
     assert generate(runcomfy, tmp_path, "runcomfy-deployment").video is not None

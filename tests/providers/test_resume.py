@@ -80,7 +80,7 @@ def test_after_kill_9_in_the_upload_the_job_is_submitted_normally(wavespeed, tmp
 
 
 def test_a_job_says_whether_it_was_collected_or_submitted_now(wavespeed, tmp_path) -> None:
-    assert generate(wavespeed, tmp_path, wait=False).collected is False
+    assert [generate(wavespeed, tmp_path, wait=False).collected for _ in ("submitted", "known")] == [False, True]
     assert [generate(wavespeed, tmp_path).collected for _ in ("followed", "served")] == [True, True]
     assert generate(wavespeed, tmp_path, job=job_of(noise_seed=8)).collected is False
 
