@@ -106,6 +106,23 @@ def test_the_pictures_of_unfinished_jobs_have_a_limit_in_bytes_and_old_uploads_m
     run(main)
 
 
+def test_uploads_go_only_where_that_makes_room_the_oldest_first_and_no_more_than_needed(tmp_path: Path) -> None:
+    store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
+    of = {"filename": "a.png", "media_type": "image/png"}
+    mine, other = ({**of, "owner": owner} for owner in ("me", "you"))
+    first, second, third = (store.put(bytes([number]) * 60, **mine, kind="upload").id for number in range(3))
+    kept = [store.put(b"i" * 50, **mine, job="j", kind="input").id, store.put(b"u" * 60, **other, kind="upload").id]
+    kept.append(store.put(b"o" * 500, **mine, job="j", kind="output").id)
+    assert not store.make_room("me", 51, 100), "an unfinished job's pictures don't go"
+    assert all(map(store.get, (first, second, third, *kept)))
+    assert store.make_room("me", 10, 240)
+    assert all(map(store.get, (first, second, third, *kept)))
+    assert store.make_room("me", 11, 240)
+    assert [store.get(asset) is not None for asset in (first, second, third)] == [False, True, True]
+    assert store.make_room("me", 50, 100)
+    assert [store.get(asset) is not None for asset in (second, third, *kept)] == [False, False, True, True, True]
+
+
 def test_a_refused_submit_fetches_and_stores_nothing(tmp_path: Path) -> None:
     fetched: list[str] = []
 
