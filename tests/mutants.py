@@ -28,7 +28,11 @@ TESTS = {
     "providers": ["tests/providers", "-k", "not kill_9 and not two_processes and not no_key_is_in_any_output"],
     "workflows": ["tests/workflows"],
     "engine": ["tests/engine"],
-    "cli": ["tests/cli", "-k", "not ctrl_c"],  # a command in a process of its own, which can't tell mutmut what it calls
+    "cli": [
+        "tests/cli",
+        "-k",
+        "not ctrl_c",
+    ],  # a command in a process of its own, which can't tell mutmut what it calls
     "nodes": ["tests/nodes"],
     "gateway": ["tests/gateway"],
 }
