@@ -20,7 +20,7 @@ class OwnerLock:
 
     def acquire(self) -> None:
         """Take the lock. Raises OSError where the folder cannot be written."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(exist_ok=True, mode=0o700)
         try:
             self._lock.acquire()
         except Timeout:

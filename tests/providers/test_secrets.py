@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import pickle
@@ -138,3 +139,20 @@ def test_redacting_removes_every_form(key: str, before: str, after: str) -> None
         assert key not in redact(text, secret)
     cleaned = json.dumps(redact_json({"a": [key], key: f"{before}{key}"}, secret))
     assert json.dumps(key)[1:-1] not in cleaned
+
+
+def test_where_the_key_was_stands_the_mask_whole_in_every_notation() -> None:
+    key = "sk\"live\\01'/+&<>%23"
+    told = {
+        key: "***",
+        json.dumps({"k": key}): '{"k": "***"}',
+        json.dumps(json.dumps({"k": key})): json.dumps('{"k": "***"}'),
+        repr([key]): "['***']",
+        f"?key={quote(key)}&b": "?key=***&b",
+        f"?key={quote(key, safe='')}&b": "?key=***&b",
+        f"<p>{html.escape(key)}</p>": "<p>***</p>",
+        f"<p>{html.escape(key, quote=False)}</p>": "<p>***</p>",
+    }
+    assert {text: redact(f"a {text} b {text} c", Secret(key)) for text in told} == {
+        text: f"a {clean} b {clean} c" for text, clean in told.items()
+    }
