@@ -23,6 +23,7 @@ from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.bodies import Scratch
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import NewJob
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
 from wan_flf2v.gateway.signing import Links
@@ -163,6 +164,59 @@ def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) ->
         rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.problem)).all()
     assert {tuple(row) for row in rows} == {("young", "waiting", "HTTP 500"), ("old", "dead", "HTTP 500")}
     assert (sender.failed, sender.sent) == (1, 0)
+    service.close()
+
+
+def test_a_webhook_is_delivered_when_its_receiver_takes_it_and_else_sent_again(tmp_path: Path) -> None:
+    class Receiver:
+        async def post(self, url: str, *_: object) -> int:
+            return int(url.rpartition("/")[2])
+
+    statuses = (200, 204, 299, 199, 300, 302, 307, 400, 404, 410, 429, 499, 500, 503)
+    service = JobService(Settings(data=tmp_path), Database(f"sqlite:///{tmp_path}/jobs.sqlite"))
+    for status in statuses:
+        job = NewJob(f"key {status}", "model", "m", "wan22_flf2v", {}, {}, webhook=f"https://hook.example/{status}")
+        service.jobs.add([job], 100, 100)
+        assert service.jobs.cancel(job.id, job.owner) == "cancelled"
+    sender = WebhookSender(service, lambda job, event: {"job": job.id, "event": event})
+    sender.dialer = cast(Any, Receiver())
+
+    async def deliver() -> None:
+        while any(not row.tries for row in sender.database.rows(sa.select(OUTBOX.c.tries))):
+            await sender.deliver_due()
+
+    asyncio.run(deliver())
+    query = sa.select(JOBS.c.webhook, OUTBOX.c.state, OUTBOX.c.problem).join(OUTBOX, OUTBOX.c.job == JOBS.c.id)
+    found = {int(row.webhook.rpartition("/")[2]): (row.state, row.problem) for row in sender.database.rows(query)}
+    assert found == {
+        status: ("sent", "") if 200 <= status < 300 else ("waiting", f"HTTP {status}") for status in statuses
+    }
+    service.close()
+
+
+def test_a_webhook_that_is_being_sent_is_sent_by_no_gateway_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    class Hangs:
+        async def post(self, url: str, *_: object) -> int:
+            calls.append(url)
+            await asyncio.sleep(600)
+            return 200
+
+    service = JobService(Settings(data=tmp_path), Database(f"sqlite:///{tmp_path}/jobs.sqlite"))
+    job = NewJob("me", "model", "m", "wan22_flf2v", {}, {}, webhook="https://hook.example/")
+    service.jobs.add([job], 10, 10)
+    service.jobs.cancel(job.id, "me")
+    senders = [WebhookSender(service, lambda job, event: {}) for _ in range(2)]
+    for sender in senders:
+        sender.dialer = cast(Any, Hangs())
+
+    async def deliver() -> None:
+        for sender in (*senders, *senders):
+            await sender.deliver_due()
+
+    asyncio.run(deliver())
+    assert calls == ["https://hook.example/"]
     service.close()
 
 
