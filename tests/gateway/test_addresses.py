@@ -147,6 +147,28 @@ def test_a_redirect_is_checked_like_a_first_address(
     run(main)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_webhook_goes_nowhere_else_than_to_its_address(status: int) -> None:
+    called: list[str] = []
+
+    async def main() -> None:
+        async def inside(request: web.Request) -> web.Response:
+            called.append(request.method)
+            return web.Response()
+
+        async with web_server(inside) as elsewhere:
+
+            async def answer(request: web.Request) -> web.Response:
+                called.append(await request.text())
+                return web.Response(status=status, headers={"Location": f"{elsewhere}/hook"})
+
+            async with web_server(answer) as origin:
+                assert await Dialer((origin, elsewhere), 30).post(f"{origin}/hook", b"told", {}) == status
+        assert called == ["told"]
+
+    run(main)
+
+
 def test_endless_redirects_large_bodies_and_slow_servers_end(tmp_path: Path) -> None:
     async def main() -> None:
         async def answer(request: web.Request) -> web.StreamResponse:
