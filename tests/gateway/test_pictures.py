@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from wan_flf2v.gateway.decode import PictureError
+from wan_flf2v.gateway.decode import PictureError, to_png
 from wan_flf2v.gateway.errors import Unavailable
 from wan_flf2v.gateway.pictures import PictureDecoder
 
@@ -125,3 +125,29 @@ def test_no_module_of_the_door_imports_a_picture_library(tmp_path: Path) -> None
 
     code = "import sys, wan_flf2v.gateway.web.app; print(any(name.startswith('PIL') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_pictures_bytes_are_seen_by_the_parsers_of_the_three_formats_alone(tmp_path: Path) -> None:
+    from PIL import Image
+
+    seen: list[bytes] = []
+
+    def accept(head: bytes) -> bool:
+        seen.append(head)
+        return False
+
+    Image.init()
+    Image.register_open("SPY", lambda *_: pytest.fail("parsed"), accept)
+    try:
+        for data in (
+            b"GIF89a" + bytes(100),
+            b"%!PS-Adobe-3.0 EPSF-3.0" + bytes(100),
+            b"II*\0" + bytes(100),
+            bytes(100),
+        ):
+            with pytest.raises(PictureError, match="must be a whole PNG, JPEG or WebP"):
+                to_png(data, tmp_path / "out.png", 10**6)
+    finally:
+        Image.ID.remove("SPY")
+        del Image.OPEN["SPY"]
+    assert seen == []
