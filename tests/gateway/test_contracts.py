@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -29,6 +30,7 @@ from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, f
 from wan_flf2v.gateway.signing import Links
 from wan_flf2v.gateway.tables import ASSETS, ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX
 from wan_flf2v.gateway.upkeep import Upkeep
+from wan_flf2v.gateway.web.app import Gate
 from wan_flf2v.gateway.web.openapi import every_address
 from wan_flf2v.gateway.webhooks import WebhookSender
 
@@ -120,6 +122,26 @@ def test_a_job_is_its_keys_alone_at_every_address(tmp_path: Path) -> None:
             assert [item["id"] for item in mine.json["data"]["items"]] == [waiting, running]
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "peer", "said", "counted"),
+    [
+        ("", "127.0.0.1", "9.9.9.9", "127.0.0.1"),
+        ("https://gateway.example", "10.0.0.2", "9.9.9.9", "9.9.9.9"),
+        ("https://gateway.example", "10.0.0.2", "1.1.1.1, 9.9.9.9", "9.9.9.9"),
+        ("https://gateway.example", "10.0.0.2", "", "10.0.0.2"),
+        ("https://gateway.example", "8.8.8.8", "9.9.9.9", "8.8.8.8"),
+    ],
+)
+def test_a_callers_address_is_what_a_proxy_of_ones_own_says_and_nobody_else(
+    tmp_path: Path, public_url: str, peer: str, said: str, counted: str
+) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    service = JobService(Settings(data=tmp_path, public_url=public_url), database)
+    request = SimpleNamespace(remote=peer, headers={"X-Forwarded-For": said})
+    assert Gate(service).address(cast(Any, request)) == counted
+    service.close()
 
 
 def test_an_idempotency_key_is_its_keys_alone(tmp_path: Path) -> None:
