@@ -119,10 +119,10 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
         BatchFolder(tmp_path / "journal.jsonl")
 
 
-def batch_of(folder: Path) -> LocalBatch:
+def batch_of(folder: Path, *options: str) -> LocalBatch:
     """The pairs of a folder, for a ComfyUI that is not there."""
     command = ["batch", str(folder), "--prompt", "p", "--out", str(folder / "out")]
-    arguments = build_parser().parse_args([*command, "--comfyui-url", "http://127.0.0.1:9"])
+    arguments = build_parser().parse_args([*command, "--comfyui-url", "http://127.0.0.1:9", *options])
     return LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
 
 
@@ -157,7 +157,25 @@ def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the
     )
 
 
-def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(folder: Path) -> None:
+def test_all_that_decides_a_pairs_video_decides_whether_it_is_made_already(folder: Path) -> None:
+    def keys(*options: str) -> list[str]:
+        return [row.key for row in batch_of(folder, *options).jobs]
+
+    options = (("--prompt", "q"), ("--negative", "x"), ("--set", "57_steps=9"), ("--set", "57_noise_seed=9"),
+               ("--set", "71_widthx71_height=480x480 (1:1)"), ("--workflow", "wan22_flf2v_4step"),
+               ("--out", str(folder / "other")))  # fmt: skip
+    before = keys()
+    assert keys() == before
+    found = [before, *(keys(*more) for more in options)]
+    picture(folder / "1.png", 77)
+    found.append(keys())
+    assert found[-1][1] == before[1], "the pair whose pictures are as they were"
+    assert len({key for one in found for key in one}) == 2 * len(found) - 1
+
+
+def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     batch = batch_of(folder)
 
     async def gone(out: Path) -> None:
@@ -170,6 +188,7 @@ def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(folder:
         asyncio.run(batch.make(batch.jobs[0], gone))
     asyncio.run(batch.make(batch.jobs[1], broken))
     assert [result.state for result in batch.results] == ["to do", "failed"]
+    assert "2 of 2: 2-3: the result could not be fetched" in capsys.readouterr().err
     assert [batch.folder.attempt(row.key) for row in batch.jobs] == [0, 1]
 
 

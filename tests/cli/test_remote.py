@@ -18,6 +18,7 @@ from PIL import Image
 from wan_flf2v.cli import main
 from wan_flf2v.cli.errors import CliError
 from wan_flf2v.cli.remote import save
+from wan_flf2v.cli.remote_jobs import _age
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import KEY, Fault, Script
 from wan_flf2v.tests.doubles.wavespeed import WaveSpeedDouble
@@ -233,6 +234,13 @@ def test_runcomfy_and_a_deployment_take_the_workflows_fields_and_urls(run: Run) 
         assert run(*given, "--deployment", "dep-1", "--negative", "blur", "--set", "67_length=33")[0] == 0
         assert rc.last("submit").json["overrides"]["67"] == {"inputs": {"length": 33}}
         assert run(*given, "--negative", "blur")[0] == 1
+        Path("pairs.csv").write_text(f"first,last,seed\n{urls[1]},{urls[3]},5\n", encoding="utf-8")
+        batch = ("batch", "pairs.csv", "--prompt", "x", "--remote", "runcomfy", "--deployment", "dep-1", "--out", "out")
+        seeds = []
+        for more in ((), ("--workflow", "wan21_flf2v")):
+            assert run(*batch, *more)[0] == 0
+            seeds.append(rc.last("submit").json["overrides"]["57"]["inputs"])
+        assert seeds == [{"noise_seed": 5}, {"seed": 5}], "each workflow by its own nodes"
 
 
 def test_jobs_are_listed_fetched_and_cancelled(run: Run, ws: WaveSpeedDouble, home: Path) -> None:
@@ -242,6 +250,7 @@ def test_jobs_are_listed_fetched_and_cancelled(run: Run, ws: WaveSpeedDouble, ho
     assert (status, out) == (0, f"{job}\n")
     assert f"wan-flf2v jobs fetch {job}" in err
     listed = run("jobs", "list")[1]
+    assert listed.split("\n")[0].split() == ["JOB", "STATE", "PROFILE", "AGE", "REQUEST", "ID", "PROMPT"]
     for text in ("running", "wavespeed", job, "a flower"):
         assert text in listed
     assert run("jobs", "fetch", job, "--out", "fetched.mp4")[0] == 0
@@ -250,6 +259,11 @@ def test_jobs_are_listed_fetched_and_cancelled(run: Run, ws: WaveSpeedDouble, ho
     run(*JOB, "--no-wait", "--set", "seed=5")
     assert "deleted" in run("jobs", "cancel", "2")[1]
     assert "cancelled" in run("jobs")[1]
+
+
+def test_a_jobs_age_is_told_in_its_largest_unit() -> None:
+    ages = {0: "0 s", 59: "59 s", 60: "1 min", 3599: "60 min", 3600: "1 h", 86399: "24 h", 86400: "1 d", 864000: "10 d"}
+    assert {seconds: _age(seconds) for seconds in ages} == ages
 
 
 def test_a_lost_submit_is_settled_by_hand(run: Run, ws: WaveSpeedDouble) -> None:
