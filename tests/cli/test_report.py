@@ -56,3 +56,9 @@ def test_what_is_no_video_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     path.write_bytes(b"no video")
     assert main(["report", str(path)]) == 1
     assert "is no video that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--first", "--last", "--joints"])
+def test_a_bad_option_of_a_report_is_named(option: str, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(video), option, "gone.png"]) == 1
+    assert option in capsys.readouterr().err
