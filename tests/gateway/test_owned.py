@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.gateway.worker.supervisor import Owned
+
+from .local import BODY, local, png, run
 
 SECRETS = {
     "WAN_FLF2V_DATABASE": "postgresql://gateway:hunter2@db/gateway",
@@ -59,3 +64,37 @@ def test_of_a_jobs_files_none_is_left_and_of_other_jobs_all(tmp_path: Path) -> N
     owned = Owned(tmp_path, server=ComfyServer(Engine(tmp_path, tmp_path, False), home))
     assert owned.clean("job-1", ["flf2v_a.png", "gone already.png"])
     assert [name for name in gone + kept if (home / name).exists()] == kept
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+def test_however_a_job_ends_its_pictures_files_and_prompt_leave_a_comfyui_of_ones_own(tmp_path: Path, end: str) -> None:
+    cleaned: list[tuple[str, list[str]]] = []
+
+    def clean(job: str, inputs: Sequence[str]) -> bool:
+        cleaned.append((job, [*inputs]))
+        return True
+
+    async def main() -> None:
+        async with local(tmp_path, seconds=60 if end == "cancelled" else 0.1) as here:
+            assert here.agent is not None
+            here.agent.runner.supervisor.clean = clean  # type: ignore[method-assign]
+            here.comfy.settings["fail"] = "no" if end == "failed" else ""
+            own = "data:image/png;base64," + base64.b64encode(png()).decode()
+            job = await here.submit({**BODY, "62_image": own})
+            await here.until(job, "running", "succeeded", "failed")
+            if end == "cancelled":
+                await asyncio.sleep(0.2)
+                await here.call("POST", f"/v1/requests/{job}/cancel")
+            row = await here.until(job, end)
+            assert [output["filename"] for output in row["outputs"]] == [f"{job}_1_00001_.mp4"] * (end == "succeeded")
+            for _ in range(500):
+                if cleaned and not here.comfy.history:
+                    break
+                await asyncio.sleep(0.02)
+            assert here.comfy.history == {}
+            assert [found for found, _ in cleaned] == [job]
+            assert [name[:6] for name in cleaned[0][1]] == ["flf2v_"], (
+                "its own picture, and the example for the next job"
+            )
+
+    run(main)
