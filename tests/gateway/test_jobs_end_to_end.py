@@ -12,6 +12,9 @@ from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore, NewJob
+from wan_flf2v.gateway.worker.agent import Agent
+from wan_flf2v.gateway.worker.attempt import Runner
+from wan_flf2v.gateway.worker.supervisor import Supervisor
 
 from .local import BODY, FAST, attempts_of, local, run
 
@@ -223,3 +226,27 @@ def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_se
     assets.remove_strays(time.time() + 60)
     assert [path.name for path in assets.folder.iterdir()] == [asset.content]  # type: ignore[union-attr]
     database.close()
+
+
+def test_the_next_process_of_a_worker_follows_its_prompt_and_gives_it_to_comfyui_no_second_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, seconds=1.5) as here:
+            job = await here.submit()
+            await here.until(job, "running")
+            for _ in range(500):
+                if here.comfy.running:
+                    break
+                await asyncio.sleep(0.02)
+            assert here.agent is not None
+            assert here.worker is not None
+            here.stop_worker()
+            await asyncio.gather(here.worker, return_exceptions=True)
+            runner = Runner("w1", here.settings, here.jobs.database, Supervisor(here.comfy_url))
+            again = asyncio.create_task(Agent(runner, here.agent.home).run())
+            row = await here.until(job, timeout_s=40)
+            again.cancel()
+            await asyncio.gather(again, return_exceptions=True)
+            assert (row["state"], row["attempt"]) == ("succeeded", 1)
+            assert len(here.comfy.prompts) == 1
+
+    run(main, 120)
