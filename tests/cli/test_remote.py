@@ -184,6 +184,14 @@ def test_a_boards_segments_are_jobs_side_by_side_and_again_cost_nothing(
     board.write_text(board.read_text().replace('"two"', '"other"'))
     assert run(*command)[0] == 0
     assert ws.count("submit") == 3, "an edit costs its segment"
+    with RunComfyDouble() as rc:
+        rc.script = Script(run_s=0)
+        run("login", "runcomfy", "--base-url", rc.url, stdin=KEY)
+        board.write_text(board.read_text().replace('"seconds": 5', '"seconds": 2'))
+        command = ("storyboard", "board.json", "--remote", "runcomfy", "--deployment", "dep-1", "--out", "film.mp4")
+        assert run(*command)[0] == 0
+        lengths = {each.json["overrides"]["67"]["inputs"]["length"] for each in rc.seen if each.step == "submit"}
+        assert lengths == {33, 161}, "in frames, where a job has them"
 
 
 @pytest.mark.parametrize(

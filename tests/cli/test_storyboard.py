@@ -60,6 +60,8 @@ def test_the_graph_names_pictures_and_videos_as_comfyui_has_them(board: tuple[Pa
     text = json.loads(job.graph_with({name: f"sent/{name}" for name in job.pictures})["57"]["inputs"]["storyboard"])
     assert [keyframe["picture"] for keyframe in text["keyframes"]] == ["sent/a.png", "sent/b.png", "sent/c.png"]
     assert text["video_before"] == "sent/v.mp4"
+    text = json.loads(job.graph_with({name: f"other/{name}" for name in job.pictures})["57"]["inputs"]["storyboard"])
+    assert text["keyframes"][0] == {"picture": "other/a.png"}, "each ComfyUI has names of its own"
 
 
 @pytest.mark.parametrize(

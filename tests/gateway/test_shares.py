@@ -57,6 +57,21 @@ def test_who_waits_too_long_is_told_to_come_again_and_nothing_is_lost(wait_s: fl
     run(main)
 
 
+def test_who_goes_away_just_when_a_place_comes_free_leaves_it_to_the_next() -> None:
+    async def main() -> None:
+        shares = Shares("x", 1, 1, wait_s=5)
+        async with shares.hold("a"):
+            coming = asyncio.create_task(shares.hold("b").__aenter__())
+            await asyncio.sleep(0)
+        coming.cancel()  # its place has come, and it does not know yet
+        assert isinstance((await asyncio.gather(coming, return_exceptions=True))[0], asyncio.CancelledError)
+        for key in "bc":
+            async with shares.hold(key):
+                pass
+
+    run(main)
+
+
 def test_amounts_count_and_one_that_is_larger_than_a_part_still_comes_through() -> None:
     async def main() -> None:
         shares = Shares("bytes", 100, 50, wait_s=0)
