@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,28 @@ def test_uploads_go_only_where_that_makes_room_the_oldest_first_and_no_more_than
     assert [store.get(asset) is not None for asset in (first, second, third)] == [False, True, True]
     assert store.make_room("me", 50, 100)
     assert [store.get(asset) is not None for asset in (second, third, *kept)] == [False, False, True, True, True]
+
+
+def test_a_place_for_an_upload_is_filled_once(tmp_path: Path) -> None:
+    store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
+    place = store.announce(owner="me", filename="a.png", media_type="image/png", size=3)
+    assert [store.fill(place.id, data, "image/png") for data in (b"one", b"two")] == [True, False]
+    assert not store.fill("0" * 32, b"three", "image/png")
+    filled = store.get(place.id)
+    assert filled is not None
+    assert store.load(filled) == b"one"
+
+
+def test_pictures_whose_job_is_just_being_accepted_are_no_strays(tmp_path: Path) -> None:
+    store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
+    of = {"owner": "me", "filename": "a.png", "media_type": "image/png"}
+    coming = store.put(b"input", **of, job="not accepted yet", kind="input")
+    others = [store.put(b"upload", **of, kind="upload"), store.put(b"output", **of, job="gone", kind="output")]
+    store.remove_strays(coming.created_at - 1)
+    assert store.get(coming.id) is not None
+    assert store.load(coming) == b"input"
+    store.remove_strays(time.time() + 60)
+    assert [store.get(asset.id) is not None for asset in (coming, *others)] == [False, True, True]
 
 
 def test_a_refused_submit_fetches_and_stores_nothing(tmp_path: Path) -> None:

@@ -6,17 +6,21 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
+from wan_flf2v.engine.client import OutputFile
 from wan_flf2v.engine.process import free_port
+from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.tables import Job
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
+from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.comfy import outcome_of
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 
@@ -189,6 +193,22 @@ def test_a_finished_render_is_fetched_again_and_not_rendered_again(tmp_path: Pat
             assert "rendered, but it could not be stored" in row["error"]
 
     run(main)
+
+
+def test_of_what_a_prompt_left_only_its_results_are_collected(tmp_path: Path) -> None:
+    class Comfy:
+        async def fetch(self, file: OutputFile) -> bytes:
+            return file.filename.encode()
+
+    files = [{"filename": f"{kind}.mp4", "subfolder": "", "type": kind} for kind in ("temp", "output", "input")]
+    record = {"outputs": {"73": {"images": files}}, "status": {"status_str": "success", "messages": []}}
+    store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
+    job = Job(**{field.name: {} if field.name == "values" else field.name for field in fields(Job)})
+    found = asyncio.run(Collector(store).collect(cast(Any, Comfy()), job, record))
+    assert [(output["filename"], output["flagged"]) for output in found] == [("output.mp4", None)]
+    asset = store.get(found[0]["asset"])
+    assert asset is not None
+    assert (store.load(asset), asset.owner, asset.job) == (b"output.mp4", "owner", "id")
 
 
 def test_a_safety_checker_that_raises_costs_no_second_render(tmp_path: Path) -> None:
