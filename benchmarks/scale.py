@@ -50,7 +50,7 @@ FROM flf2v_jobs WHERE state = 'queued'
 
 def fill(database: Database, jobs: JobStore, queued: int, done: int) -> None:
     """Put that many jobs into the tables and the queue."""
-    jobs.adopt()  # makes the queue's tables
+    jobs.queue.held()  # makes the queue's tables
     with database.write() as connection:
         values = {"workflow": WORKFLOW, "queue": queue_of(WORKFLOW), "done": done, "number": done + queued}
         connection.execute(sa.text(_JOBS), values)

@@ -35,7 +35,7 @@ class LocalBatch(Batch[Job]):
     def check(self, pair: Pair, row: argparse.Namespace) -> tuple[Job, str]:
         """The checked job of a row and a key of all that decides its video."""
         bindings = Bindings.load(row.workflow)
-        fields = read_fields(row, {**bindings.fields, **bindings.extra})
+        fields = read_fields(row, bindings.every_field)
         first, last = pictures(row, bindings, fields)
         job = check_job(bindings, fields, first, last, free=row.free or row.negative is not None)
         values = {

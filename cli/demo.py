@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         **(MICRO if micro else {"6_text": SCENE}),
         bindings.first_image: str(PICTURES / f"{kind}first.png"),
         bindings.last_image: str(PICTURES / f"{kind}last.png"),
-        **read_fields(arguments, {**bindings.fields, **bindings.extra}),
+        **read_fields(arguments, bindings.every_field),
     }
     if "71_widthx71_height" in fields:
         fields = {name: value for name, value in fields.items() if name not in ("71_width", "71_height")}

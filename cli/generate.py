@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
             print(describe_video(arguments.out))
         return
     bindings = Bindings.load(arguments.workflow)
-    fields = read_fields(arguments, {**bindings.fields, **bindings.extra})
+    fields = read_fields(arguments, bindings.every_field)
     first, last = pictures(arguments, bindings, fields)
     free = arguments.free or arguments.negative is not None
     job = check_job(bindings, fields, first, last, free=free)

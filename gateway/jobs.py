@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from ..workflows import Bindings
 from .attempts import end_job, locked
 from .database import Database, clock, new_id
-from .depths import QUEUED, Depths, next_turn
+from .depths import Depths, next_turn
 from .queue import JobQueue, job_of_ticket, queue_of, ticket_of
 from .tables import ATTEMPTS, IDEMPOTENCY, JOBS, OPEN_STATES, OUTBOX, Job
 
@@ -21,6 +21,7 @@ NOBODY = ""  # the owner of a job that its key has deleted while it ran
 SAFETY = "safety_checker"  # among a job's values: not a field of its workflow, but whether its video is checked
 _BROUGHT = ("id", "owner", "api", "model", "workflow", "values", "shown", "webhook", "webhook_all")
 _NO_FIELDS = {SAFETY, "uploads"}
+_WAITS = sa.and_(JOBS.c.state.in_(OPEN_STATES), JOBS.c.worker == "")
 _STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
 Api = Literal["model", "serverless", "wavespeed"]
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
@@ -157,21 +158,9 @@ class JobStore:
         self.queue.drop([row.ticket])
         return "cancelled"
 
-    def adopt(self) -> int:
-        """Queue the open jobs of a release that had another queue; returns how many there were."""
-        with self.queue.write() as connection:
-            query = sa.select(JOBS).where(JOBS.c.state.in_(OPEN_STATES), JOBS.c.ticket == "").with_for_update()
-            rows = connection.execute(query.order_by(JOBS.c.seq)).all()
-            for row in rows:
-                queue, ticket = f"{row.workflow}.first", ticket_of(row.id, 1)
-                values = {"state": "queued", "worker": "", "queue": queue, "turn": row.seq, "ticket": ticket}
-                connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(**values))
-                self.queue.put(connection, ticket, queue, row.seq)
-        return len(rows)
-
     def queues(self) -> set[str]:
-        """The queues in which jobs wait."""
-        return {row.queue for row in self.database.rows(sa.select(JOBS.c.queue).where(QUEUED).distinct())}
+        """The queues in which jobs wait, also for their next attempt."""
+        return {row.queue for row in self.database.rows(sa.select(JOBS.c.queue).where(_WAITS).distinct())}
 
     def move(self, old: str, new: str | None, bindings: Bindings | None, limit: int = 200) -> int:
         """Put jobs that wait in one queue into another, at most so many; returns how many there were.
@@ -179,10 +168,10 @@ class JobStore:
         A job with fields that the other's workflow has not is refused, and every one where there is no other.
         """
         with self.queue.write() as connection:
-            query = sa.select(JOBS).where(QUEUED, JOBS.c.queue == old).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
+            query = sa.select(JOBS).where(_WAITS, JOBS.c.queue == old).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
             rows = connection.execute(query.with_for_update()).all()
             for row in rows:
-                if new is None or bindings is None or set(row.values) - _NO_FIELDS - set(bindings.fields):
+                if new is None or bindings is None or set(row.values) - _NO_FIELDS - set(bindings.every_field):
                     end_job(connection, row, "failed", error=_STRANDED)
                     continue
                 ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)

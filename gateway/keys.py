@@ -84,7 +84,6 @@ class KeyStore:
     def revoke(self, key: str) -> int:
         """Revoke the keys of this id or name; returns how many."""
         mine = sa.and_(sa.or_(KEYS.c.id == key, KEYS.c.name == key), KEYS.c.revoked_at.is_(None))
-        self._seen.clear()
         return self.database.change(sa.update(KEYS).where(mine).values(revoked_at=now()))
 
     def webhook_turn(self, key_id: str) -> tuple[int, float | None]:

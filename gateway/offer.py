@@ -159,7 +159,7 @@ class Checker:
             values = bindings.check(fields, free=free)
         except FieldError as error:
             raise Invalid(str(error), field=error.field) from None
-        known = {**bindings.fields, **bindings.extra}
+        known = bindings.every_field
         for name, value in values.items():
             if isinstance(value, str) and not known[name].is_image and name != bindings.storyboard:
                 self._check_text(name, value)

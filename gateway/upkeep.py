@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from ..workflows import Bindings, available_bindings
@@ -24,15 +25,11 @@ class Upkeep:
     def __init__(self, service: JobService, attempts: AttemptStore) -> None:
         self.service = service
         self.attempts = attempts
-        self._stranded_at = 0.0
-        self._adopted = False
+        self._stranded_at = -math.inf
 
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
-        if not self._adopted:  # opens the queue too, which takes a moment, while statuses are answered already
-            await service.call(service.jobs.adopt)
-            self._adopted = True
         taken = await service.call(self.take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})

@@ -167,7 +167,7 @@ def _of_workflow(workflow: str, *, free: bool) -> Model:
         raise BadInput(f"There is no workflow {workflow!r}. Workflows: {', '.join(first_last_workflows())}.")
     bindings = Bindings.load(workflow)
     entry = next(iter(_entries()["runcomfy"].values()))
-    fields = {**bindings.fields, **bindings.extra} if free else bindings.fields
+    fields = bindings.every_field if free else bindings.fields
     return Model(
         service="runcomfy",
         id=bindings.model,

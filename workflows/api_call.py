@@ -73,7 +73,7 @@ def workflow_of(graph: Mapping[str, Any]) -> Bindings:
 def payload_of(bindings: Bindings, graph: Mapping[str, Any]) -> dict[str, Any]:
     """The value of every field that differs from none: all public fields, and the extra ones that are in use."""
     payload: dict[str, Any] = {}
-    fields = {**bindings.fields, **bindings.extra}
+    fields = bindings.every_field
     chosen = {name for name, field in fields.items() if _in_use(bindings, field, graph)}
     for name, field in fields.items():
         value = _value(field, graph)
@@ -107,7 +107,7 @@ def _value(field: Field, graph: Mapping[str, Any]) -> Any:
 
 def differences(bindings: Bindings, graph: Mapping[str, Any], payload: Mapping[str, Any]) -> list[str]:
     """What this graph does otherwise than the call will: inputs that no field sets, nodes added or taken away."""
-    known = {**bindings.fields, **bindings.extra}
+    known = bindings.every_field
     settable = {(target.node, target.input) for name in payload for target in known[name].bind}
     notes = []
     for node, mine in bindings.graph.items():

@@ -156,13 +156,18 @@ class Bindings:
             raise KeyError(f"no workflow named {name!r}; there are {', '.join(available_bindings())}")
         return _load(name)
 
+    @property
+    def every_field(self) -> dict[str, Field]:
+        """The public fields, then the extra ones."""
+        return {**self.fields, **self.extra}
+
     def check(self, values: Mapping[str, object], *, free: bool = False) -> dict[str, Value]:
         """Every field's value: the given ones checked, the defaults for the rest.
 
         ``free`` also accepts the pack's extra fields and the nodes' own ranges. Raises FieldError for the first field
         that is unknown, missing or wrong.
         """
-        known = {**self.fields, **self.extra} if free else self.fields
+        known = self.every_field if free else self.fields
         for name in values:
             if name not in known:
                 fields = ", ".join(properties_of(known))
@@ -208,9 +213,8 @@ class Bindings:
 
     def overrides(self, values: Mapping[str, Value]) -> dict[str, dict[str, dict[str, Value]]]:
         """The node inputs that these checked values set: ``{node id: {"inputs": {name: value}}}``."""
-        known = {**self.fields, **self.extra}
         out: dict[str, dict[str, dict[str, Value]]] = {}
-        for name, field in known.items():  # in file order, so that an explicit size comes after the preset
+        for name, field in self.every_field.items():  # in file order, so that an explicit size comes after the preset
             if name not in values:
                 continue
             for target in field.bind:

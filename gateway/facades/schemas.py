@@ -19,7 +19,7 @@ def overrides_schema(bindings: Bindings) -> dict[str, Any]:
     """The schema of a body with overrides of the node inputs that a workflow's fields set."""
     nodes: dict[str, dict[str, Any]] = {}
     required: dict[str, list[str]] = {}
-    for field in {**bindings.fields, **bindings.extra}.values():
+    for field in bindings.every_field.values():
         for target in field.bind:
             if target.transform != "constant":
                 short = {"type": _type(field.type), "title": field.title}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.migrations import VERSION_TABLE, SchemaError
-from wan_flf2v.gateway.tables import META
+from wan_flf2v.gateway.queue import queue_of
+from wan_flf2v.gateway.settings import Timing
+from wan_flf2v.gateway.tables import META, Worker
+from wan_flf2v.gateway.upkeep import Upkeep
+from wan_flf2v.gateway.workers import WorkerStore
 
 # The first release's tables, as it made them.
 FIRST = """
@@ -47,12 +54,18 @@ INSERT INTO flf2v_secrets VALUES ('links', 'kept');
 INSERT INTO flf2v_assets VALUES ('{asset}', 'local', 'j', 'a.png', 'image/png', 1, {true}, 1);
 INSERT INTO flf2v_jobs (id, owner, api, model, workflow, "values", shown, state, fed, attempt, worker, cancel, stage,
  progress, outputs, error, webhook, webhook_all, created_at)
- VALUES ('7b6f6a5e-0000-4000-8000-000000000001', 'local', 'model',
- 'm', 'wan22_flf2v', '{{"a": 1}}', '{{}}', 'succeeded', {true}, 1, 'w1', {false}, '', 1, '[]', '', '', {false}, 1);
+ VALUES {jobs};
 """
 ASSET = "0123456789abcdef" * 2
+JOBS = {f"7b6f6a5e-0000-4000-8000-00000000000{n}": state for n, state in enumerate(("succeeded", "running", "queued"))}
 POSTGRES = {"serial": "BIGSERIAL", "bytes": "BYTEA", "true": "TRUE", "false": "FALSE", "asset": ASSET}
 SQLITE = {"serial": "INTEGER NOT NULL", "bytes": "BLOB", "true": "1", "false": "0", "asset": ASSET}
+for words in (POSTGRES, SQLITE):
+    words["jobs"] = ", ".join(
+        f"('{job}', 'local', 'model', 'm', 'wan22_flf2v', '{{\"6_text\": \"a\"}}', '{{}}', '{state}', {words['true']}, 1, "
+        f"'{'' if state == 'queued' else 'w1'}', {words['false']}, '', 1, '[]', '', '', {words['false']}, 1)"
+        for job, state in JOBS.items()
+    )
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -91,8 +104,25 @@ def test_the_first_releases_tables_become_todays_and_keep_what_is_in_them(url: s
             assert connection.execute(sa.text("SELECT value FROM flf2v_secrets WHERE name='links'")).scalar() == "kept"
             kept = connection.execute(sa.text("SELECT content FROM flf2v_assets")).scalars().all()
             assert kept == [ASSET]  # under which its bytes lie
-            assert connection.execute(sa.text("SELECT state FROM flf2v_jobs")).scalars().all() == ["succeeded"]
+            states = connection.execute(sa.text("SELECT state FROM flf2v_jobs ORDER BY seq")).scalars().all()
+            assert states == ["succeeded", "queued", "queued"]
         database.close()
+
+
+def test_the_first_releases_waiting_and_running_jobs_are_run(url: str) -> None:
+    first_release(url)
+    database = Database(url)
+    jobs, workers = JobStore(database), WorkerStore(database, Timing())
+    worker = Worker("new", "boot", "ready", ["wan22_flf2v"], {}, 0, "home", [queue_of("wan22_flf2v")])
+    assert workers.enter(worker)
+    assert workers.beat(worker)
+    Upkeep(SimpleNamespace(jobs=jobs, workers=workers), AttemptStore(database, jobs.queue, 3)).clear_stranded()  # type: ignore[arg-type]
+    taken = [jobs.queue.take("new@boot", worker.queues) for _ in range(3)]
+    assert [ticket and ticket.split("/")[0] for ticket in taken] == [*list(JOBS)[1:], None]
+    claim = AttemptStore(database, jobs.queue, 3).claim(taken[0] or "", "new")
+    assert claim is not None
+    assert claim.attempt == 2
+    database.close()
 
 
 def test_a_fresh_database_is_what_the_metadata_says(url: str) -> None:

@@ -17,6 +17,11 @@ def upgrade() -> None:
     op.add_column("flf2v_jobs", sa.Column("queue", sa.String(100), nullable=False, server_default=""))
     op.add_column("flf2v_jobs", sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("flf2v_jobs", sa.Column("ticket", sa.String(48), nullable=False, server_default=""))
+    # Its queue is not today's: what has not ended waits as in an older release's queue, and is moved from there.
+    op.execute(
+        "UPDATE flf2v_jobs SET state = 'queued', worker = '', queue = workflow || '.first', turn = seq, ticket = id || '/0' "
+        "WHERE state IN ('queued', 'running')"
+    )
     op.create_index("flf2v_jobs_waiting", "flf2v_jobs", ["queue", "turn", "seq"], **queued)
     op.create_index("flf2v_jobs_shares", "flf2v_jobs", ["owner", "queue", "turn"], **queued)
     op.create_index("flf2v_jobs_history", "flf2v_jobs", ["owner", "api", "seq"])
