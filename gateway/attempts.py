@@ -13,11 +13,11 @@ from sqlalchemy.engine import Connection, Row
 from .assets import disown
 from .database import Database, clock, new_id
 from .queue import FIRST, JobQueue, job_of_ticket, ticket_of
-from .tables import ASSETS, ATTEMPTS, JOBS, OPEN_STATES, OUTBOX, State
+from .tables import ASSETS, ATTEMPTS, JOBS, OPEN_STATES, OUTBOX, Job, State
 
 LOST = "lost: "  # how the outcome of an attempt begins that counts against a job's few attempts
 _NAMESPACE = uuid.UUID("6d9c7f0e-6b1f-4b51-9d0f-6f6c66326676")
-_CANCELLED = "Cancelled by the client."
+CANCELLED = "Cancelled by the client."
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Claim:
         """The same for the same attempt, so that a submit whose answer was lost can be looked up."""
         return str(uuid.uuid5(_NAMESPACE, f"{self.job}/{self.attempt}"))
 
+    def counts_for(self, row: Job | Row[Any]) -> bool:
+        """Whether it is this attempt at the job that counts now."""
+        return (row.state, row.attempt, row.worker) == ("running", self.attempt, self.worker)
+
 
 class AttemptStore:
     """Begins, follows and ends attempts. Blocking; callers in an event loop use a thread."""
@@ -51,7 +55,7 @@ class AttemptStore:
             if row.worker:
                 return Claim(row.id, row.attempt, worker, ticket, resumed=True)
             if row.cancel:
-                end_job(connection, row, "cancelled", error=_CANCELLED)
+                end_job(connection, row, "cancelled", error=CANCELLED)
                 return None
             claim = Claim(row.id, row.attempt + 1, worker, ticket)
             begun = {
@@ -78,12 +82,6 @@ class AttemptStore:
             row = connection.execute(told.returning(JOBS.c.cancel)).first()
         return "fenced" if row is None else "cancel" if row.cancel else "go"
 
-    def check(self, claim: Claim) -> Literal["go", "cancel", "fenced"]:
-        """As ``beat``, without writing."""
-        query = sa.select(JOBS.c.state, JOBS.c.attempt, JOBS.c.worker, JOBS.c.cancel).where(JOBS.c.id == claim.job)
-        row = self.database.first(query)
-        return "fenced" if row is None or not _is(row, claim) else "cancel" if row.cancel else "go"
-
     def times(self, claim: Claim) -> tuple[float, float]:
         """For how long a job waited before its first attempt, and for how long this attempt has gone on, in seconds."""
         columns = (JOBS.c.started_at - JOBS.c.created_at, clock() - ATTEMPTS.c.started_at)
@@ -96,58 +94,42 @@ class AttemptStore:
         outcome = "stopped" if stopping else ""
         self.database.change(sa.update(ATTEMPTS).where(_open(claim.job, claim.attempt)).values(outcome=outcome))
 
-    def release(self, claim: Claim, why: str) -> bool:
-        """Give the job back to its queue, first in line; it ends when it was cancelled, or lost too often.
+    def give_back(self, ticket: str, worker: str, why: str) -> bool:
+        """Put the job that a worker has by this ticket back into its queue, first in line.
 
-        False when the attempt is no longer the job's, and then nothing is written.
+        It ends when it was cancelled, or lost too often. False when the ticket does not count any more, and then nothing
+        is written.
         """
-        with self.queue.write() as connection:
-            row = locked(connection, claim.job)
-            if row is None or not _is(row, claim):
-                return False
-            self._give_back(connection, row, f"{LOST}{why}"[:500])
-            return True
-
-    def abandon(self, ticket: str, worker: str) -> bool:
-        """Give a dead worker's job back to its queue; False when the ticket does not count any more."""
         with self.queue.write() as connection:
             row = _current(connection, ticket)
             if row is None or row.worker not in ("", worker):
                 return False
-            self._give_back(connection, row, f"{LOST}its worker {worker} died" if row.worker else "")
+            if row.worker:
+                _close(connection, row.id, row.attempt, f"{LOST}{why}"[:500])
+            lost = sa.select(sa.func.count()).where(ATTEMPTS.c.job == row.id, ATTEMPTS.c.outcome.startswith(LOST))
+            number = connection.execute(lost).scalar_one()
+            if row.cancel:
+                end_job(connection, row, "cancelled", error=CANCELLED)
+            elif number >= self.limit:
+                text = f"The job was lost {number} times, each time with its ComfyUI or worker; it was given up. {why}"
+                end_job(connection, row, "failed", error=text[:600])
+            else:
+                again = ticket_of(row.id, job_of_ticket(ticket)[1] + 1)
+                values = {"worker": "", "stage": "Waiting for a worker", "turn": FIRST, "ticket": again}
+                connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(**values))
+                self.queue.put(connection, again, row.queue, FIRST)
             return True
-
-    def _give_back(self, connection: Connection, row: Row[Any], outcome: str) -> None:
-        if row.worker:
-            _close(connection, row.id, row.attempt, outcome)
-        lost = sa.select(sa.func.count()).where(ATTEMPTS.c.job == row.id, ATTEMPTS.c.outcome.startswith(LOST))
-        number = connection.execute(lost).scalar_one()
-        if row.cancel:
-            end_job(connection, row, "cancelled", error=_CANCELLED)
-        elif number >= self.limit:
-            reason = outcome.removeprefix(LOST)
-            text = f"The job was lost {number} times, each time with its ComfyUI or worker; it was given up. {reason}"
-            end_job(connection, row, "failed", error=text.strip())
-        else:
-            ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)
-            values = {"worker": "", "stage": "Waiting for a worker", "turn": FIRST, "ticket": ticket}
-            connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(**values))
-            self.queue.put(connection, ticket, row.queue, FIRST)
 
     def finish(self, claim: Claim, state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = "") -> bool:
         """End the job by this attempt; False when the attempt is no longer the job's, and then nothing is written."""
         with self.database.write() as connection:
             row = locked(connection, claim.job)
-            if row is None or not _is(row, claim):
+            if row is None or not claim.counts_for(row):
                 return False
             if row.cancel:  # whoever asked was told so
-                state, outputs, error = "cancelled", (), _CANCELLED
+                state, outputs, error = "cancelled", (), CANCELLED
             end_job(connection, row, state, outputs=outputs, error=error)
             return True
-
-
-def _is(row: Any, claim: Claim) -> bool:
-    return (row.state, row.attempt, row.worker) == ("running", claim.attempt, claim.worker)
 
 
 def _current(connection: Connection, ticket: str) -> Row[Any] | None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from ..workflows import Bindings
-from .attempts import end_job, locked
+from .attempts import CANCELLED, end_job, locked
 from .database import Database, clock, new_id
 from .depths import Depths, next_turn
 from .queue import JobQueue, job_of_ticket, queue_of, ticket_of
@@ -154,7 +154,7 @@ class JobStore:
             if row.state == "running" and row.worker:
                 connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(cancel=True))
                 return "cancelling"
-            end_job(connection, row, "cancelled", error="Cancelled by the client.")
+            end_job(connection, row, "cancelled", error=CANCELLED)
         self.queue.drop([row.ticket])
         return "cancelled"
 

@@ -52,7 +52,8 @@ class Upkeep:
             return []
         alive = self.service.workers.holding()
         dead = [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
-        taken = [ticket for ticket, worker in dead if self.attempts.abandon(ticket, worker)]
+        give_back = self.attempts.give_back
+        taken = [ticket for ticket, worker in dead if give_back(ticket, worker, f"its worker {worker} died")]
         queue.drop([ticket for ticket, _ in dead])
         return taken
 

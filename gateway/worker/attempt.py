@@ -1,4 +1,4 @@
-"""One attempt at a job on one ComfyUI: stage the pictures, submit, wait, have the video collected."""
+"""Attempts at jobs on one ComfyUI: stage the pictures, submit, wait, have the video collected."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from ...engine.client import ComfyClient
 from ...engine.errors import EngineError, Refused, Unreachable
 from ...workflows import Bindings
 from ..assets import AssetStore
-from ..attempts import AttemptStore, Claim
+from ..attempts import CANCELLED, AttemptStore, Claim
 from ..database import Database, patiently
 from ..examples import example_bytes
 from ..jobs import SAFETY, JobStore
@@ -22,12 +22,11 @@ from ..settings import Settings
 from ..tables import Job
 from ..workers import Measured
 from .collect import Checker, Collector, NotCollected
-from .comfy import Outcome, outcome_of, refusal, where_is
+from .comfy import outcome_of, refusal, where_is
 from .progress import DECODING, PromptProgress
-from .supervisor import Supervisor
+from .supervisor import STAGED, Supervisor
 
 _UNKNOWN = 2  # times in a row that ComfyUI must not know a prompt before it counts as lost
-_CANCELLED = "Cancelled by the client."
 log = logging.getLogger(__name__)
 
 
@@ -63,11 +62,10 @@ class Runner:
         self.client_id = uuid.uuid4().hex
         self.current: PromptProgress | None = None
         self.claim: Claim | None = None
-        self.staged: list[str] = []
 
     async def make(self, claim: Claim) -> Ended:
         """Make an attempt, and end its job or give it back to the queue."""
-        self.claim, self.staged = claim, []
+        self.claim = claim
         try:
             async with ComfyClient(self.supervisor.url) as client:
                 client.client_id = self.client_id
@@ -82,169 +80,164 @@ class Runner:
             self.current = self.claim = None
         if ended.kind in ("lost", "memory", "machine", "timeout"):
             log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": ended.why})
-            if not await patiently(self.attempts.release, claim, ended.why):
+            if not await patiently(self.attempts.give_back, claim.ticket, claim.worker, ended.why):
                 ended = Ended("fenced")
         self.measured.count(ended.kind)
         return ended
 
     async def _make(self, client: ComfyClient, claim: Claim) -> Ended:
-        job = await self._job(claim)
+        job = await self.job_of(claim)
         if job is None:
             return Ended("fenced")
         waited, age = await patiently(self.attempts.times, claim)
-        graph = Bindings.load(job.workflow).graph
-        self.current = PromptProgress(claim.prompt_id, graph, Bindings.load(job.workflow).clips(job.values))
-        if not claim.resumed:
-            if claim.attempt == 1:
-                self.measured.time("wait", waited)
-            ended = await self._submit(client, claim, job)
-            if ended is not None:
-                return ended
-        return await self._poll(client, claim, job, self.current, time.monotonic() - age)
+        if claim.attempt == 1 and not claim.resumed:
+            self.measured.time("wait", waited)
+        attempt = Attempt(self, client, claim, job, time.monotonic() - age)
+        self.current = attempt.progress
+        return (None if claim.resumed else await attempt.submit()) or await attempt.follow()
 
-    async def _submit(self, client: ComfyClient, claim: Claim, job: Job) -> Ended | None:
-        """Give ComfyUI the prompt; None when it may have it."""
-        try:
-            graph = await self._graph(client, job)
-            await client.queue(graph, prompt_id=claim.prompt_id)
-        except Refused as error:
-            said = refusal(error, Bindings.load(job.workflow).graph)
-            if said.state == "machine":
-                return Ended("machine", said.error)
-            return await self._finish(claim, "failed", said.error)
-        except MissingPicture as error:
-            return await self._finish(claim, "failed", str(error))
-        except Unreachable:  # its fate is unknown: the polling finds out by the prompt's id
-            log.warning("a submit was not answered", extra={"job": claim.job})
-        return None
-
-    async def _poll(self, client: ComfyClient, claim: Claim, job: Job, progress: PromptProgress, began: float) -> Ended:
-        settings, limit_s = self.settings, self.settings.job_timeout_of(job.workflow)
-        unknown, stopping, reachable, found = 0, 0.0, time.monotonic(), not claim.resumed
-        while True:
-            word = await patiently(self.attempts.beat, claim, progress.stage, progress.value)
-            if word == "fenced":
-                await _quietly(client.interrupt(claim.prompt_id))
-                return Ended("fenced")
-            late = time.monotonic() - began > limit_s
-            try:
-                if word == "cancel" or late:
-                    stopping = stopping or time.monotonic()
-                    # Sent again at every poll: ComfyUI forgets an interrupt that comes just before a prompt starts.
-                    await client.interrupt(claim.prompt_id)
-                    if time.monotonic() - stopping > settings.cancel_grace_s:
-                        log.warning("ComfyUI ignored an interrupt; it is killed", extra={"job": claim.job})
-                        await asyncio.to_thread(self.supervisor.kill)
-                        return await self._stopped(claim, word == "cancel", limit_s)
-                where = await where_is(client, claim.prompt_id)
-                reachable = time.monotonic()
-            except Unreachable:
-                if not await asyncio.to_thread(self.supervisor.alive):
-                    return Ended("lost", "ComfyUI's process ended")
-                if time.monotonic() - reachable > settings.unreachable_s:
-                    await asyncio.to_thread(self.supervisor.kill)
-                    return Ended("lost", "ComfyUI did not answer any more")
-                await asyncio.sleep(settings.poll_s)
-                continue
-            if where != "unknown" and not found:  # after an orderly stop: from here on a loss counts again
-                await patiently(self.attempts.mark_stopping, claim, False)
-                found = True
-            if where == "ended" and (record := await client.history(claim.prompt_id)) is not None:
-                self.measured.time("run", time.monotonic() - began)
-                self.measured.time("decode", progress.spent.get(DECODING, 0.0))
-                outcome = outcome_of(record, Bindings.load(job.workflow).graph)
-                if outcome.state == "cancelled" and (word == "cancel" or late):
-                    return await self._stopped(claim, word == "cancel", limit_s)
-                return await self._judge(client, claim, job, record, outcome)
-            unknown = unknown + 1 if where == "unknown" else 0
-            if unknown >= _UNKNOWN:
-                if stopping:
-                    return await self._stopped(claim, word == "cancel", limit_s)
-                return Ended("lost", "ComfyUI does not know the prompt any more")
-            if where == "waiting":
-                progress.stage = "Waiting for ComfyUI"
-            await asyncio.sleep(settings.poll_s)
-
-    async def _stopped(self, claim: Claim, cancelled: bool, limit_s: float) -> Ended:
-        """The end of a prompt that was told to stop: by the client, or at its time limit."""
-        if cancelled:
-            return await self._finish(claim, "cancelled", _CANCELLED)
-        text = f"The job took longer than {limit_s:g} s, this gateway's limit for it (--job-timeout)."
-        if claim.attempt == 1:  # a GPU that hangs looks like a long job: another worker tells which it was
-            return Ended("timeout", text)
-        return await self._finish(claim, "failed", text)
-
-    async def _judge(
-        self, client: ComfyClient, claim: Claim, job: Job, record: Mapping[str, Any], outcome: Outcome
-    ) -> Ended:
-        if outcome.state == "out of memory" and claim.attempt == 1:
-            await _quietly(client.free())
-            return Ended("memory", "the GPU's memory ran out")
-        if outcome.state == "machine":
-            return Ended("machine", outcome.error)
-        if outcome.state != "succeeded":
-            return await self._finish(claim, "failed", outcome.error)
-        if await self._job(claim) is None:
-            return Ended("fenced")
-        began = time.monotonic()
-        try:
-            outputs = await self.collector.collect(client, job, record)
-        except NotCollected as error:
-            if not await asyncio.to_thread(self.supervisor.alive):
-                return Ended("lost", "ComfyUI's process ended before its video was fetched")
-            return await self._finish(claim, "failed", str(error))
-        self.measured.time("fetch", time.monotonic() - began)
-        if not outputs:
-            return await self._finish(claim, "failed", "The job ended without a video; see ComfyUI's log.")
-        return await self._finish(claim, "succeeded", "", outputs)
-
-    async def _finish(
-        self, claim: Claim, state: Literal["succeeded", "failed", "cancelled"], error: str, outputs: Any = ()
-    ) -> Ended:
-        if await patiently(self.attempts.finish, claim, state, outputs=outputs, error=error):
-            return Ended(state, error)
-        await patiently(self.assets.remove, [str(output["asset"]) for output in outputs])
-        return Ended("fenced")
+    async def job_of(self, claim: Claim) -> Job | None:
+        """The job, if this attempt is still the one that counts."""
+        job: Job | None = await patiently(self.jobs.get, claim.job)
+        return job if job is not None and claim.counts_for(job) else None
 
     async def _tidy(self, client: ComfyClient, claim: Claim) -> None:
         """Leave nothing of a job in a ComfyUI that is ours: its pictures, its video, its graph with the prompt."""
         try:
-            if await asyncio.to_thread(self.supervisor.clean, claim.job, self.staged):
+            if await asyncio.to_thread(self.supervisor.clean, claim.job):
                 await _quietly(client.forget(claim.prompt_id))  # its history ends with its process
         except OSError as error:
             log.warning("a job's files were not all deleted", extra={"job": claim.job, "problem": str(error)[:300]})
 
-    async def _job(self, claim: Claim) -> Job | None:
-        """The job, if this attempt is still the one that counts."""
-        if await patiently(self.attempts.check, claim) == "fenced":
-            return None
-        return await patiently(self.jobs.get, claim.job)
 
-    async def _graph(self, client: ComfyClient, job: Job) -> dict[str, Any]:
-        bindings = Bindings.load(job.workflow)
-        values = {name: value for name, value in job.values.items() if name != SAFETY}
-        # What a storyboard's parts leave in ComfyUI goes with the job, so its pictures are no other job's by their names.
-        own = f"flf2v_{job.id}_{job.attempt}_" if bindings.storyboard else ""
-        pictures = bindings.pictures(values)
-        staged = {name: await self._stage(client, ref, own) for name, ref in pictures.items()}
-        graph = bindings.apply(bindings.with_pictures(values, staged))
-        graph[bindings.output_node]["inputs"]["filename_prefix"] = f"gateway/{job.id}_{job.attempt}"
+class Attempt:
+    """One attempt, which began at this time of the monotonic clock."""
+
+    def __init__(self, runner: Runner, client: ComfyClient, claim: Claim, job: Job, began: float) -> None:
+        self.runner, self.client, self.claim, self.job, self.began = runner, client, claim, job, began
+        self.bindings, self.limit_s = Bindings.load(job.workflow), runner.settings.job_timeout_of(job.workflow)
+        self.progress = PromptProgress(claim.prompt_id, self.bindings.graph, self.bindings.clips(job.values))
+
+    async def submit(self) -> Ended | None:
+        """Give ComfyUI the prompt; None when it may have it."""
+        try:
+            await self.client.queue(await self._graph(), prompt_id=self.claim.prompt_id)
+        except Refused as error:
+            said = refusal(error, self.bindings.graph)
+            if said.state == "machine":
+                return Ended("machine", said.error)
+            return await self._finish("failed", said.error)
+        except MissingPicture as error:
+            return await self._finish("failed", str(error))
+        except Unreachable:  # its fate is unknown: the polling finds out by the prompt's id
+            log.warning("a submit was not answered", extra={"job": self.job.id})
+        return None
+
+    async def follow(self) -> Ended:
+        """Wait for the prompt's end and take what came out."""
+        settings, supervisor, prompt_id = self.runner.settings, self.runner.supervisor, self.claim.prompt_id
+        unknown, stopping, reachable, found = 0, 0.0, time.monotonic(), not self.claim.resumed
+        while True:
+            told = self.progress.stage, self.progress.value
+            word = await patiently(self.runner.attempts.beat, self.claim, *told)
+            if word == "fenced":
+                await _quietly(self.client.interrupt(prompt_id))
+                return Ended("fenced")
+            late = time.monotonic() - self.began > self.limit_s
+            try:
+                if word == "cancel" or late:
+                    stopping = stopping or time.monotonic()
+                    # Sent again at every poll: ComfyUI forgets an interrupt that comes just before a prompt starts.
+                    await self.client.interrupt(prompt_id)
+                    if time.monotonic() - stopping > settings.cancel_grace_s:
+                        log.warning("ComfyUI ignored an interrupt; it is killed", extra={"job": self.job.id})
+                        await asyncio.to_thread(supervisor.kill)
+                        return await self._stopped(word == "cancel")
+                where = await where_is(self.client, prompt_id)
+                reachable = time.monotonic()
+            except Unreachable:
+                if not await asyncio.to_thread(supervisor.alive):
+                    return Ended("lost", "ComfyUI's process ended")
+                if time.monotonic() - reachable > settings.unreachable_s:
+                    await asyncio.to_thread(supervisor.kill)
+                    return Ended("lost", "ComfyUI did not answer any more")
+                await asyncio.sleep(settings.poll_s)
+                continue
+            if where != "unknown" and not found:  # after an orderly stop: from here on a loss counts again
+                await patiently(self.runner.attempts.mark_stopping, self.claim, False)
+                found = True
+            if where == "ended" and (record := await self.client.history(prompt_id)) is not None:
+                self.runner.measured.time("run", time.monotonic() - self.began)
+                self.runner.measured.time("decode", self.progress.spent.get(DECODING, 0.0))
+                if stopping and outcome_of(record, self.bindings.graph).state == "cancelled":
+                    return await self._stopped(word == "cancel")
+                return await self._judge(record)
+            unknown = unknown + 1 if where == "unknown" else 0
+            if unknown >= _UNKNOWN:
+                if stopping:
+                    return await self._stopped(word == "cancel")
+                return Ended("lost", "ComfyUI does not know the prompt any more")
+            if where == "waiting":
+                self.progress.stage = "Waiting for ComfyUI"
+            await asyncio.sleep(settings.poll_s)
+
+    async def _stopped(self, cancelled: bool) -> Ended:
+        """The end of a prompt that was told to stop: by the client, or at its time limit."""
+        if cancelled:
+            return await self._finish("cancelled", CANCELLED)
+        text = f"The job took longer than {self.limit_s:g} s, this gateway's limit for it (--job-timeout)."
+        if self.claim.attempt == 1:  # a GPU that hangs looks like a long job: another worker tells which it was
+            return Ended("timeout", text)
+        return await self._finish("failed", text)
+
+    async def _judge(self, record: dict[str, Any]) -> Ended:
+        outcome = outcome_of(record, self.bindings.graph)
+        if outcome.state == "out of memory" and self.claim.attempt == 1:
+            await _quietly(self.client.free())
+            return Ended("memory", "the GPU's memory ran out")
+        if outcome.state == "machine":
+            return Ended("machine", outcome.error)
+        if outcome.state != "succeeded":
+            return await self._finish("failed", outcome.error)
+        if await self.runner.job_of(self.claim) is None:
+            return Ended("fenced")
+        began = time.monotonic()
+        try:
+            outputs = await self.runner.collector.collect(self.client, self.job, record)
+        except NotCollected as error:
+            if not await asyncio.to_thread(self.runner.supervisor.alive):
+                return Ended("lost", "ComfyUI's process ended before its video was fetched")
+            return await self._finish("failed", str(error))
+        self.runner.measured.time("fetch", time.monotonic() - began)
+        if not outputs:
+            return await self._finish("failed", "The job ended without a video; see ComfyUI's log.")
+        return await self._finish("succeeded", "", outputs)
+
+    async def _finish(self, state: Literal["succeeded", "failed", "cancelled"], error: str, outputs: Any = ()) -> Ended:
+        if await patiently(self.runner.attempts.finish, self.claim, state, outputs=outputs, error=error):
+            return Ended(state, error)
+        await patiently(self.runner.assets.remove, [str(output["asset"]) for output in outputs])
+        return Ended("fenced")
+
+    async def _graph(self) -> dict[str, Any]:
+        values = {name: value for name, value in self.job.values.items() if name != SAFETY}
+        pictures = self.bindings.pictures(values)
+        staged = {name: await self._stage(ref) for name, ref in pictures.items()}
+        graph = self.bindings.apply(self.bindings.with_pictures(values, staged))
+        graph[self.bindings.output_node]["inputs"]["filename_prefix"] = f"gateway/{self.job.id}_{self.job.attempt}"
         return graph
 
-    async def _stage(self, client: ComfyClient, ref: str, own: str) -> str:
-        """Put a picture into ComfyUI's input folder; its name there, which begins with ``own``."""
-        kind, _, name = ref.partition(":")
+    async def _stage(self, ref: str) -> str:
+        """Put a picture into ComfyUI's input folder under a name of this job's; the name."""
+        own, (kind, _, name) = f"{STAGED}{self.job.id}_{self.job.attempt}_", ref.partition(":")
         if kind == "example":
-            staged = await client.upload_bytes(example_bytes(name), own + name)
-        else:
-            asset = await patiently(self.assets.get, name)
-            if asset is None or not asset.complete:
-                raise MissingPicture("A picture of this job is not stored any more.")
-            data = await patiently(self.assets.load, asset)
-            staged = await client.upload_bytes(data, f"{own or 'flf2v_'}{asset.id}.png")
-        if own or kind != "example":  # an example stays for the next job
-            self.staged.append(staged)
-        return staged
+            # It stays for the next job. What a storyboard's parts leave in ComfyUI goes with the job: no other may use it.
+            return await self.client.upload_bytes(example_bytes(name), (own if self.bindings.storyboard else "") + name)
+        asset = await patiently(self.runner.assets.get, name)
+        if asset is None or not asset.complete:
+            raise MissingPicture("A picture of this job is not stored any more.")
+        data = await patiently(self.runner.assets.load, asset)
+        return await self.client.upload_bytes(data, f"{own}{asset.id}.png")
 
 
 class MissingPicture(EngineError):

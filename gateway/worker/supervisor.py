@@ -24,6 +24,7 @@ _PASSED = re.compile(
     r"|PYTORCH|TORCH|TORCHINDUCTOR|TRITON|OMP|MKL|KMP|OPENBLAS|NUMEXPR|MALLOC|DYLD|HF|COMFY|COMFYUI)_?.*)$",
     re.IGNORECASE,
 )
+STAGED = "flf2v_"  # how the names of a job's pictures in ComfyUI's input folder begin; its id follows
 _LOG_BYTES = 16 * 2**20
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|KEY|AUTH", re.IGNORECASE)
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Supervisor:
     def kill(self) -> None:
         """End it at once, where it is ours to end."""
 
-    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+    def clean(self, job_id: str) -> bool:
         """Delete what a job left in its folders; False where they are not ours to touch."""
         return False
 
@@ -104,11 +105,11 @@ class Owned(Supervisor):
         if self._child is not None:
             self._child.wait(10)
 
-    def clean(self, job_id: str, inputs: Sequence[str]) -> bool:
+    def clean(self, job_id: str) -> bool:
         """See Supervisor."""
         if self.server is not None:
             home = self.server.home
-            paths = [home / "input" / name for name in inputs]
+            paths = [*(home / "input").glob(f"{STAGED}{job_id}_*")]
             for start in (job_id, f".{job_id}"):  # hidden is what is not whole
                 paths += (home / "output").glob(f"gateway/{start}_*")
             paths += (path for path in (home / "temp").glob("**/*") if path.is_file())

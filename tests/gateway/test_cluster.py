@@ -169,7 +169,7 @@ def test_a_worker_that_was_taken_for_dead_works_on(tmp_path: Path) -> None:
             time.sleep(0.05)
         fenced = row.worker
         # a machine that slept for a while: the others do not see it any more, but its process is there
-        assert AttemptStore(database, store.queue, 3).abandon(f"{job}/1", fenced)
+        assert AttemptStore(database, store.queue, 3).give_back(f"{job}/1", fenced, "it died")
         store.queue.drop([f"{job}/1"])
         for worker in workers.values():
             worker.set_fake(seconds=1)

@@ -7,7 +7,6 @@ import base64
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -55,23 +54,25 @@ def test_comfyui_inherits_what_it_needs_and_no_secret(tmp_path: Path, monkeypatc
 
 
 def test_of_a_jobs_files_none_is_left_and_of_other_jobs_all(tmp_path: Path) -> None:
+    """Whichever process of the worker put them there: after a restart its pictures stayed."""
     home = tmp_path / "comfyui"
-    gone = ["input/flf2v_a.png", "output/gateway/job-1_1_00001_.mp4", "output/gateway/job-1_2_00001_.mp4", "temp/x.png"]
-    kept = ["input/flf2v_b.png", "input/mine.png", "output/gateway/job-2_1_00001_.mp4", "output/mine.mp4"]
+    gone = ["input/flf2v_job-1_1_a.png", "input/flf2v_job-1_2_b.png", "output/gateway/job-1_1_00001_.mp4"]
+    gone += ["output/gateway/job-1_2_00001_.mp4", "temp/x.png"]
+    kept = ["input/flf2v_job-2_1_a.png", "input/mine.png", "output/gateway/job-2_1_00001_.mp4", "output/mine.mp4"]
     for name in gone + kept:
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_bytes(b"x")
     owned = Owned(tmp_path, server=ComfyServer(Engine(tmp_path, tmp_path, False), home))
-    assert owned.clean("job-1", ["flf2v_a.png", "gone already.png"])
+    assert owned.clean("job-1")
     assert [name for name in gone + kept if (home / name).exists()] == kept
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_however_a_job_ends_its_pictures_files_and_prompt_leave_a_comfyui_of_ones_own(tmp_path: Path, end: str) -> None:
-    cleaned: list[tuple[str, list[str]]] = []
+    cleaned: list[str] = []
 
-    def clean(job: str, inputs: Sequence[str]) -> bool:
-        cleaned.append((job, [*inputs]))
+    def clean(job: str) -> bool:
+        cleaned.append(job)
         return True
 
     async def main() -> None:
@@ -92,9 +93,9 @@ def test_however_a_job_ends_its_pictures_files_and_prompt_leave_a_comfyui_of_one
                     break
                 await asyncio.sleep(0.02)
             assert here.comfy.history == {}
-            assert [found for found, _ in cleaned] == [job]
-            assert [name[:6] for name in cleaned[0][1]] == ["flf2v_"], (
-                "its own picture, and the example for the next job"
-            )
+            assert cleaned == [job]
+            example, own_name = sorted(here.comfy.files)
+            assert own_name.startswith(f"flf2v_{job}_1_"), "its own picture goes with it"
+            assert example == "first.png", "and the example stays for the next job"
 
     run(main)

@@ -154,9 +154,9 @@ def test_a_job_that_is_given_back_is_taken_next_and_its_old_ticket_counts_no_mor
     assert kit.take() == job
     claim = kit.attempts.claim(f"{job}/1", "w1")
     assert claim is not None
-    assert kit.attempts.release(claim, "its GPU fell over")
+    assert kit.attempts.give_back(claim.ticket, "w1", "its GPU fell over")
     assert not kit.attempts.finish(claim, "succeeded")  # fenced
-    assert not kit.attempts.release(claim, "twice")
+    assert not kit.attempts.give_back(claim.ticket, "w1", "twice")
     assert kit.attempts.claim(f"{job}/1", "w2") is None
     assert kit.take("w2@1") == job
     again = kit.attempts.claim(f"{job}/2", "w2")
@@ -170,7 +170,7 @@ def test_a_job_between_two_attempts_can_be_cancelled_at_once(kit: Kit) -> None:
     kit.take()
     claim = kit.attempts.claim(f"{job}/1", "w1")
     assert claim is not None
-    kit.attempts.release(claim, "lost")
+    kit.attempts.give_back(claim.ticket, "w1", "lost")
     assert kit.jobs.cancel(job, "me") == "cancelled"
     assert kit.take() is None
 
@@ -194,7 +194,7 @@ def test_a_job_lost_too_often_fails_and_orderly_stops_do_not_count(kit: Kit) -> 
         assert claim is not None
         if number in (2, 4):
             kit.attempts.mark_stopping(claim)  # and then its machine was switched off
-        assert kit.attempts.abandon(f"{job}/{number}", "w1")
+        assert kit.attempts.give_back(f"{job}/{number}", "w1", "it died")
         row = kit.jobs.get(job)
         assert row is not None
         assert row.state == ("failed" if number == 5 else "running")
@@ -302,7 +302,7 @@ def test_an_upgrade_runs_what_waits_for_its_next_attempt(kit: Kit) -> None:
     job = old_release(kit, f"{WAN22}.before")
     assert kit.queue.take("old@1", [f"{WAN22}.before"]) == ticket_of(job, 1)
     assert kit.attempts.claim(ticket_of(job, 1), "old") is not None
-    assert kit.attempts.abandon(ticket_of(job, 1), "old")
+    assert kit.attempts.give_back(ticket_of(job, 1), "old", "it died")
     report(store, "new", queue_of(WAN22))
     Upkeep(Service(kit, store), kit.attempts).clear_stranded()  # type: ignore[arg-type]
     assert kit.take() == job
@@ -437,11 +437,9 @@ def test_a_workers_models_are_offered_for_a_while_after_it_has_gone(kit: Kit) ->
 FENCED: dict[str, Callable[[AttemptStore, Claim], tuple[object, object]]] = {
     "claim": lambda store, old: (store.claim(old.ticket, old.worker), None),
     "beat": lambda store, old: (store.beat(old, "Sampling", 0.9), "fenced"),
-    "check": lambda store, old: (store.check(old), "fenced"),
     "times": lambda store, old: (len(store.times(old)), 2),
     "mark_stopping": lambda store, old: (store.mark_stopping(old), None),
-    "release": lambda store, old: (store.release(old, "why"), False),
-    "abandon": lambda store, old: (store.abandon(old.ticket, old.worker), False),
+    "give_back": lambda store, old: (store.give_back(old.ticket, old.worker, "why"), False),
     "finish": lambda store, old: (store.finish(old, "succeeded", outputs=[{"asset": "a"}]), False),
 }
 
@@ -451,7 +449,7 @@ def test_no_write_of_an_attempt_that_counts_no_more_changes_anything(kit: Kit) -
     assert kit.take("w1@1") == job
     old = kit.attempts.claim(ticket_of(job, 1), "w1")
     assert old is not None
-    assert kit.attempts.release(old, "its worker died")
+    assert kit.attempts.give_back(old.ticket, "w1", "its worker died")
     assert kit.take("w2@1") == job
     assert kit.attempts.claim(ticket_of(job, 2), "w2") is not None
     before = kit.jobs.get(job), attempts_of(kit.jobs, job), kit.queue.held()
