@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,8 @@ def take_apart(path: Path) -> tuple[Json, list[str]]:
     """
     found: list[str] = []
 
-    def short(value: Json) -> Json:
-        if isinstance(value, dict):
-            return {name: short(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [short(item) for item in value]
-        if not isinstance(value, str) or len(value) <= _LONG or value[:5].lower() != "data:":
+    def aside(value: str) -> str:
+        if len(value) <= _LONG or value[:5].lower() != "data:":
             return value
         data = value.encode("utf-8", "surrogatepass")
         name = hashlib.sha256(data).hexdigest()
@@ -78,7 +75,7 @@ def take_apart(path: Path) -> tuple[Json, list[str]]:
         return found[-1]
 
     try:
-        value = short(parse(path.read_bytes()))
+        value = with_texts(parse(path.read_bytes()), aside)
         if len(json.dumps(value)) > SMALL:
             raise TooLarge(f"A body must have at most {SMALL // 1024} KiB beside its pictures.")
     except (RecursionError, MemoryError):
@@ -86,19 +83,24 @@ def take_apart(path: Path) -> tuple[Json, list[str]]:
     return value, found
 
 
+def with_texts(value: Json, change: Callable[[str], Json]) -> Json:
+    """The JSON value with each text, but for names, as ``change`` makes it."""
+    if isinstance(value, dict):
+        return {name: with_texts(item, change) for name, item in value.items()}
+    if isinstance(value, list):
+        return [with_texts(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
 def request_digest(path: str, body: object, scratch: Scratch) -> str:
     """What tells two requests under one idempotency key apart."""
 
-    def short(value: object) -> object:
-        if isinstance(value, str):
-            if value in scratch.long:
-                return ["sha256", scratch.long[value].name]
-            return ["sha256", _sha256(value)] if len(value) > _LONG else value
-        if isinstance(value, dict):
-            return {name: short(item) for name, item in value.items()}
-        return [short(item) for item in value] if isinstance(value, (list, tuple)) else value
+    def short(value: str) -> Json:
+        if value in scratch.long:
+            return ["sha256", scratch.long[value].name]
+        return ["sha256", _sha256(value)] if len(value) > _LONG else value
 
-    return _sha256(f"{path}\n{json.dumps(short(body), sort_keys=True)}")
+    return _sha256(f"{path}\n{json.dumps(with_texts(body, short), sort_keys=True)}")
 
 
 def _sha256(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -69,38 +70,35 @@ class Dialer:
         """Write what lies at the URL into a file. Raises DialRefused, also for errors on the way and for too many bytes."""
         url = self.check(text)
         for _ in range(MAX_REDIRECTS + 1):
-            try:
-                async with self._session(url) as session, session.get(url, allow_redirects=False) as response:
-                    if response.status in _REDIRECTS and "Location" in response.headers:
-                        url = self.check(str(url.join(URL(response.headers["Location"]))))
-                        continue
+            async with self._answer("GET", url, self.timeout_s) as response:
+                if response.status not in _REDIRECTS or "Location" not in response.headers:
                     return await _body(response, max_bytes, into)
-            except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-                raise _refusal(url, error, self.timeout_s) from None
+                url = self.check(str(url.join(URL(response.headers["Location"]))))
         raise DialRefused(f"It redirects more than {MAX_REDIRECTS} times.")
 
     async def post(self, text: str, body: bytes, headers: Mapping[str, str], timeout_s: float = 10) -> int:
         """Post a body; returns the HTTP status. Raises DialRefused when no answer came."""
-        url = self.check(text)
-        try:
-            async with (
-                self._session(url, timeout_s) as session,
-                session.post(url, data=body, headers=dict(headers), allow_redirects=False) as response,
-            ):
-                return response.status
-        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            raise _refusal(url, error, timeout_s) from None
+        async with self._answer("POST", self.check(text), timeout_s, data=body, headers=dict(headers)) as response:
+            return response.status
 
     @asynccontextmanager
-    async def _session(self, url: URL, timeout_s: float | None = None) -> AsyncIterator[aiohttp.ClientSession]:
+    async def _answer(
+        self, method: str, url: URL, timeout_s: float, **sent: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         guard = None if self.trusts(url) else PublicResolver(self.resolver or ThreadedResolver(), refuse=_private)
         proxy = self.proxy if guard is not None else ""
         if guard is not None and proxy:
             await guard.check_beforehand(url.host or "")
-        timeout = aiohttp.ClientTimeout(total=timeout_s or self.timeout_s, connect=10)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=10)
         connector = aiohttp.TCPConnector(resolver=None if proxy else guard, use_dns_cache=False)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy or None) as session:
-            yield session
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout, proxy=proxy or None) as session,
+                session.request(method, url, allow_redirects=False, **sent) as response,
+            ):
+                yield response
+        except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            raise _refusal(url, error, timeout_s) from None
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, into: Path) -> None:

@@ -14,7 +14,7 @@ from .dial import DialRefused
 from .errors import Invalid, TooMany
 from .examples import example_file, is_example
 from .pictures import PictureDecoder, check_data_uri
-from .shares import Shares
+from .shares import Places
 from .tables import Asset, Key, Kind
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class PictureIntake:
     def __init__(self, service: JobService) -> None:
         self.decoder = PictureDecoder(service.settings.picture_pixels)
         self._service, self._assets = service, service.assets
-        self._fetches = Shares("fetching pictures", _FETCHES, _PER_KEY)
+        self._fetches = Places("fetching pictures", _FETCHES, _PER_KEY)
 
     async def take(
         self, pictures: Mapping[str, str], job: str, key: Key, scratch: Scratch

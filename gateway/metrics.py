@@ -27,11 +27,16 @@ _TIMES = {
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
-class Metrics:
-    """One gateway's metrics, in a registry of their own."""
+class Metrics(Collector):
+    """One gateway's metrics, in a registry of their own.
 
-    def __init__(self) -> None:
+    What the shared tables say is the same at every gateway, so boards take the maximum over gateways, not the sum.
+    """
+
+    def __init__(self, service: JobService, webhooks: WebhookSender) -> None:
+        self._service, self._webhooks = service, webhooks
         self.registry = CollectorRegistry()
+        self.registry.register(self)
         self.accepted = Counter("flf2v_jobs_accepted", "Jobs accepted by this gateway", ["api"], registry=self.registry)
         self.requests = Counter(
             "flf2v_requests", "Requests by address and status", ["path", "status"], registry=self.registry
@@ -40,25 +45,16 @@ class Metrics:
             "flf2v_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
         )
 
-    def watch(self, service: JobService, webhooks: WebhookSender) -> None:
-        """Also tell what the tables say."""
-        self.registry.register(_Tables(service, webhooks))
-
     def text(self) -> bytes:
         """Everything, in Prometheus' text format. Reads the database."""
         return generate_latest(self.registry)
 
-
-class _Tables(Collector):
-    """What the shared tables say: the same at every gateway, so boards take the maximum over gateways, not the sum."""
-
-    def __init__(self, service: JobService, webhooks: WebhookSender) -> None:
-        self._service, self._webhooks = service, webhooks
-
     def describe(self) -> Iterator[Metric]:
-        return iter(())  # no question to the database at registration
+        """Nothing: no question to the database at registration."""
+        return iter(())
 
     def collect(self) -> Iterator[Metric]:
+        """What the shared tables say."""
         depth = GaugeMetricFamily("flf2v_queue_depth", "Jobs that wait", labels=["workflow"])
         age = GaugeMetricFamily("flf2v_queue_age_seconds", "Wait of the job that is next", labels=["workflow"])
         nothing = {name: (0, 0.0) for name in available_bindings()}

@@ -13,7 +13,7 @@ from typing import TypeVar
 from .bodies import Json, Scratch, take_apart
 from .decode import PictureError, confine, limited, to_png
 from .errors import TooLarge, Unavailable
-from .shares import Shares
+from .shares import Places
 
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 _PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
@@ -27,7 +27,7 @@ class PictureDecoder:
 
     def __init__(self, max_pixels: int, processes: int = 2, patience_s: float = _PATIENCE_S) -> None:
         self._max_pixels, self._patience_s = max_pixels, patience_s
-        self._shares = Shares("pictures", processes, max(1, processes // 2))
+        self._places = Places("pictures", processes, max(1, processes // 2))
         self._idle = [_child() for _ in range(processes)]
 
     async def png(self, source: bytes | Path, out: Path, owner: str) -> Path:
@@ -45,7 +45,7 @@ class PictureDecoder:
         return value
 
     async def _work(self, owner: str, function: Callable[..., T], *args: object) -> T:
-        async with self._shares.hold(owner):
+        async with self._places.hold(owner):
             died = 0
             while died < 2:  # the first time it may have been somebody else's deed
                 child = self._idle.pop()

@@ -42,8 +42,7 @@ async def serving(settings: Settings, address: str) -> AsyncIterator[web.Applica
             return {**wavespeed.prediction_of(job, address, urls), "input": dict(job.shown)}
         return runcomfy.event_of(job, event, urls)
 
-    webhooks, metrics = WebhookSender(service, payload), Metrics()
-    metrics.watch(service, webhooks)
+    webhooks = WebhookSender(service, payload)
     upkeep = Upkeep(service, AttemptStore(service.jobs.database, service.jobs.queue, settings.attempts))
     loops = (
         repeat("sweeping", upkeep.sweep, settings.sweep_s),
@@ -52,7 +51,7 @@ async def serving(settings: Settings, address: str) -> AsyncIterator[web.Applica
     )
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:
-        yield build_app(service, metrics)
+        yield build_app(service, Metrics(service, webhooks))
     finally:
         for task in tasks:
             task.cancel()

@@ -16,7 +16,7 @@ import sqlalchemy.exc
 from ..workflows import Bindings
 from .assets import AssetStore
 from .batches import Batches
-from .bodies import Scratch, request_digest
+from .bodies import Scratch, request_digest, with_texts
 from .database import Database, is_away
 from .dial import Dialer, DialRefused
 from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
@@ -214,12 +214,5 @@ def _own(job: Job | None, key: Key) -> Job:
 
 def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """What the client sent, for webhooks and history; a data URI is not kept twice."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: short(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [short(item) for item in value]
-        return "data:…" if isinstance(value, str) and value[:5].lower() == "data:" else value
-
-    return {name: short(value) for name, value in body.items()}
+    shown: dict[str, Any] = with_texts(body, lambda text: "data:…" if text[:5].lower() == "data:" else text)
+    return shown

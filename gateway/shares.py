@@ -1,4 +1,4 @@
-"""What keys share: places, or bytes, of which each has its part at most, and how often each may call.
+"""What keys share: places and bytes, of which each has its part at most, and how often each may call.
 
 Calls are counted in sliding windows of the ``limits`` library: submits on Postgres by all gateways together, else by
 each process for itself.
@@ -7,9 +7,9 @@ each process for itself.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,71 +25,57 @@ from .errors import Unavailable
 from .tables import RATES
 
 
-class Shares:
-    """``total`` places, at most ``per_key`` of them for one key. With ``wait_s`` 0 nobody waits for a free one."""
+class Places:
+    """``total`` places, at most ``per_key`` of them for one key; who has his part lets the others pass."""
 
     def __init__(self, what: str, total: int, per_key: int, wait_s: float = 20.0) -> None:
         self._what, self._wait_s = what, wait_s
-        self._free, self._per_key = total, per_key
-        self._held: Counter[str] = Counter()
-        self._line: deque[tuple[str, int, asyncio.Future[None]]] = deque()
+        self._all = asyncio.Semaphore(total)
+        self._of_key: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(per_key))
 
     @asynccontextmanager
-    async def hold(self, key: str, amount: int = 1) -> AsyncIterator[None]:
-        """Hold so many places. Raises Unavailable when they don't come free in time."""
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold a place. Raises Unavailable when none comes free in time."""
+        async with AsyncExitStack() as held:
+            coming = asyncio.ensure_future(self._enter(held, key))
+            try:
+                await asyncio.wait([coming], timeout=self._wait_s)
+                if not coming.done():
+                    raise _busy(self._what)
+            finally:
+                coming.cancel()
+            yield
+
+    async def _enter(self, held: AsyncExitStack, key: str) -> None:
+        for line in (self._of_key[key], self._all):
+            await held.enter_async_context(line)
+
+
+class Budget:
+    """``total`` units, at most ``per_key`` of them for one key. Nobody waits for what is not free."""
+
+    def __init__(self, what: str, total: int, per_key: int) -> None:
+        self._what, self._free, self._per_key = what, total, per_key
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, key: str, amount: int) -> Iterator[None]:
+        """Hold so many, or all that a key may. Raises Unavailable when they are not free."""
         amount = min(amount, self._per_key)
-        await self._take(key, amount)
+        if amount > self._free or self._held[key] + amount > self._per_key:
+            raise _busy(self._what)
+        self._free -= amount
+        self._held[key] += amount
         try:
             yield
         finally:
-            self._give_back(key, amount)
+            self._free += amount
+            self._held[key] -= amount
+            self._held += Counter()  # without those who hold nothing
 
-    async def _take(self, key: str, amount: int) -> None:
-        if not self._line and self._fits(key, amount):
-            self._give(key, amount)
-            return
-        coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append((key, amount, coming))
-        self._serve()
-        try:
-            if self._wait_s:
-                await asyncio.wait([coming], timeout=self._wait_s)
-        except asyncio.CancelledError:
-            if coming.done():
-                self._give_back(key, amount)
-            raise
-        finally:
-            coming.cancel()
-            self._serve()
-        if coming.cancelled():
-            raise Unavailable(f"The gateway is busy with {self._what}; nothing was done. Try again.", retry_after_s=2)
 
-    def _fits(self, key: str, amount: int) -> bool:
-        return amount <= self._free and self._held[key] + amount <= self._per_key
-
-    def _give(self, key: str, amount: int) -> None:
-        self._free -= amount
-        self._held[key] += amount
-
-    def _give_back(self, key: str, amount: int) -> None:
-        self._free += amount
-        self._held[key] -= amount
-        if not self._held[key]:
-            del self._held[key]
-        self._serve()
-
-    def _serve(self) -> None:
-        """Give what is free to those who wait, first come first; who is at his part lets others pass."""
-        left: deque[tuple[str, int, asyncio.Future[None]]] = deque()
-        for key, amount, coming in self._line:
-            if coming.done():
-                continue
-            if self._fits(key, amount):
-                self._give(key, amount)
-                coming.set_result(None)
-            else:
-                left.append((key, amount, coming))
-        self._line = left
+def _busy(what: str) -> Unavailable:
+    return Unavailable(f"The gateway is busy with {what}; nothing was done. Try again.", retry_after_s=2)
 
 
 class Rate:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
@@ -27,25 +25,21 @@ class SchemaError(GatewayError):
 
 def migrate(connection: Connection, meta: sa.MetaData) -> None:
     """Make or upgrade the tables in this transaction. Raises SchemaError when they are of a newer release."""
-    config = Config(attributes={"connection": connection, "meta": meta})
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    script = ScriptDirectory.from_config(config)
-    head, known = script.get_current_head() or "", {revision.revision for revision in script.walk_revisions()}
-    names = sa.inspect(connection).get_table_names()
-    current = None
-    if VERSION_TABLE in names:
-        current = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    script = ScriptDirectory(str(Path(__file__).parent))
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    head, current = script.get_current_head() or "", context.get_current_revision()
     if current == head:
         return
-    if current is not None and current not in known:
+    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
         _check(connection, meta, current, head)
         return
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    if "flf2v_jobs" not in names:
-        meta.create_all(connection)
-        command.stamp(config, "head")
+    if sa.inspect(connection).has_table("flf2v_jobs"):  # without a version they are the first release's
+        with Operations.context(context):
+            for revision in reversed([*script.iterate_revisions(head, current or "base")]):
+                revision.module.upgrade()
     else:
-        command.upgrade(config, "head")  # tables without a version are the first release's
+        meta.create_all(connection)
+    context.stamp(script, head)
     secrets = meta.tables["flf2v_secrets"]
     connection.execute(sa.delete(secrets).where(secrets.c.name == _OLDEST_ROW))
     connection.execute(sa.insert(secrets).values(name=_OLDEST_ROW, value=OLDEST))

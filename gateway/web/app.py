@@ -23,7 +23,7 @@ from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
 from ..metrics import Metrics
 from ..service import JobService
-from ..shares import Rate, SharedCounters, Shares
+from ..shares import Budget, Rate, SharedCounters
 from ..tables import Key
 from . import openapi, pages
 
@@ -69,7 +69,7 @@ class Gate:
     def __init__(self, service: JobService) -> None:
         self.service, self.settings, self.keys = service, service.settings, service.keys
         settings, database = service.settings, service.jobs.database
-        self.bodies = Shares("other requests' bodies", settings.bodies_bytes, settings.bodies_bytes // 2, wait_s=0)
+        self.bodies = Budget("other requests' bodies", settings.bodies_bytes, settings.bodies_bytes // 2)
         self._shared = None if database.sqlite else SharedCounters(database)
         self._submits = Rate(settings.submits_per_second, settings.submits_burst, self._shared)
         self._calls = Rate(settings.calls_per_second, int(settings.calls_per_second * 10) or 1)
@@ -150,7 +150,7 @@ def _endpoint(address: openapi.Address, gate: Gate, metrics: Metrics) -> Next:
         who = gate.address(request) if address.scope is None else key.id
         if length is None or "Content-Encoding" in request.headers:  # how long it gets is not known
             length = largest
-        async with gate.bodies.hold(who, length):
+        with gate.bodies.hold(who, length):
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 request.writer.output_size = 0

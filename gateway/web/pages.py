@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ _TYPES = {
     ".png": "image/png",
 }
 _NAMES = frozenset(path.name for path in STATIC.iterdir() if path.suffix in _TYPES)
-_RANGE = re.compile(r"(?i)bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -158,24 +156,25 @@ async def read_file(call: Call) -> web.StreamResponse:
         "Cache-Control": "private, max-age=3600",
         "Content-Disposition": f"{kind}; filename*=UTF-8''{quote(asset.filename)}",
     }
-    asked = _RANGE.fullmatch(call.request.headers.get("Range", ""))  # another unit or several ranges: the whole file
+    whole = asked = range(asset.size)
+    try:
+        asked = whole[call.request.http_range]
+    except ValueError:  # another unit, or several ranges: the whole file
+        part = False
+    else:
+        part = "Range" in call.request.headers
     path = call.service.assets.path(asset)
-    if path is not None and (asked or "Range" not in call.request.headers):
+    if path is not None and (part or "Range" not in call.request.headers):
         return web.FileResponse(path, headers=headers)
-    start, stop = 0, asset.size
-    if asked and asked[3]:
-        start = max(0, asset.size - int(asked[3]))
-    elif asked:
-        start, stop = int(asked[1]), min(int(asked[2]) + 1 if asked[2] else asset.size, asset.size)
-    if asked and start >= stop:
+    if part and not asked:
         raise NoSuchRange(f"The file has {asset.size} bytes.", headers={"Content-Range": f"bytes */{asset.size}"})
-    if asked:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{asset.size}"
-    response = web.StreamResponse(status=206 if asked else 200, headers=headers)
-    response.content_length = stop - start
+    if part:
+        headers["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{asset.size}"
+    response = web.StreamResponse(status=206 if part else 200, headers=headers)
+    response.content_length = len(asked)
     await response.prepare(call.request)
     if call.request.method != "HEAD":
-        pieces = call.service.assets.read(asset, start, stop)
+        pieces = call.service.assets.read(asset, asked.start, asked.stop)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             await response.write(piece)
         await response.write_eof()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from wan_flf2v.gateway.dial import Dialer, DialRefused
 from wan_flf2v.providers.addresses import check_media_url, is_public
@@ -61,7 +63,7 @@ def test_an_address_in_the_own_network_is_refused_before_any_byte_is_sent(
             with pytest.raises(DialRefused):
                 await call
 
-    monkeypatch.setattr(Dialer, "_session", lambda *_: pytest.fail("it is dialled"))
+    monkeypatch.setattr(Dialer, "_answer", lambda *_, **__: pytest.fail("it is dialled"))
     run(main)
 
 
@@ -130,10 +132,13 @@ def test_a_redirect_is_checked_like_a_first_address(
     tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dialled: list[str] = []
-    session = Dialer._session
-    monkeypatch.setattr(
-        Dialer, "_session", lambda self, url, *more: dialled.append(str(url)) or session(self, url, *more)
-    )
+    answer_of = Dialer._answer
+
+    def noted(self: Dialer, method: str, url: URL, timeout_s: float) -> Any:
+        dialled.append(str(url))
+        return answer_of(self, method, url, timeout_s)
+
+    monkeypatch.setattr(Dialer, "_answer", noted)
 
     async def main() -> None:
         async def answer(_request: web.Request) -> web.Response:

@@ -156,6 +156,7 @@ def test_bodies_beyond_the_budget_are_503_and_other_keys_go_on(tmp_path: Path, l
         async with local(tmp_path, limits=limits) as here:
             other = (await asyncio.to_thread(here.keys.create, "other", ["submit", "read"]))[1]
             host, port = here.url.removeprefix("http://").split(":")
+            assert (await here.call("GET", "/v1/models")).status == 200  # from here on its key is looked up no more
             _, writer = await asyncio.open_connection(host, int(port))
             head = f"POST /v1/models/{FLF2V} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {here.secret}\r\n"
             writer.write(f"{head}Content-Type: application/json\r\n{length}\r\n\r\n{{".encode())

@@ -13,14 +13,14 @@ from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.errors import Unavailable
 from wan_flf2v.gateway.jobs import JobStore, NewJob
 from wan_flf2v.gateway.service import FAULTS
-from wan_flf2v.gateway.shares import Rate, Shares
+from wan_flf2v.gateway.shares import Budget, Places, Rate
 
 from .local import run
 
 
 def test_a_key_has_its_part_at_most_and_the_rest_goes_in_order() -> None:
     async def main() -> None:
-        shares, held, order = Shares("x", 4, 2), {"a": 0, "b": 0}, []
+        shares, held, order = Places("x", 4, 2), {"a": 0, "b": 0}, []
 
         async def use(key: str, number: int) -> None:
             async with shares.hold(key):
@@ -38,10 +38,9 @@ def test_a_key_has_its_part_at_most_and_the_rest_goes_in_order() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("wait_s", [0, 0.05])
-def test_who_waits_too_long_is_told_to_come_again_and_nothing_is_lost(wait_s: float) -> None:
+def test_who_waits_too_long_is_told_to_come_again_and_nothing_is_lost() -> None:
     async def main() -> None:
-        shares = Shares("x", 1, 1, wait_s=wait_s)
+        shares = Places("x", 1, 1, wait_s=0.05)
         async with shares.hold("a"):
             with pytest.raises(Unavailable) as caught:
                 async with shares.hold("b"):
@@ -59,7 +58,7 @@ def test_who_waits_too_long_is_told_to_come_again_and_nothing_is_lost(wait_s: fl
 
 def test_who_goes_away_just_when_a_place_comes_free_leaves_it_to_the_next() -> None:
     async def main() -> None:
-        shares = Shares("x", 1, 1, wait_s=5)
+        shares = Places("x", 1, 1, wait_s=5)
         async with shares.hold("a"):
             coming = asyncio.create_task(shares.hold("b").__aenter__())
             await asyncio.sleep(0)
@@ -73,17 +72,14 @@ def test_who_goes_away_just_when_a_place_comes_free_leaves_it_to_the_next() -> N
 
 
 def test_amounts_count_and_one_that_is_larger_than_a_part_still_comes_through() -> None:
-    async def main() -> None:
-        shares = Shares("bytes", 100, 50, wait_s=0)
-        async with shares.hold("a", 70), shares.hold("b", 50):
-            for key in "abc":
-                with pytest.raises(Unavailable):
-                    async with shares.hold(key, 1):
-                        pass
-        async with shares.hold("c", 50):
-            pass
-
-    run(main)
+    budget = Budget("bytes", 100, 50)
+    with budget.hold("a", 70), budget.hold("b", 50):
+        for key in "abc":
+            with pytest.raises(Unavailable) as caught, budget.hold(key, 1):
+                pass
+            assert caught.value.headers["Retry-After"]
+    with budget.hold("c", 50):
+        pass
 
 
 @pytest.mark.parametrize("offered", [45, 60, 200])
