@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 FORMATS = ("PNG", "JPEG", "WEBP")
 MEMORY_BYTES = 2 * 1024**3
 CPU_S = 20  # of a processor, for one picture or body
@@ -51,14 +52,11 @@ def limited(function: Callable[..., T], *args: object) -> T:
     return function(*args)
 
 
-def to_png(source: bytes | Path, out: Path, max_pixels: int) -> None:
+def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> None:
     """Write the picture as an upright RGB PNG without metadata, from its file or its data URI. Raises PictureError."""
     data = source.read_bytes() if isinstance(source, Path) else source
     if data[:5].lower() == b"data:":
-        try:
-            data = base64.b64decode(data.rpartition(b",")[2], validate=True)
-        except ValueError:
-            raise PictureError("The data URI's base64 is damaged.") from None
+        data = _from_data_uri(data, max_bytes)
     from PIL import Image, ImageFile, ImageOps
 
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -88,3 +86,18 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int) -> None:
             f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
         ) from None
     plain.save(out, "PNG", compress_level=1)
+
+
+def _from_data_uri(data: bytes, max_bytes: int) -> bytes:
+    head, comma, text = data.partition(b",")
+    media_type, *parameters = head[len("data:") :].decode("utf-8", "replace").lower().split(";")
+    if not comma or "base64" not in parameters:
+        raise PictureError("A data URI must look like data:image/png;base64,….")
+    if media_type not in _MEDIA_TYPES:
+        raise PictureError(f"A picture must be PNG, JPEG or WebP; the data URI says {media_type[:60] or 'nothing'}.")
+    if len(text) * 3 // 4 > max_bytes + 3:
+        raise PictureError(f"A picture must have at most {max_bytes // 1024 // 1024} MiB.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise PictureError("The data URI's base64 is damaged.") from None

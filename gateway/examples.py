@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ..workflows.examples import MICRO_SCENE, SCENE
 
-EXAMPLES = ("Runcomfy_Example_1259_1.png", "Runcomfy_Example_1259_2.png")  # first, last
+FIRST, LAST = "Runcomfy_Example_1259_1.png", "Runcomfy_Example_1259_2.png"
+EXAMPLES = {FIRST: "first.png", LAST: "last.png"}
 _FOLDER = Path(__file__).parents[1] / "cli" / "pictures"
 
 
@@ -21,12 +22,7 @@ def example_prompt(demo: bool) -> str:
 
 def example_file(name: str, demo: bool) -> str:
     """The file behind an example's name."""
-    return ("micro_" if demo else "") + ("first.png" if name == EXAMPLES[0] else "last.png")
-
-
-def is_example(name: str) -> bool:
-    """Whether this is the name of an example picture."""
-    return name in EXAMPLES
+    return ("micro_" if demo else "") + EXAMPLES[name]
 
 
 @lru_cache(maxsize=4)

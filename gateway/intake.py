@@ -12,10 +12,10 @@ from .database import new_id
 from .decode import PictureError
 from .dial import DialRefused
 from .errors import Invalid, TooMany
-from .examples import example_file, is_example
-from .pictures import PictureDecoder, check_data_uri
+from .examples import EXAMPLES, example_file
+from .pictures import PictureDecoder
 from .shares import Places
-from .tables import Asset, Key, Kind
+from .tables import Asset, Job, Kind
 
 if TYPE_CHECKING:
     from .service import JobService
@@ -28,30 +28,28 @@ class PictureIntake:
     """See the module."""
 
     def __init__(self, service: JobService) -> None:
-        self.decoder = PictureDecoder(service.settings.picture_pixels)
+        self.decoder = PictureDecoder(service.settings.picture_pixels, service.settings.picture_bytes)
         self._service, self._assets = service, service.assets
         self._fetches = Places("fetching pictures", _FETCHES, _PER_KEY)
 
-    async def take(
-        self, pictures: Mapping[str, str], job: str, key: Key, scratch: Scratch
-    ) -> tuple[dict[str, str], list[str]]:
+    async def take(self, pictures: Mapping[str, str], job: Job, scratch: Scratch) -> tuple[dict[str, str], list[str]]:
         """What each picture is stored as for this job, and the uploads that were used. Raises Invalid."""
         uploads: list[str] = []
         some = asyncio.Semaphore(_PER_KEY)  # so that one job's pictures don't wait for each other in the common lines
 
         async def one(name: str, text: str) -> str:
             async with some:
-                return await self._picture(name, text, job, key, scratch, uploads)
+                return await self._picture(name, text, job, scratch, uploads)
 
         refs = await asyncio.gather(*(one(name, text) for name, text in pictures.items()), return_exceptions=True)
         for ref in refs:
             if isinstance(ref, BaseException):
-                await self._service.call(self._assets.remove_of_jobs, [job])
+                await self._service.call(self._assets.remove_of_jobs, [job.id])
                 raise ref
         return dict(zip(pictures, map(str, refs), strict=True)), uploads
 
-    async def _picture(self, field: str, text: str, job: str, key: Key, scratch: Scratch, uploads: list[str]) -> str:
-        if is_example(text):
+    async def _picture(self, field: str, text: str, job: Job, scratch: Scratch, uploads: list[str]) -> str:
+        if text in EXAMPLES:
             return f"example:{example_file(text, self._service.settings.demo)}"
         source: bytes | Path
         own = self._service.links.asset_of(text)
@@ -60,7 +58,7 @@ class PictureIntake:
                 asset = await self._service.call(self._assets.linked, own)
                 shared = None
                 if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already
-                    shared = await self._service.call(self._assets.share, asset, job)
+                    shared = await self._service.call(self._assets.share, asset, job.id)
                 if shared is not None:
                     uploads.append(own)
                     return f"asset:{shared.id}"
@@ -71,27 +69,25 @@ class PictureIntake:
                 source = await self._service.call(self._assets.load, asset)
             elif text[:5].lower() == "data:":
                 source = scratch.long.get(text) or text.encode("utf-8", "surrogatepass")
-                length = source.stat().st_size if isinstance(source, Path) else len(source)
-                check_data_uri(text, length, self._service.settings.picture_bytes)
             elif "://" in text:
                 source = scratch.file(f"{new_id()}.fetched")
-                async with self._fetches.hold(key.id):
+                async with self._fetches.hold(job.owner):
                     await self._service.dialer.get(text, self._service.settings.picture_bytes, source)
             else:
                 raise PictureError("It must be an https URL, a data URI or the link of an upload, never a file name.")
-            return f"asset:{(await self.store(source, 'picture.png', key, scratch, job)).id}"
+            return f"asset:{(await self.store(source, 'picture.png', job.owner, scratch, job.id)).id}"
         except (PictureError, DialRefused) as error:
             raise Invalid(f"{field}: {error}", field=field) from None
 
-    async def store(self, source: bytes | Path, filename: str, key: Key, scratch: Scratch, job: str = "") -> Asset:
+    async def store(self, source: bytes | Path, filename: str, owner: str, scratch: Scratch, job: str = "") -> Asset:
         """Store a picture as a plain PNG, for a job or as an upload. Raises PictureError, TooMany or Unavailable."""
-        png = await self.decoder.png(source, scratch.file(f"{new_id()}.png"), key.id)
-        await self.make_room(key, png.stat().st_size)
+        png = await self.decoder.png(source, scratch.file(f"{new_id()}.png"), owner)
+        await self.make_room(owner, png.stat().st_size)
         kind: Kind = "input" if job else "upload"
         asset: Asset = await self._service.call(
             self._assets.put,
             png,
-            owner=key.id,
+            owner=owner,
             filename=_png_name(filename),
             media_type="image/png",
             job=job,
@@ -99,10 +95,10 @@ class PictureIntake:
         )
         return asset
 
-    async def make_room(self, key: Key, size: int) -> None:
+    async def make_room(self, owner: str, size: int) -> None:
         """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""
         limit = self._service.settings.stored_bytes
-        if not await self._service.call(self._assets.make_room, key.id, size, limit):
+        if not await self._service.call(self._assets.make_room, owner, size, limit):
             text = f"The pictures of a key's unfinished jobs may have {limit // 2**20} MiB together. Try again later."
             raise TooMany(text, retry_after_s=60)
 

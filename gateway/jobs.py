@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -12,36 +11,18 @@ from sqlalchemy.engine import Connection
 
 from ..workflows import Bindings
 from .attempts import CANCELLED, end_job, locked
-from .database import Database, clock, new_id
+from .database import Database, clock
 from .depths import Depths, next_turn
 from .queue import JobQueue, job_of_ticket, queue_of, ticket_of
 from .tables import ATTEMPTS, IDEMPOTENCY, JOBS, OPEN_STATES, OUTBOX, Job
 
 NOBODY = ""  # the owner of a job that its key has deleted while it ran
 SAFETY = "safety_checker"  # among a job's values: not a field of its workflow, but whether its video is checked
-_BROUGHT = ("id", "owner", "api", "model", "workflow", "values", "shown", "webhook", "webhook_all")
 _NO_FIELDS = {SAFETY, "uploads"}
 _WAITS = sa.and_(JOBS.c.state.in_(OPEN_STATES), JOBS.c.worker == "")
 _STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
 Api = Literal["model", "serverless", "wavespeed"]
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
-
-
-@dataclass(frozen=True)
-class NewJob:
-    """A checked request. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links)."""
-
-    owner: str
-    api: Api
-    model: str
-    workflow: str
-    values: Mapping[str, Any]
-    shown: Mapping[str, Any]
-    webhook: str = ""
-    webhook_all: bool = False
-    idempotency_key: str = ""
-    digest: str = ""
-    id: str = field(default_factory=new_id)
 
 
 class JobStore:
@@ -52,7 +33,7 @@ class JobStore:
         self.queue = JobQueue(database)
         self.depths = Depths(database)
 
-    def ask(self, job: NewJob, limit: int, share: int) -> tuple[Verdict, str] | None:
+    def ask(self, job: Job, limit: int, share: int) -> tuple[Verdict, str] | None:
         """What ``add`` would say against this job now, before anything is done for it; None for nothing."""
         with self.database.read() as connection:
             known = _known(connection, job)
@@ -62,7 +43,7 @@ class JobStore:
             refused = room.refused(job.owner)
         return None if refused is None else (refused, "")
 
-    def add(self, jobs: Sequence[NewJob], limit: int, share: int) -> list[tuple[Verdict, str]]:
+    def add(self, jobs: Sequence[Job], limit: int, share: int) -> list[tuple[Verdict, str]]:
         """Accept jobs, and queue them, in one transaction; for each the verdict and the id of the job that stands for it.
 
         ``repeated``: the same idempotency key with the same body, so the first job answers; ``reused``: with another.
@@ -86,11 +67,10 @@ class JobStore:
                 room.take(job.owner)
                 place = (job.owner, queue_of(job.workflow))
                 turn = turns[place] = turns[place] + 1 if place in turns else next_turn(connection, *place)
-                ticket = ticket_of(job.id, 1)
-                place_now = {"state": "queued", "queue": place[1], "turn": turn, "ticket": ticket}
-                row = {name: getattr(job, name) for name in _BROUGHT}
-                connection.execute(sa.insert(JOBS).values(created_at=clock(), **row, **place_now))
-                self.queue.put(connection, ticket, place[1], turn)
+                job.queue, job.turn, job.ticket = place[1], turn, ticket_of(job.id, 1)
+                row = {name: value for name, value in job.columns().items() if name != "seq"}
+                connection.execute(sa.insert(JOBS).values({**row, "created_at": clock()}))
+                self.queue.put(connection, job.ticket, job.queue, turn)
                 verdicts.append(("accepted", job.id))
         return verdicts
 
@@ -216,7 +196,7 @@ class JobStore:
             _forget(connection, job_ids)
 
 
-def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:
+def _known(connection: Connection, job: Job) -> tuple[Verdict, str] | None:
     """What stands under this job's idempotency key already."""
     if not job.idempotency_key:
         return None
@@ -225,7 +205,7 @@ def _known(connection: Connection, job: NewJob) -> tuple[Verdict, str] | None:
     return None if row is None else ("repeated" if row.digest == job.digest else "reused", row.job)
 
 
-def _reserve(connection: Connection, job: NewJob) -> bool:
+def _reserve(connection: Connection, job: Job) -> bool:
     """Take an idempotency key for a job; False when it is taken."""
     insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(IDEMPOTENCY)
     row = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "job": job.id, "created_at": clock()}

@@ -15,7 +15,6 @@ from .decode import PictureError, confine, limited, to_png
 from .errors import TooLarge, Unavailable
 from .shares import Places
 
-_MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 _PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
 
 
@@ -25,14 +24,16 @@ T = TypeVar("T")
 class PictureDecoder:
     """Reads untrusted pictures and long bodies in child processes; what dies or hangs there costs its request alone."""
 
-    def __init__(self, max_pixels: int, processes: int = 2, patience_s: float = _PATIENCE_S) -> None:
-        self._max_pixels, self._patience_s = max_pixels, patience_s
+    def __init__(
+        self, max_pixels: int, max_bytes: int = 2**30, processes: int = 2, patience_s: float = _PATIENCE_S
+    ) -> None:
+        self._most, self._patience_s = (max_pixels, max_bytes), patience_s
         self._places = Places("pictures", processes, max(1, processes // 2))
         self._idle = [_child() for _ in range(processes)]
 
     async def png(self, source: bytes | Path, out: Path, owner: str) -> Path:
         """The picture as a plain RGB PNG in ``out``, from a file or a data URI. Raises PictureError or Unavailable."""
-        await self._work(owner, to_png, source, out, self._max_pixels)
+        await self._work(owner, to_png, source, out, *self._most)
         return out
 
     async def json(self, path: Path, scratch: Scratch, owner: str) -> Json:
@@ -84,15 +85,3 @@ def _end(child: ProcessPoolExecutor) -> None:
 def _ended(child: ProcessPoolExecutor) -> ProcessPoolExecutor:
     _end(child)
     return _child()
-
-
-def check_data_uri(text: str, length: int, max_bytes: int) -> None:
-    """Raise PictureError for what is no base64 data URI of a picture. ``text`` is it, or stands for one so long."""
-    head, comma, _ = text.partition(",")
-    media_type, *parameters = head[len("data:") :].lower().split(";")
-    if not comma or "base64" not in parameters:
-        raise PictureError("A data URI must look like data:image/png;base64,….")
-    if media_type not in _MEDIA_TYPES:
-        raise PictureError(f"A picture must be PNG, JPEG or WebP; the data URI says {media_type[:60] or 'nothing'}.")
-    if (length - len(head) - 1) * 3 // 4 > max_bytes + 3:
-        raise PictureError(f"A picture must have at most {max_bytes // 1024 // 1024} MiB.")

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import sqlalchemy.exc
@@ -16,13 +15,13 @@ import sqlalchemy.exc
 from ..workflows import Bindings
 from .assets import AssetStore
 from .batches import Batches
-from .bodies import Scratch, request_digest, with_texts
+from .bodies import Scratch
 from .database import Database, is_away
 from .dial import Dialer, DialRefused
-from .errors import BadRequest, Invalid, NotFound, TooMany, Unavailable
-from .examples import is_example
+from .errors import Invalid, NotFound, TooMany, Unavailable
+from .examples import EXAMPLES
 from .intake import PictureIntake
-from .jobs import Api, JobStore, NewJob, Verdict
+from .jobs import JobStore, Verdict
 from .keys import KeyStore, shared_secret
 from .offer import WAVESPEED_MODEL, Offer, is_plain
 from .settings import Settings
@@ -38,21 +37,6 @@ _NO_JOB = "There is no such request. It may have expired, or belong to another k
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Submit:
-    """A request for a job as it came in. ``choose`` checks its fields against what is offered now, pictures apart."""
-
-    key: Key
-    api: Api
-    path: str
-    body: Mapping[str, Any]
-    choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]]
-    scratch: Scratch
-    webhook: str = ""
-    webhook_all: bool = False
-    idempotency_key: str | None = None
-
-
 class JobService:
     """See the module. A job lives in the table and in the queue, from one transaction on. Blocks while it is made."""
 
@@ -63,7 +47,9 @@ class JobService:
         self.dialer = Dialer(settings.trusted_origins, settings.fetch_s, settings.egress_proxy)
         self.links = Links(shared_secret(database, "links"), settings.link_s)
         self.signer = WebhookSigner(shared_secret(database, "webhooks"), self.keys)
-        self.commits = Batches(self._commit, FAULTS)
+        self.commits: Batches[Job, tuple[Verdict, str]] = Batches(
+            lambda jobs: self.call(self.jobs.add, jobs, *self._room), FAULTS
+        )
         self.intake = PictureIntake(self)
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="database")
         self._offer: tuple[float, Offer] = (-_OFFER_S, Offer())
@@ -81,39 +67,35 @@ class JobService:
                 f"{text} A submit is safe to repeat under its Idempotency-Key.", retry_after_s=5
             ) from None
 
-    async def _commit(self, jobs: list[NewJob]) -> list[tuple[Verdict, str]]:
-        return await self.call(self.jobs.add, jobs, *self._room)
-
-    async def submit(self, asked: Submit) -> str:
+    async def submit(
+        self, job: Job, choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]], scratch: Scratch
+    ) -> str:
         """The id of the accepted job, which is on the disk then. Raises TooMany, Invalid or Unavailable.
 
-        What can refuse it is asked before anything is fetched, decoded or stored for it, and an idempotency key first of
-        all: the job that stands for it answers even when nothing can be run now and its pictures' links have expired.
+        ``choose`` checks its fields against what is offered now, pictures apart. What can refuse it is asked before
+        anything is fetched, decoded or stored for it, and an idempotency key first of all: the job that stands for it
+        answers even when nothing can be run now and its pictures' links have expired.
         """
-        shown = shown_of(asked.body) if asked.api == "wavespeed" else {}
-        job = NewJob(asked.key.id, asked.api, "", "", {}, shown, asked.webhook, asked.webhook_all)
-        if asked.idempotency_key is not None:
-            job = await self._with_idempotency(job, asked)
-            known = self._said(await self.call(self.jobs.ask, job, *self._room))
-            if known is not None:
-                return known
+        if job.idempotency_key and (known := await self._ask(job)) is not None:
+            return known
         if job.webhook:
             self._check_webhook(job.webhook)
-        bindings, values = asked.choose(await self.offer())
+        bindings, values = choose(await self.offer())
         listed = bindings.model if bindings.storyboard else WAVESPEED_MODEL
-        names = {"model": bindings.model, "serverless": bindings.name, "wavespeed": listed}
-        job = replace(job, model=names[job.api], workflow=bindings.name, values=values)
-        pictures = bindings.pictures(values)
-        bring = not all(map(is_example, pictures.values()))
-        if bring and (known := self._said(await self.call(self.jobs.ask, job, *self._room))) is not None:
+        job.model = {"model": bindings.model, "serverless": bindings.name, "wavespeed": listed}[job.api]
+        job.workflow, pictures = bindings.name, bindings.pictures(values)
+        bring = not all(name in EXAMPLES for name in pictures.values())
+        if bring and not job.idempotency_key and (known := await self._ask(job)) is not None:
             return known
-        stored, uploads = await self.intake.take(pictures, job.id, asked.key, asked.scratch)
-        used = {"uploads": uploads} if uploads else {}
-        job = replace(job, values={**bindings.with_pictures(values, stored), **used})
+        stored, uploads = await self.intake.take(pictures, job, scratch)
+        job.values = bindings.with_pictures(values, stored) | ({"uploads": uploads} if uploads else {})
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
             await self.call(self.assets.remove_of_jobs, [job.id])
         return self._said(verdict) or job.id
+
+    async def _ask(self, job: Job) -> str | None:
+        return self._said(await self.call(self.jobs.ask, job, *self._room))
 
     @property
     def _room(self) -> tuple[int, int]:
@@ -134,14 +116,6 @@ class JobService:
             text = "This Idempotency-Key was used for another body or another webhook."
             raise Invalid(text, field="Idempotency-Key")
         return verdict[1]
-
-    async def _with_idempotency(self, job: NewJob, asked: Submit) -> NewJob:
-        key = asked.idempotency_key or ""
-        if not 0 < len(key) <= 255 or not key.isprintable():
-            raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
-        hook = [asked.webhook, asked.webhook_all] if asked.webhook else []
-        digest = request_digest(asked.path, [asked.body, *hook] if hook else asked.body, asked.scratch)
-        return replace(job, idempotency_key=key, digest=digest)
 
     async def offer(self) -> Offer:
         """What can be run now; looked up at most once a second."""
@@ -210,9 +184,3 @@ def _own(job: Job | None, key: Key) -> Job:
     if job is None or job.owner != key.id:
         raise NotFound(_NO_JOB)
     return job
-
-
-def shown_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """What the client sent, for webhooks and history; a data URI is not kept twice."""
-    shown: dict[str, Any] = with_texts(body, lambda text: "data:…" if text[:5].lower() == "data:" else text)
-    return shown

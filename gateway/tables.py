@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -39,34 +40,39 @@ class Base(MappedAsDataclass, DeclarativeBase):
 META = Base.metadata
 
 
-class Job(Base):
-    """One job. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links)."""
+class Job(Base, kw_only=True):
+    """One job. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links).
+
+    A new one, yet to be accepted, may have an idempotency key, and the digest of its request with that.
+    """
 
     __tablename__ = "flf2v_jobs"
-    seq: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(sa.String(36), unique=True)
+    seq: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True, default=None)
+    id: Mapped[str] = mapped_column(sa.String(36), unique=True, default_factory=lambda: str(uuid.uuid4()))
     owner: Mapped[str] = mapped_column(sa.String(36))
     api: Mapped[str] = mapped_column(sa.String(16))
-    model: Mapped[str]
-    workflow: Mapped[str] = mapped_column(sa.String(64))
-    values: Mapped[Mapping[str, Any]]
-    shown: Mapped[Mapping[str, Any]]
-    state: Mapped[State] = mapped_column(insert_default="queued")
-    attempt: Mapped[int] = mapped_column(insert_default=0)
-    worker: Mapped[str] = mapped_column(insert_default="")
-    cancel: Mapped[bool] = mapped_column(insert_default=False)
-    stage: Mapped[str] = mapped_column(insert_default="")
-    progress: Mapped[float] = mapped_column(insert_default=0.0)
-    outputs: Mapped[Sequence[Mapping[str, Any]]] = mapped_column(insert_default=list)
-    error: Mapped[str] = mapped_column(insert_default="")
-    webhook: Mapped[str] = mapped_column(insert_default="")
-    webhook_all: Mapped[bool] = mapped_column(insert_default=False)
-    created_at: Mapped[float]
-    started_at: Mapped[float | None]
-    finished_at: Mapped[float | None]
-    queue: Mapped[str] = mapped_column(sa.String(100), server_default="")
-    turn: Mapped[int] = mapped_column(sa.BigInteger, server_default="0")
-    ticket: Mapped[str] = mapped_column(sa.String(48), server_default="")
+    model: Mapped[str] = mapped_column(default="")
+    workflow: Mapped[str] = mapped_column(sa.String(64), default="")
+    values: Mapped[Mapping[str, Any]] = mapped_column(default_factory=dict)
+    shown: Mapped[Mapping[str, Any]] = mapped_column(default_factory=dict)
+    state: Mapped[State] = mapped_column(default="queued")
+    attempt: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str] = mapped_column(default="")
+    cancel: Mapped[bool] = mapped_column(default=False)
+    stage: Mapped[str] = mapped_column(default="")
+    progress: Mapped[float] = mapped_column(default=0.0)
+    outputs: Mapped[Sequence[Mapping[str, Any]]] = mapped_column(default_factory=list)
+    error: Mapped[str] = mapped_column(default="")
+    webhook: Mapped[str] = mapped_column(default="")
+    webhook_all: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float] = mapped_column(default=0.0)
+    started_at: Mapped[float | None] = mapped_column(default=None)
+    finished_at: Mapped[float | None] = mapped_column(default=None)
+    queue: Mapped[str] = mapped_column(sa.String(100), server_default="", default="")
+    turn: Mapped[int] = mapped_column(sa.BigInteger, server_default="0", default=0)
+    ticket: Mapped[str] = mapped_column(sa.String(48), server_default="", default="")
+    idempotency_key: str = ""
+    digest: str = ""
     __table_args__ = (
         sa.Index("flf2v_jobs_state", "state", "seq"),
         sa.Index("flf2v_jobs_owner", "owner", "seq"),

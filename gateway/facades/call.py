@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from ...workflows import Bindings
-from ..bodies import SMALL, Json, Scratch, parse
-from ..errors import Invalid, TooLarge, TooSlow
+from ..bodies import SMALL, Json, Scratch, parse, request_digest, with_texts
+from ..errors import BadRequest, Invalid, TooLarge, TooSlow
 from ..jobs import Api
 from ..offer import Checker, Offer, is_plain
-from ..service import JobService, Submit
+from ..service import JobService
 from ..settings import Settings
 from ..tables import Job, Key
 
@@ -100,11 +100,18 @@ class Call:
     ) -> str:
         """The id of the job that this request makes. Raises what JobService.submit does."""
         webhook = self.query_text("webhook") or webhook
-        header = self.request.headers.get("Idempotency-Key")
-        asked = Submit(self.key, api, self.request.path, body, choose, self.scratch, webhook, webhook_all, header)
-        job = await self.service.submit(asked)
+        job = Job(owner=self.key.id, api=api, webhook=webhook, webhook_all=webhook_all)
+        if api == "wavespeed":  # whose webhooks and history show it; a data URI is not kept twice
+            job.shown = with_texts(body, lambda text: "data:…" if text[:5].lower() == "data:" else text)
+        key = self.request.headers.get("Idempotency-Key")
+        if key is not None:
+            if not 0 < len(key) <= 255 or not key.isprintable():
+                raise BadRequest("An Idempotency-Key has 1 to 255 printable characters.")
+            asked = [body, webhook, webhook_all] if webhook else body
+            job.idempotency_key, job.digest = key, request_digest(self.request.path, asked, self.scratch)
+        accepted = await self.service.submit(job, choose, self.scratch)
         self.metrics.accepted.labels(api).inc()
-        return job
+        return accepted
 
     def query_int(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from the query. Raises Invalid."""

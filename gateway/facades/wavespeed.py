@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ...workflows import Bindings
 from ..decode import PictureError
 from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
-from ..examples import EXAMPLES
+from ..examples import FIRST, LAST
 from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Offer, every_workflow
 from ..tables import Job
 from .call import Call, iso, whole
@@ -28,7 +28,7 @@ STATES = {"queued": "created", "running": "processing", "succeeded": "completed"
 NO_CHECKER = "none installed"
 FIELDS = fields_schema(
     WAVESPEED_FIELDS,
-    example={"first_image": EXAMPLES[0], "last_image": EXAMPLES[1], "prompt": "glass flower blossom", "seed": 1},
+    example={"first_image": FIRST, "last_image": LAST, "prompt": "glass flower blossom", "seed": 1},
 )
 MODELS = {WAVESPEED_MODEL: FIELDS} | {
     bindings.model: fields_schema(bindings.fields, example=bindings.example())
@@ -172,7 +172,7 @@ async def _stored(call: Call, path: Path, filename: str) -> dict[str, Any]:
     if path.stat().st_size > call.settings.picture_bytes:
         raise TooLarge(f"A picture must have at most {call.settings.picture_bytes // 2**20} MiB.")
     try:
-        asset = await call.service.intake.store(path, filename, call.key, call.scratch)
+        asset = await call.service.intake.store(path, filename, call.key.id, call.scratch)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.keep_s)
@@ -189,7 +189,7 @@ async def announce(call: Call) -> web.Response:
         limit = call.settings.picture_bytes
         raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
     service = call.service
-    await service.intake.make_room(call.key, size)
+    await service.intake.make_room(call.key.id, size)
     asset = await service.call(
         service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
     )

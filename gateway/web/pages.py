@@ -13,7 +13,7 @@ from aiohttp import web
 from ...workflows import Bindings
 from ..assets import UNKNOWN
 from ..errors import Forbidden, NoSuchRange, NotFound
-from ..examples import example_bytes, example_file, example_prompt, is_example
+from ..examples import EXAMPLES, example_bytes, example_file, example_prompt
 from ..facades.call import Call
 
 DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
@@ -40,7 +40,7 @@ async def page(call: Call) -> web.Response:
 async def static(call: Call) -> web.Response:
     """Send a part of the pages, or an example picture."""
     name = call.part("name")
-    if is_example(name):
+    if name in EXAMPLES:
         return web.Response(body=example_bytes(example_file(name, call.settings.demo)), content_type="image/png")
     if name not in _NAMES:
         raise NotFound("There is no such file.")

@@ -23,7 +23,7 @@ from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore
 from wan_flf2v.gateway.server import serving
 from wan_flf2v.gateway.settings import Limits, Settings, Timing
-from wan_flf2v.gateway.tables import ATTEMPTS
+from wan_flf2v.gateway.tables import ATTEMPTS, Job
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Checker
@@ -109,6 +109,11 @@ class Local:
                 return dict(row.__dict__)
             await asyncio.sleep(0.02)
         raise AssertionError(f"job still {row.state}, wanted {wanted}")
+
+
+def new_job(owner: str = "me", workflow: str = "wan22_flf2v", **more: Any) -> Job:
+    """A job as it comes in."""
+    return Job(owner=owner, api="model", model="m", workflow=workflow, **more)
 
 
 def attempts_of(jobs: JobStore, job: str) -> Sequence[Any]:

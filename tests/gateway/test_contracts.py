@@ -24,7 +24,6 @@ from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.bodies import Scratch
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.jobs import NewJob
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
 from wan_flf2v.gateway.signing import Links
@@ -35,7 +34,7 @@ from wan_flf2v.gateway.web.openapi import every_address
 from wan_flf2v.gateway.webhooks import WebhookSender
 
 from . import test_addresses, test_answers, test_door, test_lifetime, test_queue, test_shares, test_sick, test_stops
-from .local import BODY, FAST, FLF2V, Answer, Local, local, png, run
+from .local import BODY, FAST, FLF2V, Answer, Local, local, new_job, png, run
 
 WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
 EXAMPLES = {"first_image": "Runcomfy_Example_1259_1.png", "last_image": "Runcomfy_Example_1259_2.png"}
@@ -197,7 +196,7 @@ def test_a_webhook_is_delivered_when_its_receiver_takes_it_and_else_sent_again(t
     statuses = (200, 204, 299, 199, 300, 302, 307, 400, 404, 410, 429, 499, 500, 503)
     service = JobService(Settings(data=tmp_path), Database(f"sqlite:///{tmp_path}/jobs.sqlite"))
     for status in statuses:
-        job = NewJob(f"key {status}", "model", "m", "wan22_flf2v", {}, {}, webhook=f"https://hook.example/{status}")
+        job = new_job(f"key {status}", webhook=f"https://hook.example/{status}")
         service.jobs.add([job], 100, 100)
         assert service.jobs.cancel(job.id, job.owner) == "cancelled"
     sender = WebhookSender(service, lambda job, event: {"job": job.id, "event": event})
@@ -226,7 +225,7 @@ def test_a_webhook_that_is_being_sent_is_sent_by_no_gateway_again(tmp_path: Path
             return 200
 
     service = JobService(Settings(data=tmp_path), Database(f"sqlite:///{tmp_path}/jobs.sqlite"))
-    job = NewJob("me", "model", "m", "wan22_flf2v", {}, {}, webhook="https://hook.example/")
+    job = new_job(webhook="https://hook.example/")
     service.jobs.add([job], 10, 10)
     service.jobs.cancel(job.id, "me")
     senders = [WebhookSender(service, lambda job, event: {}) for _ in range(2)]

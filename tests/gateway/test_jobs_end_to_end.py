@@ -11,12 +11,12 @@ import pytest
 from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.jobs import JobStore, NewJob
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 
-from .local import BODY, FAST, attempts_of, local, run
+from .local import BODY, FAST, attempts_of, local, new_job, run
 
 
 def test_a_job_runs_and_its_video_is_served_whole_and_in_ranges(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_same_idempotency_key_makes_one_job(tmp_path: Path) -> None:
 def test_a_place_counts_what_waits_and_only_what_waits_has_one(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     store = JobStore(database)
-    jobs = [NewJob("me", "model", "m", "wan22_flf2v", {}, {}) for _ in range(40)]
+    jobs = [new_job() for _ in range(40)]
     store.add(jobs, 100, 100)
     gone = {jobs[index].id for index in (0, 7, 8, 30)}
     for job in gone:
@@ -202,7 +202,7 @@ def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_se
     database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
     store, assets = JobStore(database), AssetStore(database, tmp_path)
     attempts = AttemptStore(database, store.queue, 3)
-    job = NewJob("me", "model", "m", "wan22_flf2v", {}, {})
+    job = new_job()
     store.add([job], 10, 10)
     claim = attempts.claim(f"{job.id}/1", "w1")
     assert claim is not None

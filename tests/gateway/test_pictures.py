@@ -146,7 +146,7 @@ def test_a_pictures_bytes_are_seen_by_the_parsers_of_the_three_formats_alone(tmp
             bytes(100),
         ):
             with pytest.raises(PictureError, match="must be a whole PNG, JPEG or WebP"):
-                to_png(data, tmp_path / "out.png", 10**6)
+                to_png(data, tmp_path / "out.png", 10**6, 10**6)
     finally:
         Image.ID.remove("SPY")
         del Image.OPEN["SPY"]

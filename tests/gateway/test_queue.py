@@ -13,16 +13,16 @@ import sqlalchemy as sa
 
 from wan_flf2v.gateway.attempts import AttemptStore, Claim
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.jobs import JobStore, NewJob
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.settings import Limits, Timing
-from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Worker
+from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Job, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
 
-from .local import attempts_of
+from .local import attempts_of, new_job
 
 WAN22, WAN21 = "wan22_flf2v", "wan21_flf2v"
 
@@ -36,7 +36,7 @@ class Kit:
     attempts: AttemptStore
 
     def add(self, owner: str = "me", workflow: str = WAN22, **values: object) -> str:
-        job = NewJob(owner, "model", "m", workflow, values, {})
+        job = new_job(owner, workflow, values=values)
         assert self.jobs.add([job], 10_000, 10_000) == [("accepted", job.id)]
         return job.id
 
@@ -67,7 +67,7 @@ def test_one_owners_jobs_come_in_their_order_and_once(kit: Kit) -> None:
 
 
 def test_a_batch_of_one_owner_keeps_its_order(kit: Kit) -> None:
-    batch = [NewJob("me", "model", "m", WAN22, {}, {}) for _ in range(20)]
+    batch = [new_job() for _ in range(20)]
     kit.jobs.add(batch, 100, 100)
     assert [kit.take() for _ in batch] == [job.id for job in batch]
 
@@ -100,7 +100,7 @@ def test_the_place_that_is_told_is_the_order_in_which_jobs_are_taken(kit: Kit) -
 def test_places_in_a_long_queue_are_the_same_from_its_marks(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     import wan_flf2v.gateway.depths as depths
 
-    batch = [NewJob("me", "model", "m", WAN22, {}, {}) for _ in range(23)]
+    batch = [new_job() for _ in range(23)]
     kit.jobs.add(batch, 100, 100)
     exact = kit.places([job.id for job in batch])
     monkeypatch.setattr(depths, "_MARK", 5)
@@ -331,16 +331,9 @@ def test_another_releases_jobs_are_left_to_its_workers_and_else_run_by_ours_or_r
 
 
 def test_a_page_of_jobs_has_what_fits_each_of_its_filters_newest_first(kit: Kit) -> None:
-    base: dict[str, Any] = {
-        "owner": "me",
-        "api": "wavespeed",
-        "model": "m",
-        "workflow": WAN22,
-        "values": {},
-        "shown": {},
-    }
+    base: dict[str, Any] = {"owner": "me", "api": "wavespeed", "model": "m", "workflow": WAN22}
     changes = ({}, {"owner": "you"}, {"api": "model"}, {"model": "n"}, {}, {}, {})
-    jobs = [NewJob(**{**base, **change}) for change in changes]
+    jobs = [Job(**{**base, **change}) for change in changes]
     kit.jobs.add(jobs, 100, 100)
     wanted, other, by_api, by_model, early, late, over = (job.id for job in jobs)
     with kit.database.write() as connection:
@@ -364,7 +357,7 @@ def test_a_page_of_jobs_has_what_fits_each_of_its_filters_newest_first(kit: Kit)
 def test_the_end_of_a_job_that_was_deleted_while_it_ran_is_told_to_nobody(kit: Kit) -> None:
     told = {}
     for deleted in (False, True):
-        job = NewJob("me", "model", "m", WAN22, {}, {}, webhook="https://hook.example/")
+        job = new_job(webhook="https://hook.example/")
         kit.jobs.add([job], 10, 10)
         assert kit.take() == job.id
         claim = kit.attempts.claim(f"{job.id}/1", "w1")
@@ -394,7 +387,7 @@ def test_a_job_that_was_to_be_cancelled_is_not_run_again_by_a_newer_release(kit:
 
 def test_a_key_has_its_share_of_the_queues_places(kit: Kit) -> None:
     def verdicts(owner: str, number: int) -> list[str]:
-        batch = [NewJob(owner, "model", "m", WAN22, {}, {}) for _ in range(number)]
+        batch = [new_job(owner) for _ in range(number)]
         return [verdict for verdict, _ in kit.jobs.add(batch, 10, 8)]
 
     assert verdicts("greedy", 12) == ["accepted"] * 8 + ["share"] * 4
@@ -408,8 +401,8 @@ def test_one_idempotency_key_at_two_gateways_at_once_makes_one_job_and_fails_nob
 
     def submit(store: JobStore) -> None:
         for number in range(15):
-            key = NewJob("me", "model", "m", WAN22, {}, {}, idempotency_key=f"order {number}", digest="same")
-            answers.extend(store.add([NewJob("me", "model", "m", WAN22, {}, {}), key], 1000, 1000))
+            key = new_job(idempotency_key=f"order {number}", digest="same")
+            answers.extend(store.add([new_job(), key], 1000, 1000))
 
     threads = [threading.Thread(target=submit, args=(store,)) for store in (kit.jobs, other)]
     for thread in threads:

@@ -11,11 +11,12 @@ import sqlalchemy as sa
 from wan_flf2v.gateway.batches import Batches
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.errors import Unavailable
-from wan_flf2v.gateway.jobs import JobStore, NewJob
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.service import FAULTS
 from wan_flf2v.gateway.shares import Budget, Places, Rate
+from wan_flf2v.gateway.tables import Job
 
-from .local import run
+from .local import new_job, run
 
 
 def test_a_key_has_its_part_at_most_and_the_rest_goes_in_order() -> None:
@@ -103,8 +104,8 @@ def test_what_a_database_refuses_fails_its_own_submit_alone(postgres_url: str) -
     database = Database(postgres_url)
     stores = [JobStore(database), JobStore(database)]  # as two gateways have them
 
-    def job(number: int, webhook: str = "", key: str = "") -> NewJob:
-        return NewJob(f"k{number}", "model", "m", "wan22_flf2v", {}, {}, webhook, idempotency_key=key, digest="d")
+    def job(number: int, webhook: str = "", key: str = "") -> Job:
+        return new_job(f"k{number}", webhook=webhook, idempotency_key=key, digest="d")
 
     async def main() -> None:
         batches = [
