@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ..engine.locate import Engine
 from ..engine.process import ComfyServer
-from ..engine.setup import is_prepared, prepare
+from ..engine.setup import is_prepared, models_folder, prepare
 from ..workflows import Bindings, Field, FieldError, first_last_workflows
 from ..workflows.bindings import Value
 from ..workflows.models import missing_files
@@ -191,18 +191,12 @@ def run_locally(
             flush=True,
         )
     engine = prepare(arguments.comfyui)
-    models = arguments.models
-    if weights is not None:
-        models = weights(engine)
-    elif models is None:
-        if engine.own:
-            raise CliError(
-                "no model files are known. Give ComfyUI's models folder with --models DIR, a ComfyUI with --comfyui PATH, "
-                "or a running one with --comfyui-url URL. Without any weights, try `demo`."
-            )
-        models = engine.comfyui / "models"
-    elif not models.is_dir():
-        raise CliError(f"--models: there is no folder {models}.")
+    models = models_folder(engine, arguments.models) if weights is None else weights(engine)
+    if models is None:
+        raise CliError(
+            "no model files are known. Give ComfyUI's models folder with --models DIR, a ComfyUI with --comfyui PATH, "
+            "or a running one with --comfyui-url URL. Without any weights, try `demo`."
+        )
     if weights is None and arguments.models is not None:
         absent = missing_files(job.model_files(), models)
         if absent:

@@ -74,6 +74,13 @@ def _fetch_comfyui() -> None:
             unpacked.rename(OWN_COMFYUI)
 
 
+def models_folder(engine: Engine, given: Path | None) -> Path | None:
+    """The folder with the model files: the given one, or that of an installed ComfyUI. Raises EngineError."""
+    if given is not None and not given.is_dir():
+        raise EngineError(f"--models: there is no folder {given}; give one laid out as ComfyUI's models/.")
+    return given if given is not None or engine.own else engine.comfyui / "models"
+
+
 def tiny_models(engine: Engine) -> Path:
     """The folder with the tiny models, written on the first call (about 10 s). Raises EngineError."""
     sources = sorted([*_TINY_FOLDER.glob("*.py"), *_SUPPORT_PACK.glob("*.py")])

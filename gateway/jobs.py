@@ -160,17 +160,9 @@ class JobStore:
         self.queue.drop([row.ticket for row in rows])
         return len(rows)
 
-    def delete(self, job_ids: Sequence[str], owner: str) -> list[str]:
-        """Forget a key's jobs that are over; returns which were."""
-        with self.database.write() as connection:
-            mine = sa.and_(JOBS.c.id.in_(job_ids), JOBS.c.owner == owner, JOBS.c.state.not_in(OPEN_STATES))
-            found = [str(job) for job in connection.execute(sa.select(JOBS.c.id).where(mine)).scalars()]
-            _forget(connection, found)
-        return found
-
     def disown(self, job_ids: Sequence[str], owner: str) -> int:
-        """Take a key's unfinished jobs out of its sight, to be forgotten when they end; returns how many."""
-        mine = sa.and_(JOBS.c.id.in_(job_ids), JOBS.c.owner == owner, JOBS.c.state.in_(OPEN_STATES))
+        """Take a key's jobs out of its sight, to be forgotten when they have ended; returns how many there were."""
+        mine = sa.and_(JOBS.c.id.in_(job_ids), JOBS.c.owner == owner)
         with self.database.write() as connection:
             connection.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.job.in_(sa.select(JOBS.c.id).where(mine))))
             return connection.execute(sa.update(JOBS).where(mine).values(owner=NOBODY, webhook="")).rowcount
@@ -191,9 +183,10 @@ class JobStore:
         return [row.id for row in rows]
 
     def forget(self, job_ids: Sequence[str]) -> None:
-        """Remove jobs from every table, whoever owns them."""
+        """Remove jobs from every table."""
         with self.database.write() as connection:
-            _forget(connection, job_ids)
+            for column in (JOBS.c.id, ATTEMPTS.c.job, IDEMPOTENCY.c.job, OUTBOX.c.job):
+                connection.execute(sa.delete(column.table).where(column.in_(job_ids)))
 
 
 def _known(connection: Connection, job: Job) -> tuple[Verdict, str] | None:
@@ -211,8 +204,3 @@ def _reserve(connection: Connection, job: Job) -> bool:
     row = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "job": job.id, "created_at": clock()}
     taken = insert.values(**row).on_conflict_do_nothing().returning(IDEMPOTENCY.c.job)
     return connection.execute(taken).first() is not None
-
-
-def _forget(connection: Connection, job_ids: Sequence[str]) -> None:
-    for column in (JOBS.c.id, ATTEMPTS.c.job, IDEMPOTENCY.c.job, OUTBOX.c.job):
-        connection.execute(sa.delete(column.table).where(column.in_(job_ids)))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..providers.models import model
 from ..workflows import Bindings, FieldError, available_bindings
-from ..workflows.bindings import Value
+from ..workflows.bindings import Value, check_fields
 from ..workflows.boards import board_of, with_length
 from .errors import Invalid, NotFound, Unavailable
 from .settings import Limits
@@ -112,7 +112,11 @@ class Checker:
 
     def wavespeed(self, offer: Offer, fields: Mapping[str, Any]) -> tuple[Bindings, dict[str, Value]]:
         """The workflow and its values for WaveSpeed's fields. Raises Invalid or Unavailable."""
-        given = self._listed(fields)
+        asked = {name: value for name, value in fields.items() if value is not None or name not in WAVESPEED_FIELDS}
+        try:
+            given = check_fields(WAVESPEED_FIELDS, asked, WAVESPEED_MODEL)
+        except FieldError as error:
+            raise Invalid(str(error), field=error.field) from None
         fast = bool(given["enable_fast_mode"])
         bindings = offer.wavespeed(fast)
         width, height = (int(side) for side in str(given["size"]).split("*"))
@@ -133,26 +137,6 @@ class Checker:
             values["7_text"] = given["negative_prompt"]
         checked = self._check(bindings, values, free=True)
         return bindings, {**checked, **({"safety_checker": True} if given["enable_safety_checker"] else {})}
-
-    def _listed(self, fields: Mapping[str, Any]) -> dict[str, Value]:
-        """Every field of WaveSpeed's model: the given ones checked, null as not given; the defaults for the rest."""
-        for name in fields:
-            if name not in WAVESPEED_FIELDS:
-                known = ", ".join(WAVESPEED_FIELDS)
-                raise Invalid(f"{str(name)[:60]} is not a field of this model. Fields: {known}.", field=str(name)[:60])
-        values: dict[str, Value] = {}
-        for name, listed in WAVESPEED_FIELDS.items():
-            value = fields.get(name)
-            try:
-                if value is not None:
-                    values[name] = listed.check(value)
-                elif listed.default is not None:
-                    values[name] = listed.default
-            except FieldError as error:
-                raise Invalid(str(error), field=name) from None
-            if listed.required and not values.get(name):
-                raise Invalid(f"{name} is required.", field=name)
-        return values
 
     def _check(self, bindings: Bindings, fields: Mapping[str, object], *, free: bool) -> dict[str, Value]:
         try:

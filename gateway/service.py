@@ -159,19 +159,23 @@ class JobService:
                 await self.cancel(job_id, key)
         jobs = [await self.call(self.jobs.get, job_id) for job_id in mine]
         uploads = {upload for job in jobs if job and job.owner == key.id for upload in job.values.get("uploads", ())}
-        # In this order: a job that ends in between is found by the second, and none is found by neither.
-        stopped = await self.call(self.jobs.disown, mine, key.id)
-        gone = await self.call(self.jobs.delete, mine, key.id)
-        await self.forget(gone)
+        found = await self.call(self.jobs.disown, mine, key.id)
         for upload in uploads:
             if not await self.call(self.jobs.names, key.id, upload):
                 await self.call(self.assets.remove, [upload])
-        await self.call(self.jobs.database.wipe)
-        return len(gone) + stopped
+        await self.forget_deleted()
+        return found
+
+    async def forget_deleted(self) -> None:
+        """Drop the deleted jobs that have ended."""
+        while ended := await self.call(self.jobs.disowned):
+            await self.forget(ended)
 
     async def forget(self, job_ids: list[str]) -> None:
-        """Drop what is stored of jobs beside their rows."""
+        """Drop jobs that have ended, with all that is stored of them."""
         await self.call(self.assets.remove_of_jobs, job_ids)
+        await self.call(self.jobs.forget, job_ids)
+        await self.call(self.jobs.database.wipe)
 
     def close(self) -> None:
         """End the threads, child processes and connections."""

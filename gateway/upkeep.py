@@ -33,10 +33,7 @@ class Upkeep:
         taken = await service.call(self.take_over)
         if taken:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
-        if deleted := await service.call(service.jobs.disowned):  # while they ran
-            await service.forget(deleted)
-            await service.call(service.jobs.forget, deleted)
-            await service.call(service.jobs.database.wipe)
+        await service.forget_deleted()  # while they ran
         await service.call(service.assets.collect)
         if asyncio.get_running_loop().time() - self._stranded_at > _STRANDED_S:
             await service.call(self.clear_stranded)
@@ -78,7 +75,6 @@ class Upkeep:
         before = now() - keep
         while old := await service.call(service.jobs.expired, before):
             await service.forget(old)
-            await service.call(service.jobs.forget, old)
         await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, now() - _STRAY_S)

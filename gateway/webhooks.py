@@ -69,21 +69,21 @@ class WebhookSender:
             .where(OUTBOX.c.state == "waiting", OUTBOX.c.next_at <= clock(), JOBS.c.owner.not_in(full))
             .subquery()
         )
-        query = sa.select(due).where(due.c.turn <= _SHARE).order_by(due.c.turn).limit(_AT_ONCE - busy.total())
-        leased = []
-        for row in self.database.rows(query) if busy.total() < _AT_ONCE else []:
+        query = sa.select(due).where(due.c.turn <= _SHARE).order_by(due.c.turn).limit(max(0, _AT_ONCE - busy.total()))
+        ids = []
+        for row in self.database.rows(query):
             busy[row.owner] += 1
-            if busy[row.owner] > _SHARE:
-                continue
-            with self.database.write() as connection:
-                mine = sa.and_(OUTBOX.c.id == row.id, OUTBOX.c.state == "waiting", OUTBOX.c.next_at <= clock())
-                taken = connection.execute(
-                    sa.update(OUTBOX).where(mine).values(next_at=clock() + _LEASE_S).returning(*OUTBOX.c)
-                ).first()
-                job = connection.execute(sa.select(JOBS).where(JOBS.c.id == taken.job)).first() if taken else None
-            if taken is not None and job is not None:
-                leased.append((taken, Job(**job._mapping)))
-        return leased
+            if busy[row.owner] <= _SHARE:
+                ids.append(row.id)
+        if not ids:
+            return []
+        mine = sa.and_(OUTBOX.c.id.in_(ids), OUTBOX.c.state == "waiting", OUTBOX.c.next_at <= clock())
+        lease = sa.update(OUTBOX).where(mine).values(next_at=clock() + _LEASE_S).returning(*OUTBOX.c)
+        with self.database.write() as connection:
+            events = connection.execute(lease).all()
+            rows = connection.execute(sa.select(JOBS).where(JOBS.c.id.in_([event.job for event in events])))
+            jobs = {row.id: Job(**row._mapping) for row in rows}
+        return [(event, jobs[event.job]) for event in events if event.job in jobs]
 
     async def _deliver(self, event: Row[Any], job: Job) -> None:
         body = json.dumps(self.payload(job, event.event)).encode()

@@ -51,19 +51,22 @@ class WorkerStore:
     def __init__(self, database: Database, timing: Timing) -> None:
         self.database, self.timing = database, timing
 
-    def enter(self, worker: Worker) -> bool:
-        """Take the name for this process; False while another one, with another home, lives under it."""
+    def enter(self, worker: Worker) -> Measured | None:
+        """Take the name for this process, and what earlier ones counted under it.
+
+        None while another one, with another home, lives under that name.
+        """
         with self.database.write() as connection:
             known = sa.select(WORKERS, (clock() - WORKERS.c.beat_at).label("age")).where(WORKERS.c.id == worker.id)
             row = connection.execute(known.with_for_update()).first()
             if row is None:
                 connection.execute(sa.insert(WORKERS).values({**worker.columns(), "beat_at": clock()}))
-                return True
+                return Measured()
             if row.home not in ("", worker.home) and row.status != "stopped" and row.age < self.timing.dead_after_s:
-                return False
+                return None
             values = {"boot": worker.boot, "home": worker.home, "status": worker.status, "restarts": worker.restarts}
             connection.execute(sa.update(WORKERS).where(WORKERS.c.id == worker.id).values(beat_at=clock(), **values))
-            return True
+            return Measured.of(row.measured)
 
     def beat(self, worker: Worker) -> bool:
         """Write a heartbeat; False when another process has taken the name since, or the row is gone."""
@@ -77,11 +80,6 @@ class WorkerStore:
             values |= {"workflows": list(worker.workflows), "info": dict(worker.info)}
         mine = sa.and_(WORKERS.c.id == worker.id, WORKERS.c.boot == worker.boot)
         return bool(self.database.change(sa.update(WORKERS).where(mine).values(beat_at=clock(), **values)))
-
-    def measured(self, worker: str) -> dict[str, Any]:
-        """What earlier processes of this worker counted."""
-        found = self.database.first(sa.select(WORKERS.c.measured).where(WORKERS.c.id == worker))
-        return dict(found[0]) if found else {}
 
     def every(self) -> list[Worker]:
         """Every worker that was here in the last days, by name."""

@@ -167,26 +167,7 @@ class Bindings:
         ``free`` also accepts the pack's extra fields and the nodes' own ranges. Raises FieldError for the first field
         that is unknown, missing or wrong.
         """
-        known = self.every_field if free else self.fields
-        for name in values:
-            if name not in known:
-                fields = ", ".join(properties_of(known))
-                raise FieldError(str(name), f"{name} is not a field of {self.model}. Fields: {fields}.")
-        checked: dict[str, Value] = {}
-        for name, field in known.items():
-            if name in values:
-                checked[name] = field.check(values[name], free=free)
-                if field.is_image and not checked[name]:
-                    raise FieldError(name, f"{name} ({field.title}) must name a picture; got an empty text.")
-            elif field.required:
-                raise FieldError(name, f"{name} ({field.title}) is required.")
-            elif field.public and field.default is not None:
-                checked[name] = field.default
-        for name in checked:
-            partner = known[name].together_with
-            if partner is not None and partner not in checked:
-                raise FieldError(partner, f"{name} and {partner} go together; {partner} is missing.")
-        return checked
+        return check_fields(self.every_field if free else self.fields, values, self.model, free=free)
 
     def gathered(self, fields: Mapping[str, object]) -> Mapping[str, object]:
         """These fields with those of a storyboard put together to one, where the workflow has one."""
@@ -248,6 +229,31 @@ class Bindings:
     def model_files(self) -> list[tuple[str, str]]:
         """The (folder below ``models/``, file name) of every model file that the graph loads."""
         return model_files_of(self.graph)
+
+
+def check_fields(
+    known: Mapping[str, Field], values: Mapping[str, object], model: str, *, free: bool = False
+) -> dict[str, Value]:
+    """Every known field's value: the given ones checked, the defaults of public ones for the rest. Raises FieldError."""
+    for name in values:
+        if name not in known:
+            fields = ", ".join(properties_of(known))
+            raise FieldError(str(name), f"{str(name)[:60]} is not a field of {model}. Fields: {fields}.")
+    checked: dict[str, Value] = {}
+    for name, field in known.items():
+        if name in values:
+            checked[name] = field.check(values[name], free=free)
+            if field.is_image and not checked[name]:
+                raise FieldError(name, f"{name} ({field.title}) must name a picture; got an empty text.")
+        elif field.required:
+            raise FieldError(name, f"{name} ({field.title}) is required.")
+        elif field.public and field.default is not None:
+            checked[name] = field.default
+    for name in checked:
+        partner = known[name].together_with
+        if partner is not None and partner not in checked:
+            raise FieldError(partner, f"{name} and {partner} go together; {partner} is missing.")
+    return checked
 
 
 def properties_of(fields: Mapping[str, Field]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ...engine.errors import EngineError
 from ..database import new_id, patiently
 from ..queue import queue_of
 from ..tables import Status, Worker
-from ..workers import Measured, WorkerStore
+from ..workers import WorkerStore
 from .attempt import Runner
 from .keeper import Keeper
 
@@ -71,14 +71,14 @@ class Agent:
 
     async def _enter(self) -> None:
         deadline = time.monotonic() + self.runner.settings.dead_after_s + 2
-        while not await patiently(self.workers.enter, self._row()):
+        while (counted := await patiently(self.workers.enter, self._row())) is None:
             # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
             if time.monotonic() > deadline:
                 name = self.runner.worker
                 text = f"A worker named {name} lives already, with another data folder. Give this one another --name."
                 raise NameTaken(text)
             await asyncio.sleep(0.5)
-        self.runner.measured = Measured.of(await patiently(self.workers.measured, self.runner.worker))
+        self.runner.measured = counted
 
     async def _work(self) -> None:
         """Go on with what earlier processes of this worker held, then take one job after another."""

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ...engine.errors import EngineError
 from ...engine.process import ComfyServer
-from ...engine.setup import micro_models, prepare
+from ...engine.setup import micro_models, models_folder, prepare
 from ..database import Database, new_id, patiently
 from ..settings import GatewayError, Settings
 from ..signals import Stops, until
@@ -91,14 +90,8 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
         return Owned(home, command=shlex.split(arguments.comfyui_command))
     tiny = getattr(arguments, "tiny", False) and not arguments.models
     engine = prepare(arguments.comfyui)
-    if tiny:
-        models: Path | None = micro_models(engine)
-    else:
-        models = Path(arguments.models).expanduser().absolute() if arguments.models else None
-        if models is not None and not models.is_dir():
-            raise EngineError(f"--models {models} is no folder; give one laid out as ComfyUI's models/.")
-        if models is None and not engine.own and (engine.comfyui / "models").is_dir():
-            models = engine.comfyui / "models"
+    given = Path(arguments.models).expanduser().absolute() if arguments.models else None
+    models = micro_models(engine) if tiny else models_folder(engine, given)
     extra = () if arguments.keep_metadata else ("--disable-metadata",)
     folder = home / "comfyui"
     server = ComfyServer(engine, folder, models=models, tiny=tiny, extra_args=extra, environment=environment())

@@ -19,7 +19,7 @@ def test_serve_ends_when_its_worker_can_never_start_and_says_why(tmp_path: Path,
     command += ["--data", str(tmp_path), "--comfyui", str(engine.comfyui), "--models", "/nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("--models /nowhere is no folder") == 1
+    assert done.stderr.count("--models: there is no folder /nowhere") == 1
     assert "started again" not in done.stderr
     assert "Fatal Python error" not in done.stderr
 
