@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,11 +25,6 @@ class Scratch:
 
     folder: Path
     long: dict[str, Path] = field(default_factory=dict)
-
-    @classmethod
-    def within(cls, data: Path) -> Scratch:
-        """One in the gateway's data folder."""
-        return cls(data / SCRATCH / secrets.token_hex(16))
 
     def file(self, name: str) -> Path:
         """The place for a file of this name."""

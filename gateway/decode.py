@@ -9,7 +9,14 @@ import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
+
+resource: ModuleType | None
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 T = TypeVar("T")
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
@@ -25,9 +32,7 @@ class PictureError(ValueError):
 def confine() -> None:
     """Limit this process before it sees any untrusted byte."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the gateway to handle
-    try:
-        import resource
-    except ImportError:  # not on Windows
+    if resource is None:
         return
     os.nice(5)  # whoever waits for an answer of the gateway goes first
     os.umask(0o077)
@@ -42,13 +47,10 @@ def _too_slow(*_: object) -> None:
 
 def limited(function: Callable[..., T], *args: object) -> T:
     """What the function makes of one picture or body, with its own share of the processor. Raises PictureError."""
-    try:
-        import resource
-    except ImportError:
-        return function(*args)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_S, hard))
+    if resource is not None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_S, hard))
     return function(*args)
 
 

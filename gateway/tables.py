@@ -82,11 +82,6 @@ class Job(Base, kw_only=True):
         sa.Index("flf2v_jobs_shares", "owner", "queue", "turn", **_QUEUED),
     )
 
-    @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return self.state not in OPEN_STATES
-
 
 class Asset(Base):
     """One stored file. ``complete`` is False while an announced upload has not arrived."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from ...providers.addresses import is_loopback, is_public
-from ..bodies import SMALL, Scratch
+from ..bodies import SCRATCH, SMALL, Scratch
 from ..database import new_id
 from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
 from ..facades.call import Call
@@ -23,7 +23,7 @@ from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
 from ..metrics import Metrics
 from ..service import JobService
-from ..shares import Budget, Rate, SharedCounters
+from ..shares import Budget, Rate, SharedWindows
 from ..tables import Key
 from . import openapi, pages
 
@@ -70,7 +70,7 @@ class Gate:
         self.service, self.settings, self.keys = service, service.settings, service.keys
         settings, database = service.settings, service.jobs.database
         self.bodies = Budget("other requests' bodies", settings.bodies_bytes, settings.bodies_bytes // 2)
-        self._shared = None if database.sqlite else SharedCounters(database)
+        self._shared = None if database.sqlite else SharedWindows(database)
         self._submits = Rate(settings.submits_per_second, settings.submits_burst, self._shared)
         self._calls = Rate(settings.calls_per_second, int(settings.calls_per_second * 10) or 1)
 
@@ -143,7 +143,7 @@ def _endpoint(address: openapi.Address, gate: Gate, metrics: Metrics) -> Next:
             await gate.count_submit(key)
         elif address.scope is not None:
             gate.count_call(key.id)
-        scratch = Scratch.within(gate.settings.data)
+        scratch = Scratch(gate.settings.data / SCRATCH / new_id())
         call = Call(request, gate.service, metrics, scratch, key)
         if not request.can_read_body:
             return await address.handler(call)

@@ -31,7 +31,7 @@ def running(serve: Serve, wait_s: float = 60) -> Iterator[Serve]:
 
 def wait_over(store: JobStore, jobs: list[str], timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    while any(not row.over for job in jobs if (row := store.get(job)) is not None):
+    while any(row.finished_at is None for job in jobs if (row := store.get(job)) is not None):
         assert time.monotonic() < deadline, [store.get(job) for job in jobs]
         time.sleep(0.1)
 

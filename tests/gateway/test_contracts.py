@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from wan_flf2v.gateway import cli
 from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore
-from wan_flf2v.gateway.bodies import Scratch
+from wan_flf2v.gateway.bodies import SCRATCH, Scratch
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import GatewayError, Limits, Settings, Timing, flag_of, settings_of
@@ -410,7 +410,9 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
             waiting = await here.submit()
             service = JobService(here.settings, database)
             upkeep, began = Upkeep(service, AttemptStore(database, service.jobs.queue, 3)), time.time()
-            killed = Scratch.within(here.settings.data).file("body").parent  # of a request whose process was killed
+            killed = (
+                Scratch(here.settings.data / SCRATCH / "one").file("body").parent
+            )  # of a request whose process was killed
             os.utime(killed, (began + 1005 - 3600,) * 2)
 
             def rows(table: sa.Table, column: str) -> int:

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from wan_flf2v.gateway import cli
 from wan_flf2v.gateway.database import Database
-from wan_flf2v.gateway.shares import Rate, SharedCounters
+from wan_flf2v.gateway.shares import Rate, SharedWindows
 
 from .local import Local, local, run, web_server
 from .test_facades import DEPLOYMENT, OVERRIDES
@@ -124,7 +124,7 @@ def test_a_revoked_keys_jobs_go_on_unless_they_are_cancelled_with_it(
 @pytest.mark.slow
 def test_two_gateways_on_postgres_count_a_keys_submits_together(postgres_url: str) -> None:
     databases = [Database(postgres_url), Database(postgres_url)]
-    rates: list[Any] = [Rate(1, 20, SharedCounters(database)) for database in databases]
+    rates: list[Any] = [Rate(1, 20, SharedWindows(database)) for database in databases]
     assert sum(rates[number % 2].hit("a") for number in range(60)) in (20, 21, 22)
     assert rates[0].hit("b")
     for database in databases:
@@ -135,7 +135,7 @@ def test_two_gateways_on_postgres_count_a_keys_submits_together(postgres_url: st
 @pytest.mark.parametrize("offered", [40, 80])
 def test_above_its_limit_a_key_still_gets_its_limit_on_postgres(postgres_url: str, offered: int) -> None:
     database = Database(postgres_url)
-    rate = Rate(50, 50, SharedCounters(database))
+    rate = Rate(50, 50, SharedWindows(database))
     passed, began = 0, time.monotonic()
     for number in range(offered * 3):
         time.sleep(max(0.0, began + number / offered - time.monotonic()))
