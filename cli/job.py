@@ -84,7 +84,7 @@ async def run_graph(
         events = asyncio.create_task(_follow(client, progress))
         await asyncio.sleep(0)
         try:
-            if prompt_id is None or not await _is_known(client, prompt_id):
+            if prompt_id is None or await client.where(prompt_id) == "unknown":
                 prompt_id = await _queue(client, graph, metadata, prompt_id)
             record = await _wait(client, prompt_id, progress)
             files = [file for file in _outputs(record, graph) if file.node.split(".")[0] == node]
@@ -102,11 +102,6 @@ async def _follow(client: ComfyClient, progress: JobProgress) -> None:
         data = message.get("data")
         if isinstance(data, dict):
             progress.message(str(message.get("type")), data)
-
-
-async def _is_known(client: ComfyClient, prompt_id: str) -> bool:
-    running, pending = await client.queue_state()
-    return prompt_id in [*running, *pending] or await client.history(prompt_id) is not None
 
 
 async def _queue(

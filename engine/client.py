@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 
@@ -126,6 +126,18 @@ class ComfyClient:
         """The prompt ids that (run, wait) now."""
         state = await self._json("GET", "/queue")
         return [item[1] for item in state["queue_running"]], [item[1] for item in state["queue_pending"]]
+
+    async def where(self, prompt_id: str) -> Literal["waiting", "running", "ended", "unknown"]:
+        """Where a job stands. To ask is the truth; a websocket may be dead without a sign."""
+        if await self.history(prompt_id) is not None:
+            return "ended"
+        running, waiting = await self.queue_state()
+        if prompt_id in running:
+            return "running"
+        if prompt_id in waiting:
+            return "waiting"
+        # It may have ended between the two questions.
+        return "unknown" if await self.history(prompt_id) is None else "ended"
 
     async def free(self) -> None:
         """Ask for models to be unloaded and memory to be given back."""

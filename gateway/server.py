@@ -47,7 +47,7 @@ async def serving(settings: Settings, address: str) -> AsyncIterator[web.Applica
     loops = (
         repeat("sweeping", upkeep.sweep, settings.sweep_s),
         repeat("forgetting", upkeep.forget, 600),
-        webhooks.run(),
+        repeat("webhooks", webhooks.deliver_due, 0),
     )
     tasks = [asyncio.create_task(loop) for loop in loops]
     try:

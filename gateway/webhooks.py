@@ -16,7 +16,6 @@ from .database import clock, now
 from .dial import DialRefused
 from .service import JobService
 from .tables import JOBS, OUTBOX, Job
-from .upkeep import repeat
 
 _GIVE_UP_S = 24 * 3600.0
 _LEASE_S = 60.0
@@ -38,10 +37,6 @@ class WebhookSender:
         self.sent = 0
         self.failed = 0
         self._sending: dict[asyncio.Task[None], str] = {}
-
-    async def run(self) -> None:
-        """Deliver for ever."""
-        await repeat("webhooks", self.deliver_due, 0)
 
     async def deliver_due(self) -> None:
         """Begin to deliver what is due now, and wait until there may be more."""

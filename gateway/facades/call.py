@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
 from ...workflows import Bindings
 from ..bodies import SMALL, Json, Scratch, parse, request_digest, with_texts
-from ..errors import BadRequest, Invalid, TooLarge, TooSlow
+from ..errors import BadRequest, Forbidden, Invalid, TooLarge, TooSlow
 from ..jobs import Api
 from ..offer import Checker, Offer, is_plain
 from ..service import JobService
 from ..settings import Settings
-from ..tables import Job, Key
+from ..tables import Asset, Job, Key
 
 if TYPE_CHECKING:
     from ..metrics import Metrics
@@ -54,6 +54,13 @@ class Call:
     def part(self, name: str) -> str:
         """A variable part of the path."""
         return self.request.match_info[name]
+
+    async def linked(self, purpose: Literal["read", "write"]) -> Asset | None:
+        """The file that the address is a link to, while it is stored. Raises Forbidden for what is no link of ours."""
+        asset_id, query = self.part("asset_id"), self.request.query
+        if not self.service.links.valid(asset_id, purpose, query.get("expires", ""), query.get("signature", "")):
+            raise Forbidden("This link is not valid, or has expired. Ask again to get a fresh one.")
+        return await self.service.call(self.service.assets.linked, asset_id)
 
     async def raw(self) -> bytes | Path:
         """The body, or a file with it when it is long. Raises TooLarge or TooSlow."""

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ...workflows import Bindings
 from ..decode import PictureError
-from ..errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, TooSlow
+from ..errors import BadRequest, Invalid, NotFound, TooLarge, TooSlow
 from ..examples import FIRST, LAST
 from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Offer, every_workflow
 from ..tables import Job
@@ -202,10 +202,7 @@ async def announce(call: Call) -> web.Response:
 
 async def put_upload(call: Call) -> web.Response:
     """Take the bytes of an announced picture, once."""
-    asset_id, query = call.part("asset_id"), call.request.query
-    if not call.service.links.valid(asset_id, "write", query.get("expires", ""), query.get("signature", "")):
-        raise Forbidden("This upload link is not valid, or has expired.")
-    asset = await call.service.call(call.service.assets.linked, asset_id)
+    asset = await call.linked("write")
     if asset is None or asset.complete:
         raise NotFound("This upload was made already, or has expired.")
     data = await call.raw()
@@ -217,7 +214,7 @@ async def put_upload(call: Call) -> web.Response:
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     size = png.stat().st_size
-    if not await call.service.call(call.service.assets.fill, asset_id, png, "image/png"):
+    if not await call.service.call(call.service.assets.fill, asset.id, png, "image/png"):
         raise NotFound("This upload was made already, or has expired.")
     return web.json_response({"size": size})
 

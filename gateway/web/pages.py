@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ...workflows import Bindings
 from ..assets import UNKNOWN
-from ..errors import Forbidden, NoSuchRange, NotFound
+from ..errors import NoSuchRange, NotFound
 from ..examples import EXAMPLES, example_bytes, example_file, example_prompt
 from ..facades.call import Call
 
@@ -143,10 +143,7 @@ async def metrics(call: Call) -> web.Response:
 
 async def read_file(call: Call) -> web.StreamResponse:
     """Send a file, or the asked-for range of it."""
-    asset_id, query = call.part("asset_id"), call.request.query
-    if not call.service.links.valid(asset_id, "read", query.get("expires", ""), query.get("signature", "")):
-        raise Forbidden("This link is not valid, or has expired. Ask for the result again to get a fresh one.")
-    asset = await call.service.call(call.service.assets.linked, asset_id)
+    asset = await call.linked("read")
     if asset is None or not asset.complete:
         raise NotFound("This file has expired.")
     kind = "attachment" if asset.media_type == UNKNOWN else "inline"

@@ -22,7 +22,7 @@ from ..settings import Settings
 from ..tables import Job
 from ..workers import Measured
 from .collect import Checker, Collector, NotCollected
-from .comfy import outcome_of, refusal, where_is
+from .comfy import outcome_of, refusal
 from .progress import DECODING, PromptProgress
 from .supervisor import STAGED, Supervisor
 
@@ -153,7 +153,7 @@ class Attempt:
                         log.warning("ComfyUI ignored an interrupt; it is killed", extra={"job": self.job.id})
                         await asyncio.to_thread(supervisor.kill)
                         return await self._stopped(word == "cancel")
-                where = await where_is(self.client, prompt_id)
+                where = await self.client.where(prompt_id)
                 reachable = time.monotonic()
             except Unreachable:
                 if not await asyncio.to_thread(supervisor.alive):

@@ -1,4 +1,4 @@
-"""What a ComfyUI is asked: where a prompt stands, which workflows it can run, whether its device still computes.
+"""What a ComfyUI is asked: which workflows it can run, whether its device still computes.
 
 And whose fault a failed prompt is: the user's, which is final, or the machine's, which another worker may not have.
 """
@@ -27,20 +27,6 @@ _MACHINE = re.compile(
     r"|safetensorerror|deserializing header|invalid load key|pytorchstreamreader|unpicklingerror"
     r"|filenotfounderror|no such file or directory|no space left on device|errno 28|input/output error|read-only file"
 )
-Where = Literal["waiting", "running", "ended", "unknown"]
-
-
-async def where_is(client: ComfyClient, prompt_id: str) -> Where:
-    """Where a prompt stands. Polling is the truth; a websocket may be dead without a sign. Raises Unreachable."""
-    if await client.history(prompt_id) is not None:
-        return "ended"
-    running, waiting = await client.queue_state()
-    if prompt_id in running:
-        return "running"
-    if prompt_id in waiting:
-        return "waiting"
-    # It may have ended between the two questions.
-    return "unknown" if await client.history(prompt_id) is None else "ended"
 
 
 async def runnable(client: ComfyClient, workflows: Mapping[str, Bindings]) -> list[str]:
