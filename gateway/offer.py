@@ -89,23 +89,18 @@ class Checker:
         """Values for ``{node: {"inputs": {input: value}}}``; only bound inputs are taken. Raises Invalid."""
         if not isinstance(overrides, dict):
             raise Invalid('overrides must look like {"6": {"inputs": {"text": "…"}}}.', field="overrides")
-        names = {
-            (target.node, target.input): name
-            for name, known in {**bindings.extra, **bindings.fields}.items()
-            for target in known.bind
-            if target.transform != "constant"
-        }
+        known = bindings.inputs
         fields: dict[str, object] = {}
         for node, override in overrides.items():
             inputs = override.get("inputs") if isinstance(override, dict) else None
             if not isinstance(inputs, dict):
                 raise Invalid(f'overrides.{str(node)[:40]} must look like {{"inputs": {{…}}}}.', field="overrides")
             for name, value in inputs.items():
-                if (str(node), name) not in names:
-                    known_ones = ", ".join(sorted(f"{known}.{input_}" for known, input_ in names))
+                if (str(node), name) not in known:
+                    known_ones = ", ".join(sorted(map(".".join, known)))
                     text = f"{str(node)[:40]}.{name[:40]} can't be set; there are {known_ones}."
                     raise Invalid(text, field=f"overrides.{str(node)[:40]}.inputs.{name[:40]}")
-                fields[names[str(node), name]] = value
+                fields[known[str(node), name].name] = value
         if fields.get("71_widthx71_height") == "custom":
             del fields["71_widthx71_height"]
         return self._check(bindings, fields, free=True)

@@ -161,6 +161,12 @@ class Bindings:
         """The public fields, then the extra ones."""
         return {**self.fields, **self.extra}
 
+    @property
+    def inputs(self) -> dict[tuple[str, str], Field]:
+        """The field behind each (node, input) that one sets."""
+        settable = ((field, target) for field in self.every_field.values() for target in field.bind)
+        return {(target.node, target.input): field for field, target in settable if target.transform != "constant"}
+
     def check(self, values: Mapping[str, object], *, free: bool = False) -> dict[str, Value]:
         """Every field's value: the given ones checked, the defaults for the rest.
 

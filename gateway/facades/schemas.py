@@ -19,13 +19,11 @@ def overrides_schema(bindings: Bindings) -> dict[str, Any]:
     """The schema of a body with overrides of the node inputs that a workflow's fields set."""
     nodes: dict[str, dict[str, Any]] = {}
     required: dict[str, list[str]] = {}
-    for field in bindings.every_field.values():
-        for target in field.bind:
-            if target.transform != "constant":
-                short = {"type": _type(field.type), "title": field.title}
-                nodes.setdefault(target.node, {})[target.input] = field.schema() if field.type == "object" else short
-                if field.required:
-                    required.setdefault(target.node, []).append(target.input)
+    for (node, name), field in bindings.inputs.items():
+        short = {"type": _type(field.type), "title": field.title}
+        nodes.setdefault(node, {})[name] = field.schema() if field.type == "object" else short
+        if field.required:
+            required.setdefault(node, []).append(name)
     overrides = {
         node: _object({"inputs": _object(inputs, required.get(node, []))}, ["inputs"]) for node, inputs in nodes.items()
     }

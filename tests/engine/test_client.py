@@ -111,6 +111,8 @@ def test_where_a_prompt_stands_is_told_apart(comfyui: Recorder) -> None:
     comfyui.answers["history"] = {"p1": {"status": {}}}
     assert ask(comfyui, lambda client: client.history("p1")) == {"status": {}}
     assert comfyui.last("history").path == "/history/p1"
+    wheres = {name: ask(comfyui, lambda client, name=name: client.where(name)) for name in ("p1", "a", "c", "d")}
+    assert wheres == {"p1": "ended", "a": "running", "c": "waiting", "d": "unknown"}
     comfyui.answers["history"] = {}
     assert ask(comfyui, lambda client: client.history("p1")) is None
 
