@@ -6,8 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,32 +25,21 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """A connection pool with two ways in: ``read`` takes no lock, ``write`` is one transaction."""
+    """A connection pool with two ways in, each for a ``with`` block.
+
+    ``read()`` takes no lock; ``write()`` is one transaction, committed (to the disk) when the block ends well.
+    """
 
     def __init__(self, url: str, connections: int = 32) -> None:
         self.url = url
         self.sqlite = url.startswith("sqlite")
         self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url, connections)
-        self._reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._create()
-
-    def _create(self) -> None:
+        self.read = self.engine.execution_options(isolation_level="AUTOCOMMIT").connect
+        self.write = self.engine.begin
         with self.write() as connection:
             if not self.sqlite:  # several processes may start at once
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))
             migrate(connection, META)
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A connection to read with."""
-        with self._reader.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction, committed (to the disk) when the block ends well."""
-        with self.engine.begin() as connection:
-            yield connection
 
     def rows(self, query: sa.Executable) -> Sequence[Any]:
         """What a query finds."""

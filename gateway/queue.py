@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +71,10 @@ class JobQueue:
             retry_connection_errors=False,
         )
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """A transaction of the tables in which tickets can be put in. DBOS's own tables are made before the first."""
         _ = self._client
-        with self._database.write() as connection:
-            yield connection
+        return self._database.write()
 
     def put(self, connection: Connection, ticket: str, queue: str, turn: int) -> None:
         """Put a ticket into a queue as part of this transaction; the lowest turn is taken first."""
