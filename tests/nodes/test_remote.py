@@ -191,7 +191,7 @@ PHASES = {
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_interrupt_stops_both_waiting_nodes_within_a_second(comfy: RemoteComfy, phase: str) -> None:
+def test_interrupt_stops_both_waiting_nodes_at_once(comfy: RemoteComfy, phase: str) -> None:
     step = phase if phase in ("upload", "submit", "media") else "status"
     fault = PHASES[phase]
     if fault is not None:
@@ -202,11 +202,11 @@ def test_interrupt_stops_both_waiting_nodes_within_a_second(comfy: RemoteComfy, 
     pressed = time.monotonic()
     comfy.post("/interrupt", {"prompt_id": prompt_id})
     record = comfy.finish(prompt_id)
-    assert time.monotonic() - pressed < 1.0
+    assert time.monotonic() - pressed < 10  # within a second where the machine is not busy; what is waited for takes 30
     assert error_of(record) == "interrupted"
     remembered = {"upload": "failed", "submit": "uncertain"}.get(phase, "running")
     # ComfyUI reports the interrupt with the first node that stops; the second writes its job down right after
-    comfy.ws.wait_for(lambda: [row.state for row in comfy.rows()[:2]] == [remembered, remembered], timeout_s=2)
+    comfy.ws.wait_for(lambda: [row.state for row in comfy.rows()[:2]] == [remembered, remembered])
     asked = len(comfy.ws.seen)
     time.sleep(0.3)
     assert len(comfy.ws.seen) == asked  # and nobody goes on in the background
@@ -282,17 +282,13 @@ def test_after_kill_9_of_comfyui_the_same_graph_collects_the_same_job(engine, tm
         assert (ws.count("submit"), rc.count("submit")) == (1, 2)
 
 
-@pytest.mark.slow
-def test_eight_nodes_in_one_prompt_take_hardly_longer_than_one(comfy: RemoteComfy) -> None:
-    comfy.ws.script = Script(run_s=5.0)
-    took = []
-    for count in (1, 8):
-        start = time.monotonic()
-        assert error_of(comfy.finish(comfy.queue(graph(*["WanFLF2VWaveSpeed"] * count)))) == ""
-        took.append(time.monotonic() - start)
-    print(f"1 node {took[0]:.2f} s, 8 nodes {took[1]:.2f} s, ratio {took[1] / took[0]:.3f}")
-    assert comfy.ws.count("submit") == 9
-    assert took[1] <= 1.25 * took[0]
+def test_eight_nodes_in_one_prompt_run_side_by_side(comfy: RemoteComfy) -> None:
+    comfy.ws.script = Script(run_s=600)
+    prompt_id = comfy.queue(graph(*["WanFLF2VWaveSpeed"] * 8))
+    comfy.ws.wait_for(lambda: comfy.ws.count("submit") == 8, timeout_s=60)  # while none of them is over
+    comfy.ws.finish_jobs()
+    assert error_of(comfy.finish(prompt_id)) == ""
+    assert (comfy.ws.count("submit"), comfy.ws.count("media")) == (8, 8)
 
 
 @pytest.mark.slow
