@@ -4,7 +4,7 @@ Every phase keeps its checkpoint and log in ``--work``; a phase that is done is 
 experts may be made at the same time, each in a process of its own, with ``--only``: an expert takes in the clips that
 are there, and looks for new ones as it goes.
 
-``--from FOLDER`` trains the experts of that folder on, at half the rate, and leaves its VAE as it is.
+``--from FOLDER`` trains that folder's experts on, at half the rate, and its decoder.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=12, help="channels of the VAE")
     parser.add_argument("--layers", type=int, default=experts.LAYERS, help="layers of an expert")
     parser.add_argument("--clips", type=int, default=12_000, help="clips in the experts' data set")
+    parser.add_argument("--batch", type=int, default=32, help="clips in a step of an expert; an eighth for the decoder")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
+    parser.add_argument("--workers", type=int, default=0, help="further processes that draw clips")
     parser.add_argument("--float32", action="store_true", help="no bfloat16 while the experts train")
-    parser.add_argument("--only", choices=("codec", "clips", *export.EXPERTS), help="run one phase and stop")
+    parser.add_argument("--only", choices=("codec", "clips", *export.EXPERTS, "decoder"), help="run one phase and stop")
     for name, minutes in PHASES.items():
         parser.add_argument(f"--{name}-minutes", type=float, default=minutes, help=f"longest time for {name}")
     return parser.parse_args()
@@ -63,31 +65,32 @@ def main() -> None:
     codec = _codec(arguments, photos, device)
     only = arguments.only
     if only in (None, "clips"):
-        latents.write_pieces(work / "latents", codec, photos, seeds_of(arguments.clips), device)
+        firsts = seeds_of(arguments.clips, latents.PIECE)
+        latents.write_pieces(work / "latents", codec, photos, firsts, device, arguments.workers)
     for side in export.EXPERTS:
         if only in (None, side) and not (work / f"{side}.pt.done").exists():
             experts.train(
-                work, latents.GrowingLatents(work / "latents"), device, side=side, layers=arguments.layers,
-                minutes=getattr(arguments, f"{side}_minutes"), half=not arguments.float32,
+                work, latents.GrowingLatents(work / "latents", device), device, side=side, layers=arguments.layers,
+                minutes=getattr(arguments, f"{side}_minutes"), batch=arguments.batch, half=not arguments.float32,
                 held_out=evaluate.held_out_latents(codec, device), source=arguments.source,
             )  # fmt: skip
             (work / f"{side}.pt.done").touch()
+    if only in (None, "decoder") and not (work / "decoder.pt.done").exists():
+        vae.train_decoder(
+            work, codec, photos, device, minutes=arguments.decoder_minutes,
+            seeds=list(seeds_of(2 * (evaluate.FIRST_SEED - FIRST_CLIP), 1)),
+            batch=arguments.batch // 8, workers=arguments.workers,
+        )  # fmt: skip
+        (work / "decoder.pt.done").touch()
     if only is None:
-        if arguments.source is None and not (work / "decoder.pt.done").exists():
-            data = latents.GrowingLatents(work / "latents")
-            vae.train_decoder(work, codec, data, photos, device, minutes=arguments.decoder_minutes)
-            (work / "decoder.pt.done").touch()
-        finish(
-            arguments,
-            export.load_average(codec.cpu(), work / "decoder.pt") if arguments.source is None else codec.cpu(),
-        )
+        finish(arguments, export.load_average(codec.cpu(), work / "decoder.pt"))
 
 
-def seeds_of(clips: int) -> Iterator[int]:
-    """The data set's clips, half of either kind, a piece of one and a piece of the other in turn."""
-    for begin in range(0, clips // 2, latents.PIECE):
+def seeds_of(clips: int, step: int) -> Iterator[int]:
+    """Every ``step``-th seed of the data set's clips, half of either kind in turn."""
+    for begin in range(0, clips // 2, step):
         for first in (FIRST_CLIP, HAND_DRAWN):
-            yield from range(first + begin, first + begin + latents.PIECE)
+            yield first + begin
 
 
 def finish(arguments: argparse.Namespace, codec: Any) -> None:
@@ -98,7 +101,7 @@ def finish(arguments: argparse.Namespace, codec: Any) -> None:
         model = experts.new_expert(experts.DIM, arguments.layers, experts.FFN)
         export.save_half(export.load_average(model, arguments.work / f"{side}.pt"), out / name)
     measure_clips(Models(out, arguments.dim, arguments.layers), out)
-    draw_curves(arguments.work, out / ("curves.png" if arguments.source is None else "second_round.png"))
+    draw_curves(arguments.work, out / ("curves.png" if arguments.source is None else "last_round.png"))
 
 
 def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:

@@ -43,7 +43,7 @@ def draw_clip(seed: int, photos: dict[str, torch.Tensor], size: int = SIZE) -> C
     )
     if scene != "camera":
         paths = {"inside": _inside, "cut": _cut, "crossing": _inside, "still": _still}
-        first = _shape(dice, dice.one_of((*PLAIN, *PLAIN, *SHAPES)), clip.texture, paths[scene])
+        first = _shape(dice, dice.one_of((*PLAIN, *PLAIN, "letter", "letter", *SHAPES)), clip.texture, paths[scene])
         clip.shapes.append(first)
         if scene == "crossing":
             clip.shapes.append(_shape(dice, dice.one_of(PLAIN), clip.texture, lambda dice, _: _across(dice, first)))

@@ -140,24 +140,27 @@ def train(
     log = Log(out / f"{side}.csv", ("step", "loss", "held_out_100", "held_out_95", "held_out_80", "held_out_50"))
     low, high = SIDES[side]
 
-    def loss_of(step: int) -> Any:
-        random = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    def batch_of(step: int) -> tuple[torch.Tensor, ...]:
+        random = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
         if step % 50 == 0:
             data.refresh()
-        clean, condition = data.batch(torch.randint(len(data.clips), (batch,), generator=random), device)
-        noise = torch.randn(clean.shape, generator=random).to(device)
-        level = low + (high - low) * (torch.rand(batch, generator=random) + torch.arange(batch)) / batch
-        sigma = shifted(level.clamp(min=0.02)).to(device)
+        index = torch.randint(len(data), (batch,), generator=random, device=device)
+        clean, condition = data.batch(index, device)
+        noise = torch.randn(clean.shape, generator=random, device=device)
+        part = torch.rand(batch, generator=random, device=device) + torch.arange(batch, device=device)
+        sigma = shifted((low + (high - low) * part / batch).clamp(min=0.02))
         mix = sigma[:, None, None, None, None]
+        return mix * noise + (1 - mix) * clean, condition, sigma, noise - clean
+
+    def loss_of(noisy: torch.Tensor, condition: torch.Tensor, sigma: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            predicted = velocity(model, mix * noise + (1 - mix) * clean, condition, sigma)
-        error = predicted.float() - (noise - clean)
-        return error.square().mean()
+            predicted = velocity(model, noisy, condition, sigma)
+        return (predicted.float() - true).square().mean()
 
     descend(
         out / f"{side}.pt", model, optimizers, ema, log,
-        loss_of=loss_of, measure=lambda: held_out_errors(model, held_out, device),
-        steps=steps, minutes=minutes, rate=rate, warm=warm, end_rate=end_rate,
+        batch_of=batch_of, loss_of=loss_of, measure=lambda: held_out_errors(model, held_out, device),
+        steps=steps, minutes=minutes, rate=rate, alike=True, warm=warm, end_rate=end_rate,
     )  # fmt: skip
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from .clips import FRAMES
-from .drawn import any_clip
 from .experts import Latents
-from .vae import GREY, to_vae
+from .vae import GREY, Drawings
 
 PIECE = 100  # clips in one file
+AT_ONCE = {"cpu": 10, "cuda": PIECE}  # clips encoded together
 
 
 def ends(count: int, frames: int = FRAMES) -> torch.Tensor:
@@ -56,48 +57,46 @@ def encode(vae: Any, video: torch.Tensor, given: torch.Tensor) -> tuple[torch.Te
     return clean, condition, mask_of(given).to(clean)
 
 
-def write_pieces(folder: Path, vae: Any, photos: dict[str, torch.Tensor], seeds: Iterable[int], device: Any) -> None:
-    """Write one file per PIECE clips below ``folder``, leaving out those that exist."""
+def write_pieces(
+    folder: Path, vae: Any, photos: dict[str, torch.Tensor], firsts: Iterable[int], device: Any, workers: int
+) -> None:
+    """Write one file per PIECE clips below ``folder``, from each first seed on, leaving out those that exist."""
     folder.mkdir(parents=True, exist_ok=True)
-    chunk: list[int] = []
-    for seed in seeds:
-        chunk.append(seed)
-        if len(chunk) < PIECE:
-            continue
-        path, group, chunk = folder / f"{chunk[0]:08d}.pt", chunk, []
-        if path.exists():
-            continue
-        parts = []
-        for begin in range(0, PIECE, 10):
-            some = group[begin : begin + 10]
-            video = torch.stack([to_vae(any_clip(one, photos).frames()) for one in some])
-            given = torch.stack([draw_given(one) for one in some])
-            parts.append([part.half().cpu() for part in encode(vae, video.to(device), given)])
-        partial = path.with_suffix(".partial")
-        torch.save([torch.cat(part) for part in zip(*parts, strict=True)], partial)
-        partial.replace(path)
+    paths = {first: folder / f"{first:08d}.pt" for first in firsts}
+    missing = [first for first, path in paths.items() if not path.exists()]
+    seeds = [first + number for first in missing for number in range(PIECE)]
+    drawn = DataLoader(Drawings(seeds, photos), batch_size=PIECE, num_workers=workers)
+    for first, video in zip(missing, drawn, strict=True):
+        given = torch.stack([draw_given(first + number) for number in range(PIECE)])
+        parts = zip(*(torch.split(some, AT_ONCE[device.type]) for some in (video, given)), strict=True)
+        encoded = [encode(vae, some.to(device), which) for some, which in parts]
+        partial = paths[first].with_suffix(".partial")
+        torch.save([torch.cat(part).half().cpu() for part in zip(*encoded, strict=True)], partial)
+        partial.replace(paths[first])
 
 
 class GrowingLatents:
     """The pieces in a folder, read again now and then while another process still writes them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.seen = folder, 0
-        self.clips, self.seeds = torch.empty(0), torch.empty(0)
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        self.folder, self.device = folder, device
+        self.seen: set[Path] = set()
+        self.parts: list[torch.Tensor] = []
         self.refresh()
         if not self.seen:
             raise SystemExit(f"There are no clips in {folder} yet: make some first, with --only clips.")
 
     def refresh(self) -> None:
         """Take in the pieces written since."""
-        paths = sorted(self.folder.glob("*.pt"))
-        if len(paths) > self.seen:
-            pieces = [torch.load(path, weights_only=True) for path in paths]
-            self.seen = len(paths)
-            self.seeds = torch.cat([int(path.stem) + torch.arange(PIECE) for path in paths])
-            self.latents = Latents(*(torch.cat(part) for part in zip(*pieces, strict=True)))
-            self.clips = self.latents.clips
+        new = sorted(set(self.folder.glob("*.pt")) - self.seen)
+        if new:
+            self.seen |= set(new)
+            pieces = [torch.load(path, map_location=self.device, weights_only=True) for path in new]
+            self.parts = [torch.cat(part) for part in zip(*([self.parts] if self.parts else []), *pieces, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
 
     def batch(self, index: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """As of `Latents`."""
-        return self.latents.batch(index, device)
+        return Latents(*self.parts).batch(index, device)

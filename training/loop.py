@@ -17,15 +17,15 @@ class Ema:
 
     def __init__(self, model: torch.nn.Module, decay: float) -> None:
         self.decay, self.count = decay, 0
+        self.live = list(model.state_dict().values())
         self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def update(self, model: torch.nn.Module) -> None:
+    def update(self) -> None:
         """Take one step's weights in."""
         self.count += 1
         decay = min(self.decay, self.count / (self.count + 10))
-        for name, value in model.state_dict().items():
-            self.weights[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self.weights.values()), self.live, 1 - decay)
 
     @contextlib.contextmanager
     def applied(self, model: torch.nn.Module) -> Iterator[None]:
@@ -67,6 +67,9 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizer: Any, ema: Ema
     return int(state["step"])
 
 
+EVERY = 20.0  # seconds between two lines of a log, each with a checkpoint
+
+
 class Log:
     """Appends rows to a CSV file and prints them."""
 
@@ -86,6 +89,31 @@ class Log:
             csv.writer(file).writerow(row)
 
 
+def as_graph(take: Callable[..., Any], batch: tuple[torch.Tensor, ...]) -> Callable[..., Any]:
+    """The step ``take`` as one CUDA graph: what is small then costs its kernels, not their launches.
+
+    The steps before the capture (at rate 0) make what optimizers and libraries make at their first use.
+    """
+    kept = [tensor.clone() for tensor in batch]
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with kept[0].device, torch.cuda.stream(side):
+        for _ in range(3):
+            take(*kept)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with kept[0].device, torch.cuda.graph(graph):
+        loss = take(*kept)
+
+    def replay(*tensors: torch.Tensor) -> Any:
+        for old, new in zip(kept, tensors, strict=True):
+            old.copy_(new)
+        graph.replay()
+        return loss.clone()
+
+    return replay
+
+
 def descend(
     path: Path,
     model: torch.nn.Module,
@@ -93,37 +121,52 @@ def descend(
     ema: Ema,
     log: Log,
     *,
-    loss_of: Callable[[int], Any],
+    batch_of: Callable[[int], tuple[torch.Tensor, ...]],
+    loss_of: Callable[..., Any],
     measure: Callable[[], Sequence[float]],
     steps: int,
     minutes: float,
     rate: float,
+    alike: bool = False,
     warm: int = 50,
     end_rate: float = 0.05,
 ) -> None:
     """Step down the loss until ``steps`` or ``minutes``; resumes from, and writes, the checkpoint at ``path``.
 
-    The rate rises over ``warm`` steps and falls in a line to ``end_rate`` of it. Every 100 steps the log gets the mean
-    loss and what ``measure`` says of the averaged weights.
+    ``loss_of`` gets the tensors that ``batch_of`` makes for a step; where their shapes are always ``alike``, a GPU runs
+    the step as one CUDA graph. The rate rises over ``warm`` steps and falls in a line to ``end_rate`` of it. Every EVERY
+    seconds the log gets the mean loss and what ``measure`` says of the averaged weights.
     """
     step = load_checkpoint(path, model, optimizers, ema)
-    begun, losses = time.monotonic(), []
-    while step < steps and time.monotonic() - begun < 60 * minutes:
-        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
-        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
-        loss = loss_of(step)
+    device = next(model.parameters()).device
+    now = torch.tensor(0.0, device=device) if device.type == "cuda" else 0.0
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    for group in groups:
+        group["lr"], group["capturable"] = now, device.type == "cuda"
+
+    def take(*tensors: torch.Tensor) -> Any:
+        loss = loss_of(*tensors)
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        ema.update(model)
-        losses.append(loss.item())
+        return loss.detach()
+
+    if alike and device.type == "cuda":
+        take = as_graph(take, batch_of(step))
+    begun, losses = time.monotonic(), []
+    logged = begun
+    while step < steps and time.monotonic() - begun < 60 * minutes:
+        progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
+        lr = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
+        for group in groups:
+            group["lr"] = now.fill_(lr) if isinstance(now, torch.Tensor) else lr
+        losses.append(take(*batch_of(step)))
+        ema.update()
         step += 1
-        if step % 100 == 0 or step == steps:
+        if time.monotonic() - logged > EVERY or step == steps or time.monotonic() - begun >= 60 * minutes:
             with ema.applied(model), torch.no_grad():
-                log.write(step, sum(losses) / len(losses), *measure())
-            losses = []
+                log.write(step, float(torch.stack(losses).mean()), *measure())
             save_checkpoint(path, model, optimizers, ema, step)
-    save_checkpoint(path, model, optimizers, ema, step)
+            losses, logged = [], time.monotonic()

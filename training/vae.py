@@ -8,10 +8,13 @@ affine map folded into the two 1 x 1 convolutions around the latent.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from .clips import FRAMES, make_clip
 from .drawn import any_clip
@@ -81,14 +84,32 @@ OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
 HUE_WEIGHT = 2.0
 
 
+@lru_cache
+def colour_weights(device: torch.device) -> torch.Tensor:
+    """Brightness and the two colour differences, weighted, of red, green and blue: [3, 3]."""
+    return (OPPONENT * torch.tensor([[1.0], [HUE_WEIGHT], [HUE_WEIGHT]], device="cpu")).to(device)
+
+
 def picture_loss(result: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
     """Absolute plus squared error, the two colour differences counted more.
 
     Colours differ less than brightness does, and a small VAE that counts all alike gives one of them up.
     """
-    weights = OPPONENT * torch.tensor([1.0, HUE_WEIGHT, HUE_WEIGHT])[:, None]
-    error = torch.einsum("oc,bcthw->bothw", weights.to(video), result - video)
+    error = torch.einsum("oc,bcthw->bothw", colour_weights(video.device), result - video)
     return error.abs().mean() + 2 * error.square().mean()
+
+
+class Drawings(Dataset[torch.Tensor]):
+    """The clips with these seeds as the VAE's input, each [3, F, H, W]."""
+
+    def __init__(self, seeds: Sequence[int], photos: dict[str, torch.Tensor]) -> None:
+        self.seeds, self.photos = seeds, photos
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return to_vae(any_clip(self.seeds[index], self.photos).frames())
 
 
 class CropSource:
@@ -147,10 +168,9 @@ def train(
     vae.to(device)
     optimizers, ema = _optimizers(vae, rate), Ema(vae, 0.995)
     source, log = CropSource(photos, crop, batch), Log(out / f"{name}.csv", ("step", "loss", "psnr", "end_psnr"))
-    held = [to_vae(make_clip(seed, photos).frames())[None] for seed in range(900, 904)]
+    held = [to_vae(make_clip(seed, photos).frames())[None].to(device) for seed in range(900, 904)]
 
-    def loss_of(step: int) -> Any:
-        video = source(step).to(device)
+    def loss_of(video: torch.Tensor) -> Any:
         latent = vae.encode(video)
         result = vae.decode(latent + LATENT_NOISE * torch.randn_like(latent))
         return picture_loss(result, video) + 2e-4 * latent.square().mean()
@@ -163,7 +183,8 @@ def train(
 
     descend(
         out / f"{name}.pt", vae, optimizers, ema, log,
-        loss_of=loss_of, measure=measure, steps=steps, minutes=minutes, rate=rate,
+        batch_of=lambda step: (source(step).to(device),), loss_of=loss_of, measure=measure,
+        steps=steps, minutes=minutes, rate=rate,
     )  # fmt: skip
 
 
@@ -178,19 +199,16 @@ def _optimizers(module: Any, rate: float) -> list[torch.optim.Optimizer]:
 def train_decoder(
     out: Path,
     vae: Any,
-    data: Any,
     photos: dict[str, torch.Tensor],
     device: torch.device,
     *,
     minutes: float,
-    steps: int = 20_000,
+    seeds: Sequence[int],
+    batch: int,
+    workers: int,
     rate: float = 2e-3,
-    batch: int = 4,
 ) -> None:
-    """Train only the decoder, on latents that are already made: the encoder, and with it the data set, stays as it is.
-
-    ``data`` holds the normalised latents of the clips with ``data.seeds``.
-    """
+    """Train only the decoder, on the clips with these seeds: the encoder, and with it the data set, stays as it is."""
     import comfy.latent_formats
 
     wan = comfy.latent_formats.Wan21()
@@ -203,18 +221,21 @@ def train_decoder(
     with torch.no_grad():
         held_latents = vae.encode(held)
 
-    def loss_of(step: int) -> Any:
-        random = torch.Generator().manual_seed(77_000_003 + step)
-        index = torch.randint(len(data.clips), (batch,), generator=random)
-        clean = data.batch(index, device)[0]
-        video = torch.stack([to_vae(any_clip(int(data.seeds[one]), photos).frames()) for one in index]).to(device)
-        noisy = clean + LATENT_NOISE / 2 * torch.randn(clean.shape, generator=random).to(device)
-        return picture_loss(vae.decode(wan.process_out(noisy)), video)
+    drawn = iter(DataLoader(Drawings(seeds, photos), batch_size=batch, num_workers=workers, shuffle=True))
+
+    @torch.no_grad()
+    def batch_of(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        video = next(drawn).to(device)
+        clean = wan.process_in(vae.encode(video))
+        return wan.process_out(clean + LATENT_NOISE / 2 * torch.randn_like(clean)), video
+
+    def loss_of(latent: torch.Tensor, video: torch.Tensor) -> Any:
+        return picture_loss(vae.decode(latent), video)
 
     descend(
         out / "decoder.pt", vae, optimizers, ema, log,
-        loss_of=loss_of, measure=lambda: (psnr(vae.decode(held_latents), held),),
-        steps=steps, minutes=minutes, rate=rate,
+        batch_of=batch_of, loss_of=loss_of, measure=lambda: (psnr(vae.decode(held_latents), held),),
+        steps=len(drawn), minutes=minutes, rate=rate, alike=True,
     )  # fmt: skip
 
 

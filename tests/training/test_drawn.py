@@ -45,9 +45,8 @@ def test_a_seed_gives_the_same_clip_again_and_its_kind_by_its_range() -> None:
 
 
 def test_half_of_the_data_set_is_of_either_kind() -> None:
-    seeds = list(seeds_of(6 * PIECE))
-    assert len(set(seeds)) == 6 * PIECE
-    assert sum(seed >= HAND_DRAWN for seed in seeds) == 3 * PIECE
+    firsts = list(seeds_of(6 * PIECE, PIECE))
+    assert sorted(firsts) == [first + piece * PIECE for first in (FIRST_CLIP, HAND_DRAWN) for piece in range(3)]
 
 
 def test_hand_drawn_clips_are_all_scenes() -> None:
