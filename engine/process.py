@@ -71,7 +71,7 @@ class ComfyServer:
         self.spawn()
         self.wait_ready(timeout_s)
 
-    def spawn(self) -> None:
+    def spawn(self) -> subprocess.Popen[bytes]:
         """Start the process without waiting for it."""
         self._lay_out_home()
         if not self.port:
@@ -88,6 +88,7 @@ class ComfyServer:
             start_new_session=os.name == "posix",
             creationflags=0 if os.name == "posix" else 0x200,  # CREATE_NEW_PROCESS_GROUP
         )
+        return self.process
 
     def _environment(self) -> dict[str, str]:
         # several threads on tensors as small as the tiny models' only wait for each other

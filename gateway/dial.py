@@ -7,6 +7,7 @@ changes between a check and the connection has nothing to win. Redirects are fol
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class Dialer:
             ):
                 yield response
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # the disk here is full, for which nobody else is to blame
             raise _refusal(url, error, timeout_s) from None
 
 

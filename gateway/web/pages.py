@@ -92,7 +92,7 @@ async def health(call: Call) -> web.Response:
         elif not any(worker.able for worker in living):
             reason = "No worker is ready yet: ComfyUI is starting."
         else:
-            reason = "No model can be run by every worker: model files are missing. See wan-flf2v status."
+            reason = "No worker has all model files of a model. See wan-flf2v status."
         return web.json_response({**body, "status": "unavailable", "reason": reason}, status=503)
     return web.json_response(body)
 

@@ -21,7 +21,7 @@ from ..jobs import SAFETY, JobStore
 from ..settings import Settings
 from ..tables import Job
 from ..workers import Measured
-from .collect import Checker, Collector, NotCollected
+from .collect import Collector, NotCollected, SafetyChecker
 from .comfy import outcome_of, refusal
 from .progress import DECODING, PromptProgress
 from .supervisor import STAGED, Supervisor
@@ -52,7 +52,7 @@ class Runner:
         settings: Settings,
         database: Database,
         supervisor: Supervisor,
-        checkers: Sequence[Checker] = (),
+        checkers: Sequence[SafetyChecker] = (),
     ) -> None:
         self.worker, self.settings, self.supervisor = worker, settings, supervisor
         self.jobs, self.assets = JobStore(database), AssetStore(database, settings.data)

@@ -19,13 +19,13 @@ from ..jobs import SAFETY
 from ..tables import Job
 
 _MEDIA = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".png": "image/png"}
-Checker = Callable[[bytes], bool]
+SafetyChecker = Callable[[bytes], bool]
 GROUP = "wan_flf2v.safety_checkers"
 _PAUSES_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
 log = logging.getLogger(__name__)
 
 
-def installed_checkers() -> list[Checker]:
+def installed_checkers() -> list[SafetyChecker]:
     """The checkers that packages in this environment bring."""
     return [point.load() for point in entry_points(group=GROUP)]
 
@@ -39,7 +39,7 @@ class Collector:
     """Fetches, checks and stores. ``pauses`` lie between the tries."""
 
     assets: AssetStore
-    checkers: Sequence[Checker] = ()
+    checkers: Sequence[SafetyChecker] = ()
     pauses: tuple[float, ...] = _PAUSES_S
 
     async def collect(self, client: ComfyClient, job: Job, record: Mapping[str, Any]) -> list[dict[str, Any]]:

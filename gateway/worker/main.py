@@ -101,14 +101,11 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
 def _end_with_parent() -> None:
     """End, leaving ComfyUI to the next agent, when the gateway that started this process is gone."""
 
+    parent = os.getppid()
+
     def watch() -> None:
         while os.read(0, 4096):  # sys.stdin's lock, held here, would abort the interpreter when it ends
             pass
-        os._exit(0) if _orphaned() else os.kill(os.getpid(), 15)
-
-    parent = os.getppid()
-
-    def _orphaned() -> bool:
-        return os.getppid() != parent
+        os._exit(0) if os.getppid() != parent else os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -148,10 +148,7 @@ class Owned(Supervisor):
         self._use(self.port or free_port())
         if self.server is not None:
             self.server.port = self.port
-            self.server.spawn()
-            if self.server.process is None:
-                raise RuntimeError("ComfyUI was not spawned")
-            return self.server.process
+            return self.server.spawn()
         with (self.home / "comfyui.log").open("ab") as output:
             return subprocess.Popen(
                 [part.replace("{port}", str(self.port)) for part in self.command],

@@ -26,7 +26,7 @@ from wan_flf2v.gateway.settings import Limits, Settings, Timing
 from wan_flf2v.gateway.tables import ATTEMPTS, Job
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
-from wan_flf2v.gateway.worker.collect import Checker
+from wan_flf2v.gateway.worker.collect import SafetyChecker
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 from wan_flf2v.gateway.workers import WorkerStore
 
@@ -133,7 +133,7 @@ async def local(
     seconds: float = 0.1,
     demo: bool = False,
     database: str = "",
-    checkers: Sequence[Checker] = (),
+    checkers: Sequence[SafetyChecker] = (),
     collect_pauses: tuple[float, ...] = (0.05, 0.1, 0.2),
 ) -> AsyncIterator[Local]:
     """Everything up, and a worker that has reported itself."""

@@ -174,6 +174,19 @@ def test_a_webhook_goes_nowhere_else_than_to_its_address(status: int) -> None:
     run(main)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_not_said_to_be_the_other_sides_fault() -> None:
+    async def main() -> None:
+        async def answer(_request: web.Request) -> web.Response:
+            return web.Response(body=bytes(200_000))
+
+        async with web_server(answer) as origin:
+            with pytest.raises(OSError, match="No space left"):
+                await Dialer((origin,), 30).get(f"{origin}/a.png", 2**20, Path("/dev/full"))
+
+    run(main)
+
+
 def test_endless_redirects_large_bodies_and_slow_servers_end(tmp_path: Path) -> None:
     async def main() -> None:
         async def answer(request: web.Request) -> web.StreamResponse:
