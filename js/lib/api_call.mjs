@@ -4,13 +4,6 @@ import { said, t } from "./words.mjs";
 
 /** @typedef {{workflow: string, title: string, payload: Record<string, any>, curl: string, python: string, cli: string, notes: string[]}} ApiCall */
 
-export const FORMS = [
-  { id: "payload", label: "Payload (JSON)" },
-  { id: "curl", label: "curl" },
-  { id: "python", label: "Python" },
-  { id: "cli", label: "Command line" },
-];
-
 /**
  * The text to copy.
  * @param {ApiCall} call

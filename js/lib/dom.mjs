@@ -48,15 +48,6 @@ export function addStyle() {
 }
 
 /**
- * A panel inside the element that is given to the editor.
- * @param {string} name
- */
-export function panelOf(name) {
-  const panel = h("div", { class: "wan-flf2v-panel", "data-wan-flf2v": name });
-  return { panel, holder: h("div", { class: "wan-flf2v-holder", "data-wan-flf2v-holder": name }, panel) };
-}
-
-/**
  * Shows a panel in its node again. When undo or another workflow makes a node of the same id anew, Nodes 2.0 goes on showing
  * the element that the former node brought along: it takes the new panel in.
  * @param {any} id the node's

@@ -3,25 +3,24 @@
 import { app } from "../../../scripts/app.js";
 import { api } from "../../../scripts/api.js";
 import { remarks, textOf } from "./api_call.mjs";
+import { addStyle } from "./dom.mjs";
 import { call, copy, toast, words } from "./host.mjs";
 import { addRemote, isRunning, setRunning } from "./jobs.mjs";
-import { addPanel, watch, watcher } from "./panel.mjs";
+import { watch, watcher } from "./panel.mjs";
 import { addDrafts, addFrames, addPlot } from "./panels.mjs";
-import { REMOTE } from "./remote.mjs";
 import { replace } from "./replace.mjs";
-import { PLOTTED } from "./schedule.mjs";
 import { addStoryboard } from "./storyboard_node.mjs";
 import { t } from "./words.mjs";
 
 export { someNode } from "./graph.mjs";
 export { openJobs } from "./jobs.mjs";
+export { t } from "./words.mjs";
 
 /** What shows each storyboard anew when a run begins or ends. @type {Map<any, () => void>} */
 const boards = new Map();
 
-/** @param {any} node */
-function addBoard(node) {
-  const element = addPanel(node, "storyboard", 385);
+/** @param {any} node @param {HTMLElement} element */
+function addBoard(node, element) {
   const again = addStoryboard(node, element, {
     fetch: (path, options) => api.fetchApi(path, options),
     address: (path) => api.apiURL(path),
@@ -51,14 +50,12 @@ export function queueHasWork(now) {
   for (const again of [...boards.values()]) again();
 }
 
-/** A node's panel, where it has one. @param {any} node */
-export function addTo(node) {
-  const type = node.comfyClass ?? "";
-  if (PLOTTED.includes(type)) addPlot(node);
-  else if (type === "WanFLF2VConditioning") addFrames(node);
-  else if (type === "WanFLF2VStoryboard") addBoard(node);
-  else if (REMOTE.includes(type)) addRemote(node);
-  else if (type === "WanFLF2VPick") addDrafts(node);
+const FILL = { schedule: addPlot, frames: addFrames, storyboard: addBoard, drafts: addDrafts, remote: addRemote };
+
+/** Fills a node's panel. @param {any} node @param {HTMLElement} panel */
+export function fill(node, panel) {
+  addStyle();
+  FILL[/** @type {keyof typeof FILL} */ (panel.dataset.wanFlf2v)](node, panel);
 }
 
 /** @param {string} form */

@@ -4,7 +4,7 @@ import { app } from "../../../scripts/app.js";
 import { addStyle } from "./dom.mjs";
 import { valueOf } from "./graph.mjs";
 import { call, host, words } from "./host.mjs";
-import { TAB, addPanel, follow, tabTexts, watch } from "./panel.mjs";
+import { TAB, follow, tabTexts, watch } from "./panel.mjs";
 import { showWords } from "./plot.mjs";
 import { Poller } from "./poller.mjs";
 import { isLive, showAccount, showJobs } from "./remote.mjs";
@@ -31,9 +31,8 @@ export const jobs = new Poller(async () => {
   return { accounts, ...(await call("remote/jobs")) };
 });
 
-/** @param {any} node */
-export function addRemote(node) {
-  const element = addPanel(node, "remote", 130);
+/** @param {any} node @param {HTMLElement} element */
+export function addRemote(node, element) {
   addTab();
   /** @type {(() => void) | undefined} */
   let stop;

@@ -1,7 +1,7 @@
-// What every panel stands on: its element in the node, the look at what it has to show, the editor's language.
+// What every panel stands on: the look at what it has to show, the editor's language.
 
 import { app } from "../../../scripts/app.js";
-import { addStyle, keepShown, panelOf } from "./dom.mjs";
+import { keepShown } from "./dom.mjs";
 import { inGraph } from "./graph.mjs";
 import { Pictures } from "./pictures.mjs";
 import { Watcher } from "./watch.mjs";
@@ -31,27 +31,6 @@ export async function follow() {
 }
 
 export const tabTexts = () => ({ title: t("Wan jobs"), tooltip: t("Remote video jobs") });
-
-/**
- * Adds a panel to a node: shown in both renderers, saved nowhere.
- * @param {any} node
- * @param {string} name
- * @param {number} height
- * @returns {HTMLElement}
- */
-export function addPanel(node, name, height) {
-  addStyle();
-  const { panel, holder } = panelOf(name);
-  const widget = node.addDOMWidget(`wan_flf2v_${name}`, `WAN_FLF2V_${name.toUpperCase()}`, holder, {
-    serialize: false,
-    hideOnZoom: false,
-    getMinHeight: () => height,
-    getValue: () => "",
-    setValue: () => {},
-  });
-  widget.serialize = false;
-  return panel;
-}
 
 /**
  * Watches what a node's panel has to show.

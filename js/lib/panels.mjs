@@ -6,7 +6,7 @@ import { framesOf, pictureAt, showFrames } from "./frames.mjs";
 import { valueOf } from "./graph.mjs";
 import { call, words } from "./host.mjs";
 import { Latest } from "./latest.mjs";
-import { addPanel, pictures, watch, watcher } from "./panel.mjs";
+import { pictures, watch, watcher } from "./panel.mjs";
 import { draftPath, showDrafts } from "./pick.mjs";
 import { showSchedule, showWords } from "./plot.mjs";
 import { scheduleOf } from "./schedule.mjs";
@@ -14,9 +14,8 @@ import { t } from "./words.mjs";
 
 const SIDES = /** @type {const} */ (["start", "end"]);
 
-/** @param {any} node */
-export function addPlot(node) {
-  const element = addPanel(node, "schedule", 210);
+/** @param {any} node @param {HTMLElement} element */
+export function addPlot(node, element) {
   const latest = new Latest(
     (/** @type {any} */ asked) => call("schedule", asked.body),
     (schedule, asked) => showSchedule(element, schedule, asked.from),
@@ -33,9 +32,8 @@ export function addPlot(node) {
   );
 }
 
-/** @param {any} node */
-export function addFrames(node) {
-  const element = addPanel(node, "frames", 240);
+/** @param {any} node @param {HTMLElement} element */
+export function addFrames(node, element) {
   const latest = new Latest(
     (/** @type {any} */ asked) => call("frames", asked.body),
     (frames, asked) => {
@@ -75,9 +73,8 @@ export function addFrames(node) {
   });
 }
 
-/** @param {any} node */
-export function addDrafts(node) {
-  const element = addPanel(node, "drafts", 220);
+/** @param {any} node @param {HTMLElement} element */
+export function addDrafts(node, element) {
   /** @type {import("./pick.mjs").Draft[] | undefined} */
   let shown;
   const executed = node.onExecuted;

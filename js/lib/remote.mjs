@@ -15,7 +15,6 @@ import { said, t } from "./words.mjs";
  *   toast: (severity: string, summary: string, detail?: string) => void, address: (path: string) => string}} Host
  */
 
-export const REMOTE = ["WanFLF2VRunComfy", "WanFLF2VRunComfyDeployment", "WanFLF2VWaveSpeed", "WanFLF2VRemoteFetch"];
 const LIVE = ["submitting", "queued", "running", "uncertain"];
 
 /** @param {Job} job */

@@ -13,8 +13,6 @@ const OWN = ["steps_low", "sampler_low", "scheduler_low", "first_steps", "first_
 const STAND_IN = { steps: 20, sampler_name: "euler", scheduler: "simple", boundary: 0.9, high_steps: -1, denoise: 1 };
 const SHIFT_NODES = ["WanFLF2VShift", "ModelSamplingSD3"];
 
-export const PLOTTED = ["WanFLF2VShift", "WanFLF2VSchedule", "WanFLF2VTwoStageSampler"];
-
 /**
  * The shift that reaches a model input, and the names of the files on its way: `{shift}` or `{auto}`, `{}` where only a
  * run can tell.

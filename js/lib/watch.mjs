@@ -36,7 +36,7 @@ export class Watcher {
   /** Something happened: look soon, and for a little while often. */
   touch() {
     if (!this.watched.size || this.hidden()) return;
-    const resting = performance.now() >= this.busyUntil;
+    const resting = !this.timer || performance.now() >= this.busyUntil;
     this.busyUntil = performance.now() + AFTER_INPUT_MS;
     if (resting) this.schedule();
   }
@@ -49,6 +49,7 @@ export class Watcher {
 
   schedule() {
     clearTimeout(this.timer);
+    this.timer = null;
     if (!this.watched.size || this.hidden()) return;
     this.timer = setTimeout(() => this.look(), performance.now() < this.busyUntil ? SOON_MS : IDLE_MS);
   }

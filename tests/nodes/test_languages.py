@@ -73,7 +73,7 @@ def test_every_node_has_help_with_a_picture_that_names_every_input(pack: dict[st
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_commands_and_categories_are_named(pack: dict[str, Any], language: str) -> None:
-    forms = re.findall(r'id: "(\w+)"', (ROOT / "js" / "lib" / "api_call.mjs").read_text(encoding="utf-8"))
+    forms = re.findall(r'id: "(\w+)"', (ROOT / "js" / "wan_flf2v.js").read_text(encoding="utf-8"))
     commands = {"WanFLF2V_Jobs", *(f"WanFLF2V_CopyApiCall_{form}" for form in forms)}
     assert set(table(language, "commands")) == commands
     categories = {part for node in pack.values() for part in node.GET_SCHEMA().category.split("/")}
