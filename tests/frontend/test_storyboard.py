@@ -94,8 +94,12 @@ def test_a_board_is_built_run_edited_saved_and_undone_by_hand(editor: Page, rend
         editor.keyboard.press("Control+y")
         editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 2")
         editor.keyboard.press("Control+z")
+        editor.wait_for_function(f"() => JSON.parse(({TEXT})()).keyframes.length === 3")
     expect(panel).to_contain_text("3 keyframes")
     assert keyframes(editor) == built
+    panel.locator("[data-part=all-0]").click()
+    room = "(each) => each.scrollHeight <= each.clientHeight && each.scrollWidth <= each.clientWidth"
+    assert panel.evaluate(room), "the undone node is high enough for the whole form"
     panel.locator("textarea[name=prompt]").focus()
     editor.wait_for_timeout(1500)  # the undone node's looks take nothing from the new one
     expect(panel.locator("textarea[name=prompt]")).to_be_focused()

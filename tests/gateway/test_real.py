@@ -274,7 +274,12 @@ def test_a_film_of_three_pictures_is_made_at_the_playground_by_clicking(
     problems = open_playground(page, demo.url)
     page.select_option("#model", STORYBOARD)
     page.click("#add-keyframe")
+    link = page.get_by_label("Keyframe 3: a link")
+    link.fill("https://example.org/a.png")
+    link.press("Tab")
+    assert link.input_value() == "https://example.org/a.png"
     page.set_input_files("#field-keyframe-3", pictures[0])
+    assert link.input_value() == "", "the picture has taken the link's place"
     page.click('[aria-label="Keyframe 3: earlier"]')
     page.fill("#field-segment-1-prompt", "红球滚过小路")
     page.fill("#field-segment-2-length", "34")
@@ -299,7 +304,30 @@ def test_a_film_of_three_pictures_is_made_at_the_playground_by_clicking(
     assert len(body["keyframes"]) == 3
     assert body["keyframes"][1]["picture"].startswith(f"{demo.url}/files/"), "the upload, moved to the middle"
     assert [segment["length"] for segment in body["segments"]] == [81, 33]
+    assert not {"carry", "colour"} & set(body)
+
+    # one clip through the middle, its joints, and what the gateway says to that
+    page.get_by_text("Pass through").click()
+    page.check("#field-keyframe-3-through")  # the number it was added with: now the second
+    page.fill("#field-keyframe-3-strength", "0.5")
+    assert page.locator("#field-segment-2-prompt").count() == 0, "a segment that goes on has a length alone"
+    page.get_by_text("Over the joints").click()
+    page.select_option("#field-carry", "5")
+    page.uncheck("#field-colour")
+    body = json.loads((page.text_content("#curl") or "").split("--data '")[1].rpartition("'")[0])
+    assert {name: value for name, value in body["keyframes"][1].items() if name != "picture"} == {
+        "through": True,
+        "strength": 0.5,
+    }
+    assert body["segments"][1] == {"length": 33}
+    assert (body["carry"], body["colour"]) == (5, False)
     page.screenshot(path=screenshot_folder() / "playground-storyboard.png", full_page=True)
+    status, ticket = demo.call("POST", f"/v1/models/{STORYBOARD}", body)
+    assert status == 200, ticket
+    assert demo.call("POST", f"/v1/requests/{ticket['request_id']}/cancel")[0] == 202
+    page.click('[aria-label="Keyframe 2: later"]')  # at the film's end there is nothing to pass through it to
+    body = json.loads((page.text_content("#curl") or "").split("--data '")[1].rpartition("'")[0])
+    assert [set(keyframe) for keyframe in body["keyframes"]] == [{"picture"}] * 3
     assert problems == []
 
 
