@@ -48,7 +48,7 @@ def test_template_opens_runs_and_its_video_plays(
     page.wait_for_function("() => [...document.querySelectorAll('video')].some((video) => video.readyState >= 2)")
     moved = page.evaluate(
         "async () => { const video = [...document.querySelectorAll('video')].find((each) => each.readyState >= 2); "
-        "video.muted = true; await video.play(); await new Promise((go) => setTimeout(go, 400)); "
+        "video.muted = true; await video.play(); while (!video.currentTime) await new Promise((go) => setTimeout(go, 50)); "
         "return [video.currentTime, video.videoWidth, video.videoHeight, video.error] }"
     )
     assert moved[0] > 0
