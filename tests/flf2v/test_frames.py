@@ -230,3 +230,10 @@ def test_a_picture_of_the_videos_size_stays_as_it_is(fit: Fit, resize: Resize) -
 def test_an_unknown_resize_is_refused() -> None:
     with pytest.raises(FLF2VError, match="bilinear, area, lanczos; got 'nearest'"):
         fit_frames(torch.rand(1, 48, 64, 3), 32, 32, "crop", "nearest")  # type: ignore[arg-type]
+
+
+def test_lanczos_overshoots_no_edge_into_blacker_than_black() -> None:
+    step = torch.zeros(1, 32, 32, 3)
+    step[:, :, 16:] = 1.0
+    fitted = fit_frames(step, 64, 64, "stretch", "lanczos")
+    assert (float(fitted.min()), float(fitted.max())) == (0.0, 1.0)
