@@ -1,12 +1,14 @@
 """The official rule for the switch of experts, and its refusals and warnings."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.shift import shift_sigma
-from wan_flf2v.flf2v.split import check_hand_over, is_distilled, split_steps, warnings_for
+from wan_flf2v.flf2v.split import Run, check_hand_over, is_distilled, split_steps, warnings_for
 
 
 def grid(steps: int, shift: float) -> list[float]:
@@ -152,3 +154,10 @@ def test_a_distilled_model_is_told_by_its_name_or_by_few_steps_at_cfg_1(
     steps: int, cfg: float | None, files: str, distilled: bool
 ) -> None:
     assert is_distilled(steps, cfg, files) is distilled
+
+
+@pytest.mark.parametrize("name", ["high_steps", "first_steps"])
+def test_more_steps_of_one_kind_than_steps_are_refused_before_a_model_is_there(name: str) -> None:
+    replace(Run(4, "euler", "simple"), **{name: 4}).check()
+    with pytest.raises(FLF2VError, match=rf"{name} must be at most steps \(4\).*got 5"):
+        replace(Run(4, "euler", "simple"), **{name: 5}).check()
