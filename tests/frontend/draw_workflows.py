@@ -332,6 +332,10 @@ async ({api, name, layout, note, models, own}) => {
   const app = window.app;
   await app.loadApiJson(api, name);
   const graph = app.rootGraph ?? app.graph;
+  const panels = graph.nodes.flatMap(({widgets}) => widgets ?? []).filter(({name}) => name.startsWith("wan_flf2v_"));
+  // their code comes with the first of them, and with it the inputs that are shown
+  const isEmpty = ({element}) => !element.firstChild.childElementCount;
+  while (panels.some(isEmpty)) await new Promise((done) => setTimeout(done, 20));
   for (const [id, [x, y, w, h]] of Object.entries(layout.nodes)) {
     const node = graph.getNodeById(Number(id));
     node.pos = [x, y];
