@@ -162,10 +162,8 @@ class Transport:
             form.add_field(name, content, filename=f"frame.{suffix}", content_type=media_type)
             arguments["data"] = form
         elif call.content is not None:
-            arguments |= {
-                "data": call.content,
-                "skip_auto_headers": {"Content-Type"},
-            }  # a signed address may name another
+            arguments["data"] = call.content
+            arguments["skip_auto_headers"] = {"Content-Type"}  # a signed address may name another
         elif call.json is not None:
             headers["Content-Type"] = "application/json"
             arguments["data"] = json.dumps(call.json, ensure_ascii=False, allow_nan=False).encode()

@@ -153,10 +153,17 @@ def descend(
             optimizer.step()
         return loss.detach()
 
+    def keep() -> None:
+        if losses:
+            with ema.applied(model), torch.no_grad():
+                log.write(step, float(torch.stack(losses).mean()), *measure())
+            losses.clear()
+        save_checkpoint(path, model, optimizers, ema, step)
+
     if alike and device.type == "cuda":
         take = as_graph(take, batch_of(step))
-    begun, losses = time.monotonic(), []
-    logged = begun
+    losses: list[torch.Tensor] = []
+    begun = kept_at = time.monotonic()
     while step < steps and time.monotonic() - begun < 60 * minutes:
         progress = max(step / steps, (time.monotonic() - begun) / (60 * minutes))
         lr = rate * min(1, (step + 1) / warm) * (end_rate + (1 - end_rate) * (1 - progress))
@@ -165,8 +172,7 @@ def descend(
         losses.append(take(*batch_of(step)))
         ema.update()
         step += 1
-        if time.monotonic() - logged > EVERY or step == steps or time.monotonic() - begun >= 60 * minutes:
-            with ema.applied(model), torch.no_grad():
-                log.write(step, float(torch.stack(losses).mean()), *measure())
-            save_checkpoint(path, model, optimizers, ema, step)
-            losses, logged = [], time.monotonic()
+        if time.monotonic() - kept_at > EVERY:
+            keep()
+            kept_at = time.monotonic()
+    keep()

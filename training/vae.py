@@ -207,10 +207,12 @@ def train_decoder(
     batch: int,
     workers: int,
     rate: float = 2e-3,
+    seed: int = 3,
 ) -> None:
     """Train only the decoder, on the clips with these seeds: the encoder, and with it the data set, stays as it is."""
     import comfy.latent_formats
 
+    torch.manual_seed(seed)
     wan = comfy.latent_formats.Wan21()
     vae.encoder.requires_grad_(False)
     vae.conv1.requires_grad_(False)
