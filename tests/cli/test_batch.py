@@ -157,6 +157,19 @@ def test_after_a_failure_or_without_its_video_a_pair_is_another_job_and_else_the
     )
 
 
+def test_a_job_that_failed_in_comfyui_is_not_followed_again(folder: Path) -> None:
+    failed: list[str] = []
+
+    class Fails:
+        async def history(self, prompt_id: str) -> Any:
+            return {"status": {"status_str": "error"}} if prompt_id in failed else None
+
+    batch = batch_of(folder)
+    for _ in range(3):
+        failed.append(asyncio.run(batch._prompt_id(Fails(), batch.jobs)))  # type: ignore[arg-type]
+    assert len(set(failed)) == 3
+
+
 def test_all_that_decides_a_pairs_video_decides_whether_it_is_made_already(folder: Path) -> None:
     def keys(*options: str) -> list[str]:
         return [row.key for row in batch_of(folder, *options).jobs]

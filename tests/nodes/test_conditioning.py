@@ -133,6 +133,9 @@ def test_clip_vision_of_both_pictures_equals_cores(
     )
     assert mine.shape == (1, 514, 1280)
     assert torch.equal(mine, cores)
+    both = torch.cat([first, last])
+    alone = applied(call, vae, conditioning, length=5, start_image=both, end_image=both, clip_vision=model)[0]
+    assert torch.equal(alone[0][1]["clip_vision_output"].penultimate_hidden_states, cores)
     (one, _, _) = ours(call, vae, conditioning, 5, None, last, clip_vision_end=seen[1])
     assert one[0][1]["clip_vision_output"] is seen[1]
 

@@ -1,4 +1,4 @@
-"""Node ids, input names, their order, types, defaults and outputs are promises: saved workflows depend on them."""
+"""Node ids, input names, their order, types, defaults, limits and outputs are promises to saved workflows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def contract(node: Any) -> dict[str, Any]:
     inputs = []
     for given in schema.inputs:
         entry = {"id": given.id, "type": str(given.io_type), "optional": bool(given.optional)}
-        default = getattr(given, "default", None)
-        if default is not None:
-            entry["default"] = default
+        for name in ("default", "min", "max"):
+            if (value := getattr(given, name, None)) is not None:
+                entry[name] = value
         inputs.append(entry)
     outputs = [{"name": output.display_name or output.id, "type": str(output.io_type)} for output in schema.outputs]
     return {"inputs": inputs, "outputs": outputs}
