@@ -23,7 +23,7 @@ def contract(node: Any) -> dict[str, Any]:
                 entry[name] = value
         inputs.append(entry)
     outputs = [{"name": output.display_name or output.id, "type": str(output.io_type)} for output in schema.outputs]
-    return {"inputs": inputs, "outputs": outputs}
+    return {"output_node": bool(schema.is_output_node), "inputs": inputs, "outputs": outputs}
 
 
 def test_the_node_contract_is_kept(pack: dict[str, Any]) -> None:
@@ -34,6 +34,7 @@ def test_the_node_contract_is_kept(pack: dict[str, Any]) -> None:
     for name, promised in golden.items():
         assert name in found, f"the node {name} is gone"
         mine = found[name]
+        assert mine["output_node"] == promised["output_node"], name
         assert mine["inputs"][: len(promised["inputs"])] == promised["inputs"], name
         assert mine["outputs"][: len(promised["outputs"])] == promised["outputs"], name
     assert set(found) == set(golden), "a new node: write the golden file again with WAN_FLF2V_WRITE_GOLDEN=1"
@@ -43,6 +44,7 @@ def test_every_node_and_every_input_explains_itself(pack: dict[str, Any]) -> Non
     for name, node in pack.items():
         schema = node.GET_SCHEMA()
         assert schema.description, name
+        assert schema.display_name.startswith("Wan FLF2V "), name
         assert schema.category.startswith("Wan FLF2V")
         for item in [*schema.inputs, *schema.outputs]:
             assert item.tooltip, f"{name}.{item.id}"
