@@ -160,11 +160,11 @@ async def read_file(call: Call) -> web.StreamResponse:
         part = False
     else:
         part = "Range" in call.request.headers
+    if part and not asked:
+        raise NoSuchRange(f"The file has {asset.size} bytes.", headers={"Content-Range": f"bytes */{asset.size}"})
     path = call.service.assets.path(asset)
     if path is not None and (part or "Range" not in call.request.headers):
         return web.FileResponse(path, headers=headers)
-    if part and not asked:
-        raise NoSuchRange(f"The file has {asset.size} bytes.", headers={"Content-Range": f"bytes */{asset.size}"})
     if part:
         headers["Content-Range"] = f"bytes {asked.start}-{asked.stop - 1}/{asset.size}"
     response = web.StreamResponse(status=206 if part else 200, headers=headers)

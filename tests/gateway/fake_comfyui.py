@@ -17,6 +17,7 @@ import io
 import json
 import time
 import uuid
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ from aiohttp import WSMsgType, web
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["unet_name", "clip_name", "vae_name", "lora_name"]
+# Nodes of every ComfyUI that the workflows don't have, with what they must be given.
+OWN = {
+    "EmptyImage": {"width", "height", "batch_size", "color"},
+    "ImageBlur": {"image", "blur_radius", "sigma"},
+    "PreviewImage": {"images"},
+}
 
 
 def video_bytes() -> bytes:
@@ -40,6 +47,16 @@ def video_bytes() -> bytes:
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return out.getvalue()
+
+
+@lru_cache(maxsize=1)
+def shipped_nodes() -> list[dict[str, Any]]:
+    """The nodes of all shipped workflows."""
+    nodes: list[dict[str, Any]] = []
+    for bindings in (ROOT / "workflows" / "api").glob("*.bindings.json"):
+        path = bindings.with_name(json.loads(bindings.read_text())["workflow"])
+        nodes += json.loads(path.read_text()).values()
+    return nodes
 
 
 class FakeComfyUI:
@@ -97,13 +114,11 @@ class FakeComfyUI:
     async def object_info(self, _request: web.Request) -> web.Response:
         """Every node and file that the shipped workflows name."""
         info: dict[str, Any] = {}
-        for bindings in (ROOT / "workflows" / "api").glob("*.bindings.json"):
-            path = bindings.with_name(json.loads(bindings.read_text())["workflow"])
-            for node in json.loads(path.read_text()).values():
-                inputs = info.setdefault(node["class_type"], {"input": {"required": {}}})["input"]["required"]
-                for name, value in node["inputs"].items():
-                    if name in FILES and self.settings["models"]:
-                        inputs.setdefault(name, [[]])[0].append(value)
+        for node in shipped_nodes():
+            inputs = info.setdefault(node["class_type"], {"input": {"required": {}}})["input"]["required"]
+            for name, value in node["inputs"].items():
+                if name in FILES and self.settings["models"]:
+                    inputs.setdefault(name, [[]])[0].append(value)
         return web.json_response(info)
 
     async def upload(self, request: web.Request) -> web.Response:
@@ -117,6 +132,12 @@ class FakeComfyUI:
         body = await request.json()
         prompt_id = body.get("prompt_id") or str(uuid.uuid4())
         for number, node in body["prompt"].items():
+            kind = node["class_type"]
+            if all(kind != shipped["class_type"] for shipped in shipped_nodes()) and OWN.get(kind) != set(
+                node["inputs"]
+            ):
+                answer = {"error": {"message": f"Cannot execute {kind}: unknown, or with other inputs than it has"}}
+                return web.json_response({**answer, "node_errors": {}}, status=400)
             if not self.settings["models"] and "unet_name" in node["inputs"]:
                 missing = {"type": "value_not_in_list", "message": "Value not in list", "details": "unet_name"}
                 errors = {number: {"errors": [{**missing, "extra_info": {"input_name": "unet_name"}}]}}

@@ -31,6 +31,7 @@ from wan_flf2v.gateway.worker.supervisor import Supervisor
 from wan_flf2v.gateway.workers import WorkerStore
 
 from .fake_comfyui import FakeComfyUI, video_bytes
+from .shapes import check_answer
 
 FLF2V = "community/wan-2-2/first-last-frame"
 EXAMPLES = {"62_image": "Runcomfy_Example_1259_2.png", "68_image": "Runcomfy_Example_1259_1.png"}
@@ -86,13 +87,10 @@ class Local:
             kwargs["json"] = body
         async with self.session.request(method, url, headers=headers, **kwargs) as response:
             data = await response.read()
-            kind = response.content_type
-            return Answer(
-                response.status,
-                json.loads(data) if data and kind == "application/json" else None,
-                response.headers,
-                data,
-            )
+            told = json.loads(data) if data and response.content_type == "application/json" else None
+            if url.startswith(self.url):
+                check_answer(method, response.url.path, response.status, told)
+            return Answer(response.status, told, response.headers, data)
 
     async def submit(self, body: Any = None, model: str = FLF2V, **kwargs: Any) -> str:
         answer = await self.call("POST", f"/v1/models/{model}", body or BODY, **kwargs)

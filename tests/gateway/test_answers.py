@@ -29,6 +29,8 @@ def test_files_are_served_whole_in_ranges_and_by_head_and_never_sniffed(tmp_path
             url = (await here.call("GET", f"/v1/requests/{job}/result")).json["output"]["video"]
             whole = await here.call("GET", url)
             assert (whole.status, whole.body) == (200, here.comfy.video)
+            told = [whole.headers[name] for name in ("Content-Type", "Content-Disposition", "Cache-Control")]
+            assert told == ["video/mp4", f"inline; filename*=UTF-8''{job}_1_00001_.mp4", "private, max-age=3600"]
             size = len(whole.body)
             for header, status, body in (
                 ("bytes=0-9", 206, whole.body[:10]),

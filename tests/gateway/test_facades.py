@@ -6,18 +6,26 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import io
 import json
 import re
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from aiohttp import web
 
+from wan_flf2v.gateway.assets import AssetStore
+from wan_flf2v.gateway.errors import Invalid
+from wan_flf2v.gateway.facades.call import Call
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.tables import Worker
 
-from .local import BODY, EXAMPLES, FLF2V, local, run, web_server
+from .local import BODY, EXAMPLES, FLF2V, local, png, run, web_server
 
 DEPLOYMENT = "/prod/v1/deployments/wan22_flf2v"
 WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
@@ -167,6 +175,48 @@ def test_both_upload_forms_give_a_link_that_a_job_can_use(tmp_path: Path, pictur
             assert (await here.until(job))["state"] == "succeeded"
 
     run(main)
+
+
+def test_an_uploads_link_lives_as_long_as_it_is_stored_and_its_place_is_for_what_was_announced(tmp_path: Path) -> None:
+    def lives_s(url: str) -> float:
+        return int(parse_qs(urlsplit(url).query)["expires"][0]) - time.time()
+
+    async def main() -> None:
+        async with local(tmp_path, worker=False) as here:
+            data = png()
+            form = (await here.call("POST", "/api/v3/media/upload/binary", data={"file": io.BytesIO(data)})).json[
+                "data"
+            ]
+            assert form["size"] == len((await here.call("GET", form["download_url"])).body)
+            most = here.settings.picture_bytes
+            for size, status in ((0, 422), (1, 200), (most, 200), (most + 1, 422), (True, 422), (len(data), 200)):
+                answer = await here.call("POST", "/api/v3/media/uploads", {"filename": "a.png", "size": size})
+                assert answer.status == status, size
+            ticket = answer.json["data"]
+            for link, expected in (
+                (form["download_url"], here.settings.keep_s),
+                (ticket["download_url"], here.settings.keep_s),
+                (ticket["upload"]["url"], 3600),
+            ):
+                assert abs(lives_s(link) - expected) < 60
+            put = ticket["upload"]["url"]
+            assert (await here.call("PUT", put, data=data + b"x")).status == 422
+            store = AssetStore(here.keys.database, tmp_path)
+            await asyncio.to_thread(store.remove, [urlsplit(put).path.split("/")[2]])
+            assert (await here.call("PUT", put, data=data)).status == 404
+
+    run(main)
+
+
+def test_a_yes_or_no_in_an_address_is_one_of_four_words() -> None:
+    def told(text: str) -> bool:
+        call: Any = SimpleNamespace(request=SimpleNamespace(query={"all": text} if text else {}))
+        return Call.query_bool(call, "all")
+
+    assert [told(text) for text in ("true", "True", "1", "false", "FALSE", "0", "")] == [True] * 3 + [False] * 4
+    for text in ("yes", "on", "2", "truee"):
+        with pytest.raises(Invalid, match="all must be true or false"):
+            told(text)
 
 
 def offer(*names: str) -> Offer:

@@ -97,6 +97,8 @@ def test_the_pictures_of_unfinished_jobs_have_a_limit_in_bytes_and_old_uploads_m
                 links.append(form.json["data"]["download_url"])
             assert len(stored(here)) == 3
             assert [(await here.call("GET", link)).status for link in links] == [404, 404, 200, 200, 200]
+            gone = await here.call("POST", f"/v1/models/{FLF2V}", body(links[0], links[-1]))
+            assert (gone.status, "expired" in gone.json["error_message"]) == (422, True)
             await here.submit(body(links[-1], links[-1]))
             answer = None
             for _ in range(3):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
+from wan_flf2v.gateway.offer import every_workflow
 from wan_flf2v.gateway.settings import Limits
+from wan_flf2v.gateway.web.openapi import document, every_address
 
 from .background import Background
 from .local import Local
@@ -37,3 +42,27 @@ def test_no_answer_is_a_5xx_or_undocumented(here: Local, tmp_path: Path) -> None
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=500, check=False)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_the_documents_bodies_take_their_examples_and_nothing_unknown_and_need_what_is_required() -> None:
+    whole = document(every_address(), "/", "1.2")
+    assert {"title", "version", "description"} == set(whole["info"])
+    schemas = whole["components"]["schemas"]
+    for named in re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(whole)):
+        assert isinstance(schemas[named], dict), named
+    for name, bindings in every_workflow().items():
+        fields, overrides = (
+            jsonschema_rs.Draft202012Validator(schemas[f"{name}.{kind}"]) for kind in ("fields", "overrides")
+        )
+        example = bindings.example()
+        assert fields.is_valid(example), name
+        assert not fields.is_valid({**example, "unknown": 1}), name
+        if bindings.storyboard:
+            continue
+        assert overrides.is_valid({"overrides": bindings.overrides(example)}), name
+        for left_out in example:
+            rest = {field: value for field, value in example.items() if field != left_out}
+            assert not fields.is_valid(rest), (name, left_out)
+            assert not overrides.is_valid({"overrides": bindings.overrides(rest)}), (name, left_out)
+    properties = schemas["wan22_flf2v.fields"]["properties"]
+    assert (properties["57_cfg"]["type"], properties["57_steps"]["type"]) == ("number", "integer")

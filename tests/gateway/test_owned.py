@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from wan_flf2v.engine.locate import Engine
@@ -65,6 +68,33 @@ def test_of_a_jobs_files_none_is_left_and_of_other_jobs_all(tmp_path: Path) -> N
     owned = Owned(tmp_path, server=ComfyServer(Engine(tmp_path, tmp_path, False), home))
     assert owned.clean("job-1")
     assert [name for name in gone + kept if (home / name).exists()] == kept
+
+
+@pytest.mark.skipif(os.name != "posix", reason="zombies")
+def test_a_process_is_found_again_by_the_next_agent_and_no_other_process_is_taken_for_it(tmp_path: Path) -> None:
+    def agent() -> Owned:
+        return Owned(tmp_path, command=[sys.executable, "-c", "import time; time.sleep(600)"])
+
+    first, next_one = agent(), agent()
+    assert first.ensure()
+    try:
+        assert first.alive()
+        assert not next_one.ensure()
+        assert next_one.url == first.url == f"http://127.0.0.1:{first.port}"
+        remembered = json.loads((tmp_path / "comfyui.json").read_text())
+        reused = {**remembered, "started": remembered["started"] - 60}  # the number belonged to another one before
+        (tmp_path / "comfyui.json").write_text(json.dumps(reused))
+        assert not next_one.alive()
+        (tmp_path / "comfyui.json").write_text(json.dumps(remembered))
+        os.kill(remembered["pid"], signal.SIGKILL)
+        while psutil.Process(remembered["pid"]).status() != psutil.STATUS_ZOMBIE:  # its parent has not asked for it yet
+            time.sleep(0.01)
+        assert not next_one.alive()
+        assert not first.alive()
+        assert first.ensure()
+    finally:
+        first.stop()
+    assert not first.alive()
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])

@@ -446,7 +446,8 @@ def test_no_write_of_an_attempt_that_counts_no_more_changes_anything(kit: Kit) -
     assert kit.take("w2@1") == job
     assert kit.attempts.claim(ticket_of(job, 2), "w2") is not None
     before = kit.jobs.get(job), attempts_of(kit.jobs, job), kit.queue.held()
-    assert set(FENCED) == {name for name in vars(AttemptStore) if not name.startswith("_")}
+    methods = {name for name in vars(AttemptStore) if not name.startswith(("_", "xǁ"))}  # xǁ: mutmut's copies
+    assert set(FENCED) == methods
     for name, call in FENCED.items():
         found, expected = call(kit.attempts, old)
         assert found == expected, name

@@ -22,6 +22,7 @@ from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.comfy import outcome_of
+from wan_flf2v.gateway.worker.keeper import _is_old
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 
 from .fake_comfyui import FakeComfyUI
@@ -246,6 +247,11 @@ def test_whose_fault_an_error_is(kind: str, text: str, state: str) -> None:
     error = {"exception_type": kind, "exception_message": text, "node_id": "57"}
     record = {"status": {"status_str": "error", "messages": [["execution_error", error]]}}
     assert outcome_of(record, GRAPH).state == state
+
+
+def test_a_comfyui_without_the_security_fixes_of_0_28_is_known() -> None:
+    old, new = ("0.3.75", "v0.27.9", "0.27", "0.0"), ("0.28.0", "v0.28", "0.33.0", "1.0.0", "10.2", "", "1", "main")
+    assert [_is_old(version) for version in old + new] == [True] * len(old) + [False] * len(new)
 
 
 @pytest.mark.slow

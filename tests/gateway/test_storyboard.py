@@ -222,6 +222,27 @@ def test_progress_names_the_segment_and_never_falls() -> None:
     assert 0.85 < progress.value < 1
 
 
+def test_progress_is_the_share_that_each_node_has_done_and_whole_only_at_the_end() -> None:
+    graph = Bindings.load("wan22_flf2v").graph
+
+    def after(*states: dict[str, Any], **more: dict[str, Any]) -> PromptProgress:
+        progress = PromptProgress("p", graph)
+        for state in states:
+            progress.message("progress_state", {"prompt_id": "p", "nodes": {"57": state, **more}})
+        return progress
+
+    running = after({"value": 1, "max": 4, "state": "running"})
+    assert running.stage == "Sampling"
+    half, done = after({"value": 2, "max": 4, "state": "running"}), after({"max": 4, "state": "finished"})
+    assert 0 < running.value == pytest.approx(half.value / 2) == pytest.approx(done.value / 4)
+    assert after({"value": 3, "max": 4}, {"value": 1, "max": 4}).value == pytest.approx(3 * running.value)
+    every = after(*[{"state": "finished"}] * 2, **{node: {"state": "finished"} for node in graph})
+    assert every.value == 0.99
+    other = PromptProgress("p", graph)
+    other.message("progress_state", {"prompt_id": "q", "nodes": {"57": {"value": 1, "max": 4, "state": "running"}}})
+    assert (other.stage, other.value) == ("Starting", 0.0)
+
+
 def test_the_demo_makes_every_segment_small() -> None:
     fields = board("a", "b", "c", segments=[{"length": 81}, {"seconds": 2}], seconds=3)
     values = Checker(Limits(), demo=True).model(Bindings.load(WORKFLOW), {**fields, "57_width": 1280})
