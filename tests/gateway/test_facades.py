@@ -10,6 +10,7 @@ import io
 import json
 import re
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +134,17 @@ def test_wavespeeds_envelope_states_and_history(tmp_path: Path) -> None:
             ]
             assert [item["id"] for item in page["items"]] == [data["id"]]
             assert page["items"][0]["input"]["seed"] == 3
+            day, made = timedelta(days=1), datetime.fromisoformat(data["created_at"][:19] + "+00:00")
+            for asked, found in (
+                ({"created_after": (made - day).isoformat(), "created_before": f"{made + day:%Y-%m-%dT%H:%M:%SZ}"}, 1),
+                ({"created_after": (made + day).isoformat()}, 0),
+                ({"created_before": (made - day).isoformat()}, 0),
+                ({"created_after": "", "created_before": None, "page": 2, "page_size": 1}, 0),
+            ):
+                page = (await here.call("POST", "/api/v3/predictions", asked)).json["data"]
+                assert (len(page["items"]), page["page"]) == (found, asked.get("page", 1)), asked
+            wrong = await here.call("POST", "/api/v3/predictions", {"created_after": "yesterday"})
+            assert (wrong.status, wrong.json["detail"][0]["loc"]) == (422, ["body", "created_after"])
             gone = (await here.call("POST", "/api/v3/predictions/delete", {"ids": [data["id"], "unknown"]})).json
             assert gone["data"] == {"deleted_count": 1}
             missing = await here.call("GET", data["urls"]["get"])

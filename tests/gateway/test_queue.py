@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.settings import Limits, Timing
-from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Job, Worker
+from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Job, Status, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
@@ -424,6 +424,19 @@ def test_a_workers_models_are_offered_for_a_while_after_it_has_gone(kit: Kit) ->
         store = WorkerStore(kit.database, Timing.model_construct(dead_after_s=-1, remember_s=remember_s))
         report(store, "w1", queue_of(WAN22))
         assert [worker.id for worker in store.offering()] == left
+
+
+def test_what_a_worker_could_run_is_kept_while_its_comfyui_can_not_be_asked(kit: Kit) -> None:
+    store = WorkerStore(kit.database, Timing())
+    not_known = {"starting", "restarting", "unreachable"}
+    for status in get_args(Status):
+        worker = Worker("w1", "b", status, [WAN22], {"host": "here"}, 0)
+        store.enter(worker)
+        assert store.beat(replace(worker, status="ready"))
+        assert store.beat(replace(worker, workflows=[], info={}))
+        (row,) = store.every()
+        kept = ([WAN22], {"host": "here"}) if status in not_known else ([], {})
+        assert (row.status, (row.workflows, row.info)) == (status, kept)
 
 
 # What an attempt that counts no more may still ask for. A new method of the store needs a row.

@@ -17,12 +17,13 @@ from wan_flf2v.engine.client import OutputFile
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.settings import Settings
 from wan_flf2v.gateway.tables import Job
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Collector
 from wan_flf2v.gateway.worker.comfy import outcome_of
-from wan_flf2v.gateway.worker.keeper import _is_old
+from wan_flf2v.gateway.worker.keeper import Keeper, _is_old
 from wan_flf2v.gateway.worker.supervisor import Supervisor
 
 from .fake_comfyui import FakeComfyUI
@@ -72,7 +73,10 @@ async def machine(here: Local, name: str, seconds: float = 0.1, **sick: Any) -> 
     await made.start_comfy()
     task = asyncio.create_task(made.agent.run())
     try:
-        await made.until("ready", "busy", "quarantined")
+        up = ("ready", "busy", "quarantined")
+        await made.until(*up)
+        while not any(row.id == name and row.status in up for row in made.agent.workers.every()):
+            await asyncio.sleep(0.02)  # until the gateway knows it too
         yield made
     finally:
         task.cancel()
@@ -247,6 +251,26 @@ def test_whose_fault_an_error_is(kind: str, text: str, state: str) -> None:
     error = {"exception_type": kind, "exception_message": text, "node_id": "57"}
     record = {"status": {"status_str": "error", "messages": [["execution_error", error]]}}
     assert outcome_of(record, GRAPH).state == state
+
+
+def test_two_faults_in_a_row_take_a_machine_out_and_one_after_a_good_job_does_not(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def tell() -> None:
+        assert not keeper.sound, "nothing is taken before ComfyUI was looked at"
+        told.append(keeper.status)
+
+    async def main() -> None:
+        for fault in (True, False, True, True):
+            keeper.up.set()
+            if fault:
+                await keeper.fault("CUDA error")
+            else:
+                keeper.well()
+
+    keeper = Keeper(Supervisor(""), Settings(data=tmp_path), lambda: True, tell)
+    run(main)
+    assert told == ["restarting", "restarting", "quarantined"]
 
 
 def test_a_comfyui_without_the_security_fixes_of_0_28_is_known() -> None:
