@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
-from wan_flf2v.gateway.settings import Limits, Timing
+from wan_flf2v.gateway.service import JobService
+from wan_flf2v.gateway.settings import Limits, Settings, Timing
 from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Job, Status, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
@@ -82,6 +84,16 @@ def test_owners_take_turns_however_many_jobs_each_has_waiting(kit: Kit) -> None:
     assert set(order[:3]) == {greedy[1], modest[0], third}
     assert set(order[3:5]) == {greedy[2], modest[1]}
     assert order[5:] == greedy[3:]
+
+
+def test_an_owner_that_comes_later_joins_the_round_that_is_next_and_catches_up_nothing(kit: Kit) -> None:
+    greedy = [kit.add("greedy") for _ in range(6)]
+    for job in greedy[:3]:
+        assert kit.take("w1@1") == job
+        assert kit.attempts.claim(ticket_of(job, 1), "w1") is not None
+    late = [kit.add("late") for _ in range(2)]
+    order = [kit.take() for _ in range(5)]
+    assert [set(order[:2]), set(order[2:4]), order[4]] == [{greedy[3], late[0]}, {greedy[4], late[1]}, greedy[5]]
 
 
 def test_the_place_that_is_told_is_the_order_in_which_jobs_are_taken(kit: Kit) -> None:
@@ -239,6 +251,25 @@ def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> 
     assert upkeep.take_over() == []
     assert kit.take("w2@boot") == job
     assert [item.outcome for item in attempts_of(kit.jobs, job)] == ["lost: its worker w1 died"]
+
+
+def test_a_round_of_upkeep_takes_over_refuses_what_is_stranded_and_forgets_what_is_deleted(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    service = JobService(Settings(data=tmp_path), database)
+    jobs, attempts = service.jobs, AttemptStore(database, service.jobs.queue, 3)
+    held, stranded, deleted = new_job(), new_job("another"), new_job("third")
+    jobs.add([held, stranded, deleted], 10, 10)
+    report(service.workers, "w1", held.queue)
+    assert jobs.queue.take("w1@boot", [held.queue]) is not None
+    assert attempts.claim(held.ticket, "w1") is not None
+    database.change(sa.update(JOBS).where(JOBS.c.id == stranded.id).values(queue="of_another_release.0"))
+    assert (jobs.cancel(deleted.id, "third"), jobs.disown([deleted.id], "third")) == ("cancelled", 1)
+    service.workers.timing = Timing.model_construct(dead_after_s=-1, remember_s=600)
+    asyncio.run(Upkeep(service, attempts).sweep())
+    assert [item.outcome for item in attempts_of(jobs, held.id)] == ["lost: its worker w1 died"]
+    found = [jobs.get(job.id) for job in (held, stranded, deleted)]
+    assert [job and (job.state, job.worker) for job in found] == [("running", ""), ("failed", ""), None]
+    service.close()
 
 
 def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
