@@ -201,6 +201,7 @@ def test_a_boards_segments_are_jobs_side_by_side_and_again_cost_nothing(
         (('"seconds": 5', '"seconds": 3'), "segment 1: duration (Duration) must be between 5 and 10; got 3"),
         (('"seconds": 5', '"length": 83'), "segment 1: length must be 4n + 1"),
         (('"b.png"', '"b.png", "through": true'), "segment 2 goes on"),
+        (('"keyframes"', '"carry": 5, "keyframes"'), "leave out carry, through and videos"),
     ],
 )
 def test_a_board_that_a_provider_can_not_make_is_refused_before_anything_is_sent(
@@ -219,12 +220,14 @@ def test_a_board_that_a_provider_can_not_make_is_refused_before_anything_is_sent
         (("--set", "57_steps=8"), "57_steps is not a field of wavespeed-ai/wan-flf2v"),
         (("--deployment", "x"), "--deployment is for RunComfy"),
         (("--first", "missing.png"), "first frame: there is no file missing.png"),
+        (("--last", "c.bmp"), "last frame: c.bmp must be a PNG, JPEG or WebP file for a remote API."),
         (("--out", "video.avi"), "--out must end in .mp4"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_is_sent(
     run: Run, ws: WaveSpeedDouble, more: tuple[str, ...], text: str
 ) -> None:
+    Image.new("RGB", (96, 64)).save("c.bmp")
     status, _, err = run(*JOB, *more)
     assert (status, ws.seen) == (1, [])
     assert text in err
@@ -241,7 +244,7 @@ def test_runcomfy_and_a_deployment_take_the_workflows_fields_and_urls(run: Run) 
         assert rc.last("submit").json == expected
         assert run(*given, "--deployment", "dep-1", "--negative", "blur", "--set", "67_length=33")[0] == 0
         assert rc.last("submit").json["overrides"]["67"] == {"inputs": {"length": 33}}
-        assert run(*given, "--negative", "blur")[0] == 1
+        assert "first-last-frame takes no negative prompt." in run(*given, "--negative", "blur")[2]
         Path("pairs.csv").write_text(f"first,last,seed\n{urls[1]},{urls[3]},5\n", encoding="utf-8")
         batch = ("batch", "pairs.csv", "--prompt", "x", "--remote", "runcomfy", "--deployment", "dep-1", "--out", "out")
         seeds = []
