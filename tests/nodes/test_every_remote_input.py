@@ -1,9 +1,14 @@
-"""Every input of every remote node changes its own field of the job and no other, or is refused; none without a row."""
+"""Every input of every remote node changes its own field of the job and no other, or is refused; none without a row.
+
+And what the editor's list does with the jobs that came of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +18,10 @@ from typing import Any
 import pytest
 import torch
 
+from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.providers import Journal
-from wan_flf2v.providers.profiles import ProfileStore
+from wan_flf2v.providers.errors import ProviderError
+from wan_flf2v.providers.profiles import KEY_VARIABLES, ProfileStore
 from wan_flf2v.providers.retry import Clock
 from wan_flf2v.providers.secret import Secret
 from wan_flf2v.tests.doubles.comfy import NODES
@@ -212,3 +219,48 @@ def test_a_job_is_waited_for_as_long_as_asked(
     with pytest.raises(ValueError, match=r"not finished at .* of waiting"):
         executor.run(graph, [short])
     assert executor.run(graph, [long])[long]["video"]
+
+
+def test_the_editors_list_fetches_and_stops_the_job_that_is_named_and_pays_for_none(
+    executor: Executor, vendors: tuple[WaveSpeedDouble, RunComfyDouble], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import folder_paths
+
+    from wan_flf2v.nodes.editor.remote_jobs import HANDLERS
+
+    def ask(name: str, row: Any = None) -> Any:
+        answer = HANDLERS[f"remote/{name}"]({"row": row})
+        return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+
+    for names in KEY_VARIABLES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    rc, ids = vendors[1], []
+    for seconds in (0, 600):
+        rc.script = Script(queue_s=seconds, run_s=0)
+        graph: Graph = {}
+        made = add(graph, "WanFLF2VRunComfy", base("WanFLF2VRunComfy"))
+        ids.append(executor.run(graph, [made])[made]["request_id"][0])
+    submitted, jobs = rc.count("submit"), ask("jobs")["jobs"]
+    assert [job["request_id"] for job in jobs[:2]] == ids[::-1], "the newest first"
+    waiting, finished = (job["row"] for job in jobs[:2])
+    assert ask("fetch", waiting) == {"state": "running", "file": None}
+    fetched = ask("fetch", finished)
+    assert fetched["state"] == "finished"
+    place = fetched["file"]["subfolder"], fetched["file"]["filename"]
+    assert Path(folder_paths.get_output_directory(), *place).read_bytes() == rc.video
+    assert ask("cancel", waiting)["answer"]
+    assert [rc.jobs[each].cancelled for each in ids] == [False, True]
+    for name in ("fetch", "cancel"):
+        with pytest.raises(ProviderError, match="there is no job 999999 in the journal"):
+            ask(name, 999999)
+        with pytest.raises(FLF2VError, match="row must be"):
+            ask(name, "1")
+    accounts = {each["name"]: each["advice"] for each in ask("accounts")["accounts"]}
+    assert {name: advice for name, advice in accounts.items() if advice is None} == dict.fromkeys(
+        ("rc", "rc2", "ws", "ws2")
+    )
+    assert "`wan-flf2v login runcomfy`" in accounts["runcomfy"]
+    told = json.dumps([ask("jobs"), ask("accounts"), fetched])
+    assert rc.count("submit") == submitted
+    assert not [secret for secret in (rc.key, rc.url, vendors[0].key, "example.com") if secret in told]
