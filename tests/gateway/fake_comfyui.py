@@ -72,6 +72,7 @@ class FakeComfyUI:
         self.files: dict[str, bytes] = {}
         self.sockets: dict[str, web.WebSocketResponse] = {}
         self.prompts: list[str] = []
+        self.looks: list[int] = []  # how many prompts there were whenever it was asked what it can run
         self._interrupted = asyncio.Event()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -114,6 +115,7 @@ class FakeComfyUI:
     async def object_info(self, _request: web.Request) -> web.Response:
         """Every node and file that the shipped workflows name."""
         info: dict[str, Any] = {}
+        self.looks.append(len(self.prompts))
         for node in shipped_nodes():
             inputs = info.setdefault(node["class_type"], {"input": {"required": {}}})["input"]["required"]
             for name, value in node["inputs"].items():

@@ -151,6 +151,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
             else:
                 assert answer.status == 422, answer.json
                 assert next(iter(change)) in answer.json["error_message"]
+                assert answer.json["detail"][0]["loc"] == ["body", next(iter(change))]
 
     run(main)
 

@@ -124,6 +124,7 @@ def test_a_job_that_comfyui_lost_is_tried_again_up_to_three_times(tmp_path: Path
             row = await here.until(job)
             assert row["state"] == ("succeeded" if times < 3 else "failed")
             assert [item.outcome[:4] for item in attempts_of(here.jobs, job)][:times] == ["lost"] * times
+            assert set(range(times)) <= set(here.comfy.looks), "before each try ComfyUI was asked what it can run"
             if times == 3:
                 assert "lost 3 times" in row["error"]
 

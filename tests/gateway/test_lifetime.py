@@ -126,6 +126,17 @@ def test_uploads_go_only_where_that_makes_room_the_oldest_first_and_no_more_than
     assert [store.get(asset) is not None for asset in (second, third, *kept)] == [False, False, True, True, True]
 
 
+def test_what_a_job_took_of_an_upload_is_a_picture_of_a_jobs(tmp_path: Path) -> None:
+    store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
+    upload = store.put(b"u" * 60, owner="me", filename="a.png", media_type="image/png", kind="upload")
+    taken = store.share(upload, "never accepted")
+    assert taken is not None
+    assert not store.make_room("me", 0, 59), "it counts, and does not go as an upload does"
+    store.remove_strays(time.time() + 60)
+    assert (store.get(taken.id), store.get(upload.id) is not None) == (None, True)
+    assert store.load(upload) == b"u" * 60
+
+
 def test_a_place_for_an_upload_is_filled_once(tmp_path: Path) -> None:
     store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
     place = store.announce(owner="me", filename="a.png", media_type="image/png", size=3)

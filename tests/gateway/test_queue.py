@@ -272,6 +272,14 @@ def test_a_round_of_upkeep_takes_over_refuses_what_is_stranded_and_forgets_what_
     service.close()
 
 
+def test_what_another_application_has_in_the_same_database_is_left_to_it(kit: Kit) -> None:
+    with kit.queue.write() as connection:
+        theirs = {"workflow_name": "theirs", "queue_name": "theirs", "workflow_id": "it", "app_version": "1"}
+        kit.queue._client.enqueue_in_transaction(connection, theirs)
+    assert kit.queue.take("w1@1", ["theirs"]) == "it"
+    assert kit.queue.held() == []
+
+
 def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Regression: a worker whose clock was 25 s behind lost its jobs to others while it rendered them."""
     store = WorkerStore(kit.database, Timing())
