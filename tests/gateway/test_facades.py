@@ -26,7 +26,7 @@ from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.tables import Worker
 
-from .local import BODY, EXAMPLES, FLF2V, local, png, run, web_server
+from .local import BODY, EXAMPLES, FAST, FLF2V, local, png, run, web_server
 
 DEPLOYMENT = "/prod/v1/deployments/wan22_flf2v"
 WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
@@ -194,7 +194,8 @@ def test_an_uploads_link_lives_as_long_as_it_is_stored_and_its_place_is_for_what
         return int(parse_qs(urlsplit(url).query)["expires"][0]) - time.time()
 
     async def main() -> None:
-        async with local(tmp_path, worker=False) as here:
+        timing = FAST.model_copy(update={"keep_s": 10_000, "link_s": 1_000})
+        async with local(tmp_path, worker=False, timing=timing) as here:
             data = png()
             form = (await here.call("POST", "/api/v3/media/upload/binary", data={"file": io.BytesIO(data)})).json[
                 "data"

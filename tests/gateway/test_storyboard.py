@@ -190,6 +190,8 @@ def test_the_models_tell_a_boards_fields(tmp_path: Path) -> None:
             assert not {"video_before", "storyboard"} & set(properties)
             listed = (await here.call("GET", "/api/v3/models")).json["data"]
             assert [entry["model_id"] for entry in listed] == ["wavespeed-ai/wan-flf2v", MODEL]
+            schemas = [entry["api_schema"]["api_schemas"][0]["request_schema"] for entry in listed]
+            assert all(schema["x-order-properties"] == list(schema["properties"]) for schema in schemas)
             document = (await here.call("GET", "/openapi.json")).json
             body = document["components"]["schemas"][f"{WORKFLOW}.fields"]
             assert body["properties"]["keyframes"] == properties["keyframes"]
