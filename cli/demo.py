@@ -10,22 +10,13 @@ from typing import Any
 
 from ..engine.setup import micro_models
 from ..workflows import Bindings
-from ..workflows.examples import MICRO_SCENE, SCENE
+from ..workflows.examples import FIRST, FOLDER, LAST, MICRO_SIDE, MICRO_VALUES, example_file, example_prompt
 from .errors import CliError
 from .generate import add_job_arguments, check_job, check_out, pictures, read_fields, run_locally
 from .remote import MAIN
 from .video import describe_video, terminal_filmstrip
 
-PICTURES = Path(__file__).parent / "pictures"
-# What the micro models were trained on; guidance has no effect on them, since they ignore the prompt.
-MICRO: dict[str, object] = {
-    "6_text": MICRO_SCENE,
-    "71_width": 64,
-    "71_height": 64,
-    "67_length": 17,
-    "57_steps": 20,
-    "57_cfg": 1,
-}
+MICRO: dict[str, object] = {"71_width": MICRO_SIDE, "71_height": MICRO_SIDE, **MICRO_VALUES}
 MICRO_WEIGHTS = (
     "The weights are this project's own micro models (see models/README.md), trained on drawn clips of 64 x 64 pixels: a "
     "real transition, small and soft, that follows the two pictures and ignores the prompt.\n"
@@ -55,11 +46,11 @@ def run(arguments: argparse.Namespace) -> None:
             f"{bindings.name} needs its real model files, given with --models PATH/TO/ComfyUI/models: the micro models "
             f"are for {MAIN} alone."
         )
-    kind = "micro_" if micro else ""
     fields = {
-        **(MICRO if micro else {"6_text": SCENE}),
-        bindings.first_image: str(PICTURES / f"{kind}first.png"),
-        bindings.last_image: str(PICTURES / f"{kind}last.png"),
+        "6_text": example_prompt(micro),
+        **(MICRO if micro else {}),
+        bindings.first_image: str(FOLDER / example_file(FIRST, micro)),
+        bindings.last_image: str(FOLDER / example_file(LAST, micro)),
         **read_fields(arguments, bindings.every_field),
     }
     if "71_widthx71_height" in fields:

@@ -10,18 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..engine.stages import DOING, part_of
+
 STAGES = {"first": "First model", "high": "High noise", "low": "Low noise"}
-PHASES = {
-    "CLIPLoader": "Loading the text encoder",
-    "UNETLoader": "Loading the models",
-    "VAELoader": "Loading the VAE",
-    "CLIPTextEncode": "Encoding the prompt",
-    "WanFLF2VConditioning": "Encoding the frames",
-    "WanFirstLastFrameToVideo": "Encoding the frames",
-    "VAEDecode": "Decoding the video",
-    "WanFLF2VSaveVideo": "Decoding and saving",
-    "SaveVideo": "Saving the video",
-}
 # Of a node that a storyboard expands to, the beginning of the last part of its id.
 PARTS = {
     "text": "Encoding the prompts",
@@ -76,19 +67,19 @@ class JobProgress:
         """Take in one websocket message that belongs to this job."""
         node = str(data.get("display_node") or data.get("display_node_id") or data.get("node") or "")
         kind_of_node = self._graph.get(node.split(".")[0], {}).get("class_type", "")
-        if kind == "executing" and kind_of_node in PHASES:
-            self.phase(PHASES[kind_of_node])
-        elif kind == "executing" and kind_of_node == "WanFLF2VStoryboard" and _part(data["node"]) in PARTS:
-            self.phase(PARTS[_part(data["node"])])
+        if kind == "executing" and kind_of_node in DOING:
+            self.phase(DOING[kind_of_node])
+        elif kind == "executing" and kind_of_node == "WanFLF2VStoryboard" and part_of(data["node"]) in PARTS:
+            self.phase(PARTS[part_of(data["node"])])
         elif kind == "progress" and self._samples(str(data["node"])):
             self._step(str(data["node"]), int(data["value"]), int(data["max"]))
 
     def _samples(self, node: str) -> bool:
         """Whether it is a sampler, or what one expands to."""
-        return self._graph.get(node.split(".")[0], {}).get("class_type") in SAMPLERS and _part(node) not in PARTS
+        return self._graph.get(node.split(".")[0], {}).get("class_type") in SAMPLERS and part_of(node) not in PARTS
 
     def _step(self, node: str, value: int, stage_steps: int) -> None:
-        stage = _part(node)
+        stage = part_of(node)
         if self._stage[0] != node:  # the one before has ended, also where its last message was lost
             self._before += 0 if stage == "part" else self._stage[1]  # a continuous run's parts count its whole steps
             self._stage = node, stage_steps
@@ -109,8 +100,3 @@ class JobProgress:
             return ""
         seconds = round(statistics.median(self._took) * (self._steps - done))
         return f"{seconds // 60}:{seconds % 60:02} of sampling left"
-
-
-def _part(node: object) -> str:
-    """What a node is to the composite one that expanded to it: "high" of "57.0.0.high", "text" of "57.0.0.text_1a2b"."""
-    return str(node).rpartition(".")[2].partition("_")[0]

@@ -1,7 +1,6 @@
-"""Pictures that came in and videos that came out: rows in the database, bytes in a folder or, on Postgres, in it.
+"""Pictures that came in and videos that came out: rows in the database, equal bytes once, under their SHA-256.
 
-Equal bytes are stored once, under their SHA-256. A row that nobody needs any more is disowned, in whatever transaction
-ends its need; ``collect`` then removes it, and the bytes when it was the last one.
+A row that nobody needs any more is disowned, in whatever transaction ends its need; ``collect`` then removes it.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,17 +23,13 @@ from .keys import is_dead
 from .tables import ASSETS, BLOBS, JOBS, KEYS, Asset, Kind
 
 _PART = 1024 * 1024
-_ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = ""  # the owner of a row to be collected
 _ROUND = 200
 UNKNOWN = "application/octet-stream"  # the media type of what is none of the known ones
 
 
 class AssetStore:
-    """Reads and writes assets. Blocking. Beside SQLite the bytes are files in the data folder.
-
-    In Postgres, which every machine can reach, they are rows of 1 MiB.
-    """
+    """Reads and writes assets. Blocking. Bytes are files beside SQLite; in Postgres, for all machines, rows of 1 MiB."""
 
     def __init__(self, database: Database, data: Path) -> None:
         self.database, self.folder = database, data / "assets" if database.sqlite else None
@@ -51,18 +45,18 @@ class AssetStore:
         self._store(content, data, sa.insert(ASSETS).values(**asset.columns()))
         return asset
 
-    def announce(self, *, owner: str, filename: str, media_type: str, size: int) -> Asset:
-        """A place for an upload that is yet to come."""
-        asset = Asset(secrets.token_hex(16), owner, "", filename, media_type, size, False, now(), "upload", "")
+    def announce(self, owner: str, size: int) -> Asset:
+        """A place for a picture that is yet to come."""
+        asset = Asset(secrets.token_hex(16), owner, "", "upload.png", "image/png", size, False, now(), "upload", "")
         self.database.change(sa.insert(ASSETS).values(**asset.columns()))
         return asset
 
-    def fill(self, asset_id: str, data: bytes | Path, media_type: str) -> bool:
-        """Store an announced upload's bytes; False when there is no such place, or it is filled already."""
+    def fill(self, asset_id: str, data: bytes | Path) -> bool:
+        """Store an announced picture's bytes; False when there is no such place, or it is filled already."""
         content, size = _measure(data)
         waiting = sa.and_(ASSETS.c.id == asset_id, ASSETS.c.complete.is_(False), ASSETS.c.owner != _NOBODY)
-        values = {"complete": True, "size": size, "media_type": media_type, "content": content}
-        return self._store(content, data, sa.update(ASSETS).where(waiting).values(**values))
+        filled = sa.update(ASSETS).where(waiting).values(complete=True, size=size, content=content)
+        return self._store(content, data, filled)
 
     def share(self, asset: Asset, job: str) -> Asset | None:
         """A row of this job's own for the same bytes; None when they went meanwhile."""
@@ -77,8 +71,6 @@ class AssetStore:
 
     def get(self, asset_id: str) -> Asset | None:
         """An asset's row; None when there is none."""
-        if not _ID.fullmatch(asset_id):
-            return None
         row = self.database.first(sa.select(ASSETS).where(ASSETS.c.id == asset_id, ASSETS.c.owner != _NOBODY))
         return None if row is None else Asset(**row._mapping)
 
@@ -117,10 +109,7 @@ class AssetStore:
         return b"".join(self.read(asset))
 
     def make_room(self, owner: str, size: int, limit: int) -> bool:
-        """Whether the pictures of a key's uploads and unfinished jobs, with so many bytes more, keep to the limit.
-
-        Its oldest uploads go first where they don't: a job that uses one has a row of its own.
-        """
+        """Whether a key's uploads and unfinished jobs' pictures have room for so many bytes; its oldest uploads may go."""
         mine = sa.and_(ASSETS.c.owner == owner, ASSETS.c.kind.in_(("upload", "input")))
         total = sa.select(sa.func.coalesce(sa.func.sum(ASSETS.c.size), 0)).where(mine)
         over, going = int(self.database.first(total)[0]) + size - limit, []
@@ -148,10 +137,8 @@ class AssetStore:
 
     def remove_strays(self, before: float) -> None:
         """Forget pictures older than this time whose job was never accepted, and files that no row names."""
-        orphan = sa.and_(
-            ASSETS.c.kind == "input", ASSETS.c.created_at < before, ASSETS.c.job.not_in(sa.select(JOBS.c.id))
-        )
-        self._disown(orphan)
+        lost = ASSETS.c.job.not_in(sa.select(JOBS.c.id))
+        self._disown(sa.and_(ASSETS.c.kind == "input", ASSETS.c.created_at < before, lost))
         for path in [] if self.folder is None else list(self.folder.iterdir()):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:

@@ -15,6 +15,7 @@ from .database import Database, clock, new_id
 from .queue import FIRST, JobQueue, job_of_ticket, ticket_of
 from .tables import ASSETS, ATTEMPTS, JOBS, OPEN_STATES, OUTBOX, Job, State
 
+Outputs = Sequence[Mapping[str, Any]]
 LOST = "lost: "  # how the outcome of an attempt begins that counts against a job's few attempts
 _NAMESPACE = uuid.UUID("6d9c7f0e-6b1f-4b51-9d0f-6f6c66326676")
 CANCELLED = "Cancelled by the client."
@@ -55,19 +56,14 @@ class AttemptStore:
             if row.worker:
                 return Claim(row.id, row.attempt, worker, ticket, resumed=True)
             if row.cancel:
-                end_job(connection, row, "cancelled", error=CANCELLED)
+                end_job(connection, row, "cancelled", CANCELLED)
                 return None
             claim = Claim(row.id, row.attempt + 1, worker, ticket)
-            begun = {
-                "state": "running",
-                "attempt": claim.attempt,
-                "worker": worker,
-                "stage": "Starting",
-                "progress": 0.0,
-            }
+            made: dict[str, Any] = {"attempt": claim.attempt, "worker": worker}
+            begun = {"state": "running", "stage": "Starting", "progress": 0.0, **made}
             started = sa.func.coalesce(JOBS.c.started_at, clock())
             connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(started_at=started, **begun))
-            attempt = {"job": row.id, "attempt": claim.attempt, "worker": worker, "prompt": claim.prompt_id}
+            attempt = {"job": row.id, "prompt": claim.prompt_id, **made}
             connection.execute(sa.insert(ATTEMPTS).values(started_at=clock(), **attempt))
             if row.state == "queued" and row.webhook and row.webhook_all:
                 _tell(connection, row.id, "in_progress")
@@ -95,10 +91,9 @@ class AttemptStore:
         self.database.change(sa.update(ATTEMPTS).where(_open(claim.job, claim.attempt)).values(outcome=outcome))
 
     def give_back(self, ticket: str, worker: str, why: str) -> bool:
-        """Put the job that a worker has by this ticket back into its queue, first in line.
+        """Put the job that a worker has by this ticket back, first in line, or end it when it was lost too often.
 
-        It ends when it was cancelled, or lost too often. False when the ticket does not count any more, and then nothing
-        is written.
+        False when the ticket does not count any more, and then nothing is written.
         """
         with self.queue.write() as connection:
             row = _current(connection, ticket)
@@ -109,10 +104,10 @@ class AttemptStore:
             lost = sa.select(sa.func.count()).where(ATTEMPTS.c.job == row.id, ATTEMPTS.c.outcome.startswith(LOST))
             number = connection.execute(lost).scalar_one()
             if row.cancel:
-                end_job(connection, row, "cancelled", error=CANCELLED)
+                end_job(connection, row, "cancelled", CANCELLED)
             elif number >= self.limit:
                 text = f"The job was lost {number} times, each time with its ComfyUI or worker; it was given up. {why}"
-                end_job(connection, row, "failed", error=text[:600])
+                end_job(connection, row, "failed", text[:600])
             else:
                 again = ticket_of(row.id, job_of_ticket(ticket)[1] + 1)
                 values = {"worker": "", "stage": "Waiting for a worker", "turn": FIRST, "ticket": again}
@@ -120,15 +115,15 @@ class AttemptStore:
                 self.queue.put(connection, again, row.queue, FIRST)
             return True
 
-    def finish(self, claim: Claim, state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = "") -> bool:
+    def finish(self, claim: Claim, state: State, error: str = "", outputs: Outputs = ()) -> bool:
         """End the job by this attempt; False when the attempt is no longer the job's, and then nothing is written."""
         with self.database.write() as connection:
             row = locked(connection, claim.job)
             if row is None or not claim.counts_for(row):
                 return False
             if row.cancel:  # whoever asked was told so
-                state, outputs, error = "cancelled", (), CANCELLED
-            end_job(connection, row, state, outputs=outputs, error=error)
+                state, error, outputs = "cancelled", CANCELLED, ()
+            end_job(connection, row, state, error, outputs)
             return True
 
 
@@ -143,9 +138,7 @@ def locked(connection: Connection, job_id: str) -> Row[Any] | None:
     return connection.execute(sa.select(JOBS).where(JOBS.c.id == job_id).with_for_update()).first()
 
 
-def end_job(
-    connection: Connection, row: Row[Any], state: State, *, outputs: Sequence[Mapping[str, Any]] = (), error: str = ""
-) -> None:
+def end_job(connection: Connection, row: Row[Any], state: State, error: str, outputs: Outputs = ()) -> None:
     """End a job in this transaction: its row, its open attempt, and the webhook that tells of it."""
     values = {"state": state, "outputs": [dict(output) for output in outputs], "error": error, "stage": ""}
     progress = 1.0 if state == "succeeded" else row.progress

@@ -21,7 +21,7 @@ from .server import prepare_data, run_gateway
 from .settings import GatewayError, Limits, Settings, Timing, add_flags, flag_of, settings_of
 from .signals import Stops, until
 from .signing import WebhookSigner
-from .tables import OPEN_STATES
+from .tables import JOBS, OPEN_STATES
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288
@@ -47,10 +47,7 @@ def serve(arguments: argparse.Namespace) -> None:
     print(f"Wan FLF2V gateway at {shown}  (API: {shown}/docs)", file=sys.stderr)
     print(f"Jobs, keys and videos are in {settings.data}", file=sys.stderr)
     if settings.demo:
-        print(
-            "Demo: micro models of this project's own, so every video is soft, small and short. No key is needed.",
-            file=sys.stderr,
-        )
+        print("Demo: this project's micro models make soft, small, short videos. No key is needed.", file=sys.stderr)
     elif not has_key:
         option = _data_option(arguments)
         print(f"No API key exists yet. In another terminal: wan-flf2v keys create NAME{option}", file=sys.stderr)
@@ -142,17 +139,15 @@ def keys(arguments: argparse.Namespace) -> None:
         print(f"whsec_{WebhookSigner(shared_secret(store.database, 'webhooks'), store).secret(key.id)}")
     elif arguments.action == "renew":
         print(store.renew(arguments.key, arguments.hours))
-        print(
-            f"The secret before works for {arguments.hours:g} hours more. This one is shown only now.", file=sys.stderr
-        )
+        print(f"It is shown only now. The one before works for {arguments.hours:g} hours more.", file=sys.stderr)
     else:
         going = [key for key in store.every() if arguments.key in (key.id, key.name)]
         if not store.revoke(arguments.key):
             raise GatewayError(f"There is no usable key {arguments.key!r}; wan-flf2v keys list shows them.")
         print(f"Revoked {arguments.key}; links to its files work no more.", file=sys.stderr)
         if arguments.cancel_jobs:
-            jobs = JobStore(store.database)
-            mine = [job for key in going for job in jobs.page(key.id, states=OPEN_STATES, limit=1_000_000)]
+            jobs, is_open = JobStore(store.database), JOBS.c.state.in_(OPEN_STATES)
+            mine = [job for key in going for job in jobs.page(key.id, is_open, limit=1_000_000)]
             print(f"Cancelled {sum(jobs.cancel(job.id, job.owner) != 'over' for job in mine)} jobs.", file=sys.stderr)
 
 
@@ -170,11 +165,9 @@ def status(arguments: argparse.Namespace) -> None:
         about = f"ComfyUI {one.info.get('comfyui', '?')} on {', '.join(one.info.get('devices', []))[:60]}"
         print(f"  {one.id}  {one.status}  {about}  restarts {one.restarts}")
         for name, bindings in every_workflow().items():
+            files = ", ".join(f"models/{kind}/{file}" for kind, file in bindings.model_files())
             able = name in one.workflows
-            needs = (
-                "" if able else "  needs " + ", ".join(f"models/{kind}/{file}" for kind, file in bindings.model_files())
-            )
-            print(f"    {'can run ' if able else 'lacks   '} {bindings.model}{needs}")
+            print(f"    can run  {bindings.model}" if able else f"    lacks    {bindings.model}  needs {files}")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -203,12 +196,8 @@ def add_parsers(commands: Any) -> None:
     server = commands.add_parser("serve", help="serve RunComfy's and WaveSpeed's APIs from this machine")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     server.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
-    server.add_argument(
-        "--no-auth", dest="auth", action="store_false", default=None, help="take calls without a key; on loopback only"
-    )
-    server.add_argument(
-        "--demo", action="store_true", default=None, help="micro models of this project, no GPU, no key, loopback only"
-    )
+    server.add_argument("--no-auth", dest="auth", action="store_false", default=None, help="no keys; on loopback only")
+    server.add_argument("--demo", action="store_true", default=None, help="micro models, no GPU, no key; loopback only")
     server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
     add_flags(server, "public_url", "trusted_origins", "egress_proxy")
     add_flags(server.add_argument_group("limits"), *Limits.model_fields)
@@ -222,12 +211,8 @@ def add_parsers(commands: Any) -> None:
         command.add_argument("--comfyui-url", metavar="URL", help="use a ComfyUI that runs already")
         command.add_argument("--comfyui-command", metavar="COMMAND", help="start ComfyUI so; {port} is its port")
         command.add_argument("--models", metavar="DIR", help="folder laid out as ComfyUI's models/")
-        command.add_argument(
-            "--keep-metadata", action="store_true", help="let ComfyUI write prompt and graph into videos"
-        )
-        command.add_argument(
-            "--name", type=_name, default=_default_name(), help="the worker's name, its own on every machine and GPU"
-        )
+        command.add_argument("--keep-metadata", action="store_true", help="let ComfyUI write the graph into videos")
+        command.add_argument("--name", type=_name, default=_default_name(), help="a name that no other worker has")
         command.add_argument("--log-level", default="INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
         add_flags(command.add_argument_group("times"), *Timing.model_fields)
     maker = commands.add_parser("keys", help="create, list, renew and revoke the gateway's API keys")

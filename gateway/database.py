@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -25,10 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """A connection pool with two ways in, each for a ``with`` block.
-
-    ``read()`` takes no lock; ``write()`` is one transaction, committed (to the disk) when the block ends well.
-    """
+    """A connection pool. ``with read()`` takes no lock; ``with write()`` is one transaction, on the disk at its end."""
 
     def __init__(self, url: str, connections: int = 32) -> None:
         self.url = url
@@ -40,6 +38,10 @@ class Database:
             if not self.sqlite:  # several processes may start at once
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(7215501)"))
             migrate(connection, META)
+
+    def insert(self, table: sa.Table, **row: Any) -> Any:
+        """An insert that may say what to do ``on_conflict``."""
+        return (sqlite if self.sqlite else postgresql).insert(table).values(**row)
 
     def rows(self, query: sa.Executable) -> Sequence[Any]:
         """What a query finds."""

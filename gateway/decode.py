@@ -69,8 +69,7 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
             with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
                 width, height = probe.size
                 if width * height > max_pixels:
-                    text = f"A picture must have at most {max_pixels} pixels; got {width} x {height}."
-                    raise PictureError(text)
+                    raise PictureError(f"A picture must have at most {max_pixels} pixels; got {width} x {height}.")
                 if width < 16 or height < 16:
                     raise PictureError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}.")
                 probe.verify()
@@ -84,9 +83,8 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
     except MemoryError:
         raise PictureError("The picture needs too much memory to decode.") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise PictureError(
-            f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
-        ) from None
+        text = f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
+        raise PictureError(text) from None
     plain.save(out, "PNG", compress_level=1)
 
 

@@ -1,7 +1,6 @@
 """Fetching from and posting to addresses that clients name, without reaching into the own network.
 
-The check sits in the dial itself: the resolver hands the connector only addresses that passed, so an answer that
-changes between a check and the connection has nothing to win. Redirects are followed by hand, each one checked anew.
+The resolver hands the connector only addresses that passed, so an answer that changes after a check has nothing to win.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import ClientResponse
 from aiohttp.abc import AbstractResolver
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
@@ -83,9 +83,7 @@ class Dialer:
             return response.status
 
     @asynccontextmanager
-    async def _answer(
-        self, method: str, url: URL, timeout_s: float, **sent: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _answer(self, method: str, url: URL, timeout_s: float, **sent: Any) -> AsyncIterator[ClientResponse]:
         guard = None if self.trusts(url) else PublicResolver(self.resolver or ThreadedResolver(), refuse=_private)
         proxy = self.proxy if guard is not None else ""
         if guard is not None and proxy:
@@ -101,10 +99,12 @@ class Dialer:
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise  # the disk here is full, for which nobody else is to blame
-            raise _refusal(url, error, timeout_s) from None
+            if isinstance(error, asyncio.TimeoutError):
+                raise DialRefused(f"{url.host} did not answer within {timeout_s:.0f} s.") from None
+            raise DialRefused(f"{url.host} can't be reached ({type(error).__name__}).") from None
 
 
-async def _body(response: aiohttp.ClientResponse, max_bytes: int, into: Path) -> None:
+async def _body(response: ClientResponse, max_bytes: int, into: Path) -> None:
     if response.status != 200:
         raise DialRefused(f"It answers HTTP {response.status}, not 200.")
     size = 0
@@ -114,17 +114,6 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int, into: Path) ->
             if size > max_bytes:
                 raise DialRefused(f"It is larger than {max_bytes // 1024 // 1024} MiB.")
             file.write(piece)
-
-
-def _refusal(url: URL, error: BaseException, timeout_s: float) -> DialRefused:
-    cause: BaseException | None = error
-    while cause is not None:  # aiohttp wraps what the resolver raised
-        if isinstance(cause, DialRefused):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, asyncio.TimeoutError):
-        return DialRefused(f"{url.host} did not answer within {timeout_s:.0f} s.")
-    return DialRefused(f"{url.host} can't be reached ({type(error).__name__}).")
 
 
 def trusted_origins(texts: Sequence[str]) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 
 class ApiError(Exception):
-    """An answer with an HTTP status and a numeric code; ``detail`` names the fields that are wrong."""
+    """An answer with an HTTP status and a numeric code; ``field`` is the one that is wrong."""
 
     status, code = 500, 500001
 
@@ -23,12 +23,9 @@ class ApiError(Exception):
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
-        self.message, self.headers = message, dict(headers)
+        self.message, self.field, self.headers = message, field, dict(headers)
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(max(1, round(retry_after_s)))
-        self.detail: Sequence[dict[str, object]] = (
-            [{"loc": ["body", field], "msg": message, "type": "value_error"}] if field else []
-        )
 
 
 class BadRequest(ApiError, status=400):
@@ -45,10 +42,6 @@ class Forbidden(ApiError, status=403):
 
 class NotFound(ApiError, status=404):
     """There is no such thing, or it belongs to another key."""
-
-
-class NotAllowed(ApiError, status=405):
-    """The address exists, but not with this method."""
 
 
 class TooSlow(ApiError, status=408):

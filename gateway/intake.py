@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..workflows.examples import EXAMPLES, example_file
 from .bodies import Scratch
 from .database import new_id
 from .decode import PictureError
 from .dial import DialRefused
 from .errors import Invalid, TooMany
-from .examples import EXAMPLES, example_file
 from .pictures import PictureDecoder
 from .shares import Places
 from .tables import Asset, Job, Kind
@@ -62,7 +62,7 @@ class PictureIntake:
                 if shared is not None:
                     uploads.append(own)
                     return f"asset:{shared.id}"
-                if asset is None or not asset.complete or not asset.job:
+                if asset is None or not asset.job:
                     raise PictureError("The uploaded file is not there: it expired, or its upload was not finished.")
                 if not asset.media_type.startswith("image/"):
                     raise PictureError(f"The link is that of a file of type {asset.media_type}, not of a picture.")
@@ -84,16 +84,9 @@ class PictureIntake:
         png = await self.decoder.png(source, scratch.file(f"{new_id()}.png"), owner)
         await self.make_room(owner, png.stat().st_size)
         kind: Kind = "input" if job else "upload"
-        asset: Asset = await self._service.call(
-            self._assets.put,
-            png,
-            owner=owner,
-            filename=_png_name(filename),
-            media_type="image/png",
-            job=job,
-            kind=kind,
+        return await self._service.call(
+            self._assets.put, png, owner=owner, filename=_png_name(filename), media_type="image/png", job=job, kind=kind
         )
-        return asset
 
     async def make_room(self, owner: str, size: int) -> None:
         """Let a key's oldest uploads go when its pictures are too many. Raises TooMany when that does not help."""

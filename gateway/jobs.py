@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from ..workflows import Bindings
@@ -22,6 +21,7 @@ _NO_FIELDS = {SAFETY, "uploads"}
 _WAITS = sa.and_(JOBS.c.state.in_(OPEN_STATES), JOBS.c.worker == "")
 _STRANDED = "This job was accepted by another release, whose workflow no worker here runs any more. Submit it again."
 Api = Literal["model", "serverless", "wavespeed"]
+# A key's second submit with the same body or with another; so many jobs wait, or so many of this owner's.
 Verdict = Literal["accepted", "repeated", "reused", "full", "share"]
 
 
@@ -44,11 +44,7 @@ class JobStore:
         return None if refused is None else (refused, "")
 
     def add(self, jobs: Sequence[Job], limit: int, share: int) -> list[tuple[Verdict, str]]:
-        """Accept jobs, and queue them, in one transaction; for each the verdict and the id of the job that stands for it.
-
-        ``repeated``: the same idempotency key with the same body, so the first job answers; ``reused``: with another.
-        ``full``: ``limit`` jobs are queued; ``share``: so many of them are this key's.
-        """
+        """Accept jobs, and queue them, in one transaction; for each the verdict and the id of the job that stands for it."""
         verdicts: list[tuple[Verdict, str]] = []
         turns: dict[tuple[str, str], int] = {}
         with self.depths.counted(limit, share, {job.owner for job in jobs}) as room, self.queue.write() as connection:
@@ -61,7 +57,7 @@ class JobStore:
                 if refused is not None:
                     verdicts.append((refused, ""))
                     continue
-                if job.idempotency_key and not _reserve(connection, job):  # another gateway was first
+                if job.idempotency_key and not self._reserve(connection, job):  # another gateway was first
                     verdicts.append(_known(connection, job) or ("reused", ""))
                     continue
                 room.take(job.owner)
@@ -73,6 +69,12 @@ class JobStore:
                 self.queue.put(connection, job.ticket, job.queue, turn)
                 verdicts.append(("accepted", job.id))
         return verdicts
+
+    def _reserve(self, connection: Connection, job: Job) -> bool:
+        """Take a job's idempotency key; False when it is taken."""
+        key = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "created_at": clock()}
+        taken = self.database.insert(IDEMPOTENCY, job=job.id, **key).on_conflict_do_nothing()
+        return bool(connection.execute(taken).rowcount)
 
     def look(self, job_id: str) -> tuple[Job, int | None] | None:
         """One job and, while it is queued, its place, where 1 is next; None when there is no such job."""
@@ -87,31 +89,10 @@ class JobStore:
         row = self.database.first(sa.select(JOBS).where(JOBS.c.id == job_id))
         return None if row is None else Job(**row._mapping)
 
-    def page(
-        self,
-        owner: str,
-        *,
-        limit: int = 100,
-        offset: int = 0,
-        api: str | None = None,
-        model: str | None = None,
-        states: Sequence[str] | None = None,
-        after: float | None = None,
-        before: float | None = None,
-    ) -> list[Job]:
-        """A key's jobs, newest first."""
-        query = sa.select(JOBS).where(JOBS.c.owner == owner).order_by(JOBS.c.seq.desc()).limit(limit).offset(offset)
-        if api is not None:
-            query = query.where(JOBS.c.api == api)
-        if model is not None:
-            query = query.where(JOBS.c.model == model)
-        if states is not None:
-            query = query.where(JOBS.c.state.in_(states))
-        if after is not None:
-            query = query.where(JOBS.c.created_at >= after)
-        if before is not None:
-            query = query.where(JOBS.c.created_at <= before)
-        return [Job(**row._mapping) for row in self.database.rows(query)]
+    def page(self, owner: str, *which: sa.ColumnElement[bool], limit: int = 100, offset: int = 0) -> list[Job]:
+        """A key's jobs, newest first: those of which all of this is true."""
+        query = sa.select(JOBS).where(JOBS.c.owner == owner, *which).order_by(JOBS.c.seq.desc())
+        return [Job(**row._mapping) for row in self.database.rows(query.limit(limit).offset(offset))]
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
@@ -134,7 +115,7 @@ class JobStore:
             if row.state == "running" and row.worker:
                 connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(cancel=True))
                 return "cancelling"
-            end_job(connection, row, "cancelled", error=CANCELLED)
+            end_job(connection, row, "cancelled", CANCELLED)
         self.queue.drop([row.ticket])
         return "cancelled"
 
@@ -152,7 +133,7 @@ class JobStore:
             rows = connection.execute(query.with_for_update()).all()
             for row in rows:
                 if new is None or bindings is None or set(row.values) - _NO_FIELDS - set(bindings.every_field):
-                    end_job(connection, row, "failed", error=_STRANDED)
+                    end_job(connection, row, "failed", _STRANDED)
                     continue
                 ticket = ticket_of(row.id, job_of_ticket(row.ticket)[1] + 1)
                 connection.execute(sa.update(JOBS).where(JOBS.c.id == row.id).values(queue=new, ticket=ticket))
@@ -196,11 +177,3 @@ def _known(connection: Connection, job: Job) -> tuple[Verdict, str] | None:
     query = sa.select(IDEMPOTENCY).where(IDEMPOTENCY.c.owner == job.owner, IDEMPOTENCY.c.key == job.idempotency_key)
     row = connection.execute(query).first()
     return None if row is None else ("repeated" if row.digest == job.digest else "reused", row.job)
-
-
-def _reserve(connection: Connection, job: Job) -> bool:
-    """Take an idempotency key for a job; False when it is taken."""
-    insert: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(IDEMPOTENCY)
-    row = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "job": job.id, "created_at": clock()}
-    taken = insert.values(**row).on_conflict_do_nothing().returning(IDEMPOTENCY.c.job)
-    return connection.execute(taken).first() is not None

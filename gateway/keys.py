@@ -19,10 +19,7 @@ Scope = Literal["submit", "read", "metrics"]
 SCOPES: tuple[Scope, ...] = ("submit", "read", "metrics")
 _REMEMBER_S = 5.0  # how long a revoked key may still work at another gateway
 _REMEMBER_KEYS = 10_000
-
-
-# Who the caller is where keys are switched off.
-NOBODY = Key("local", "no key (loopback only)", "", SCOPES, 0.0)
+NOBODY = Key("local", "no key (loopback only)", "", SCOPES, 0.0)  # who calls where keys are switched off
 
 
 def digest(secret: str) -> str:
@@ -38,10 +35,7 @@ class KeyStore:
         self._seen: dict[str, tuple[float, Key | None]] = {}
 
     def create(self, name: str, scopes: Sequence[str], days: float | None = None) -> tuple[Key, str]:
-        """A new key, valid for so many days or until revoked, and its secret, which can't be shown again.
-
-        Raises GatewayError.
-        """
+        """A new key, and its secret, which can't be shown again. Raises GatewayError."""
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
             raise GatewayError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
@@ -60,10 +54,7 @@ class KeyStore:
         return [Key(**row._mapping) for row in self.database.rows(sa.select(KEYS).order_by(KEYS.c.created_at))]
 
     def renew(self, key: str, hours: float) -> str:
-        """A new secret for the key of this id or name; the one before works for so many hours more.
-
-        All that is the key's stays its own. Raises GatewayError.
-        """
+        """A new secret for the key of this id or name; the one before works on for a while. Raises GatewayError."""
         one = self.one(key)
         if one.state == "expired":
             raise GatewayError(f"The key {key!r} has expired; make another.")
@@ -127,12 +118,7 @@ def is_dead() -> sa.ColumnElement[bool]:
 
 def shared_secret(database: Database, name: str) -> str:
     """A random secret that all gateways on one database share, made on first use."""
-    for _ in range(2):
-        found = database.first(sa.select(SECRETS.c.value).where(SECRETS.c.name == name))
-        if found is not None:
-            return str(found.value)
-        try:
-            database.change(sa.insert(SECRETS).values(name=name, value=secrets.token_hex(32)))
-        except sa.exc.IntegrityError:
-            continue  # another gateway was first
-    raise RuntimeError(f"the shared secret {name} could not be stored")
+    query = sa.select(SECRETS.c.value).where(SECRETS.c.name == name)
+    if database.first(query) is None:  # else nothing is written: the database may be read-only for a while
+        database.change(database.insert(SECRETS, name=name, value=secrets.token_hex(32)).on_conflict_do_nothing())
+    return str(database.first(query).value)

@@ -24,14 +24,12 @@ _TIMES = {
     "decode": "Of that, decoding and writing the video",
     "fetch": "Fetching, checking and storing the video",
 }
+_BY = ["worker"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
 class Metrics(Collector):
-    """One gateway's metrics, in a registry of their own.
-
-    What the shared tables say is the same at every gateway, so boards take the maximum over gateways, not the sum.
-    """
+    """One gateway's metrics. What the shared tables say is the same at every one: boards take the maximum, not the sum."""
 
     def __init__(self, service: JobService, webhooks: WebhookSender) -> None:
         self._service, self._webhooks = service, webhooks
@@ -70,24 +68,19 @@ class Metrics(Collector):
         number, oldest = self._webhooks.waiting()
         yield GaugeMetricFamily("flf2v_webhooks_waiting", "Webhooks to deliver", value=number)
         yield GaugeMetricFamily("flf2v_webhook_age_seconds", "Age of the oldest of them", value=oldest)
-        yield CounterMetricFamily(
-            "flf2v_webhooks_sent", "Webhooks delivered by this gateway", value=self._webhooks.sent
-        )
+        yield CounterMetricFamily("flf2v_webhooks_sent", "Webhooks this gateway delivered", value=self._webhooks.sent)
         yield CounterMetricFamily("flf2v_webhooks_dead", "Webhooks this gateway gave up", value=self._webhooks.failed)
 
 
 def _of_workers(store: WorkerStore) -> Iterator[Metric]:
     """What every worker that was here in the last days counted, the dead ones too."""
-    up = GaugeMetricFamily("flf2v_worker_up", "1 while a worker lives and takes jobs", labels=["worker"])
+    up = GaugeMetricFamily("flf2v_worker_up", "1 while a worker lives and takes jobs", labels=_BY)
     status = GaugeMetricFamily("flf2v_worker_status", "1 for the state that it is in", labels=["worker", "status"])
-    seen = GaugeMetricFamily("flf2v_worker_seen_seconds", "Time since its last heartbeat", labels=["worker"])
-    restarts = CounterMetricFamily("flf2v_worker_restarts", "Restarts of its ComfyUI", labels=["worker"])
-    attempts = CounterMetricFamily(
-        "flf2v_attempts", "Attempts at jobs, by how they ended", labels=["worker", "outcome"]
-    )
+    seen = GaugeMetricFamily("flf2v_worker_seen_seconds", "Time since its last heartbeat", labels=_BY)
+    restarts = CounterMetricFamily("flf2v_worker_restarts", "Restarts of its ComfyUI", labels=_BY)
+    attempts = CounterMetricFamily("flf2v_attempts", "Attempts, by how they ended", labels=["worker", "outcome"])
     times = {
-        name: HistogramMetricFamily(f"flf2v_job_{name}_seconds", text, labels=["worker"])
-        for name, text in _TIMES.items()
+        name: HistogramMetricFamily(f"flf2v_job_{name}_seconds", text, labels=_BY) for name, text in _TIMES.items()
     }
     for worker in store.every():
         lives = store.lives(worker)

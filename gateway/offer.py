@@ -11,6 +11,7 @@ from ..providers.models import model
 from ..workflows import Bindings, FieldError, available_bindings
 from ..workflows.bindings import Value, check_fields
 from ..workflows.boards import board_of, with_length
+from ..workflows.examples import MICRO_SIDE, MICRO_VALUES
 from .errors import Invalid, NotFound, Unavailable
 from .settings import Limits
 from .tables import Worker
@@ -20,9 +21,6 @@ WAVESPEED_FIELDS = model("wavespeed", WAVESPEED_MODEL).fields
 WAVESPEED_FRAME_RATE = 16
 _STANDARD = ("wan21_flf2v", "wan22_flf2v")  # WaveSpeed's model is Wan 2.1
 _FAST = "wan22_flf2v_4step"
-# What the micro models were trained on: the longer side, and the rest of a job's values.
-DEMO_SIDE = 64
-DEMO_VALUES: dict[str, Value] = {"67_length": 17, "57_steps": 20, "57_cfg": 1, "54_shift": 8}
 
 
 def every_workflow() -> dict[str, Bindings]:
@@ -44,20 +42,17 @@ class Offer:
 
     def by_model(self, model: str) -> Bindings:
         """The workflow of a RunComfy model id. Raises NotFound or Unavailable."""
-        return self._one((bindings for bindings in every_workflow().values() if bindings.model == model), model)
+        return self._one({bindings.model: bindings for bindings in every_workflow().values()}.get(model), model)
 
     def by_name(self, name: str) -> Bindings:
         """The workflow of a deployment id. Raises NotFound or Unavailable."""
-        return self._one((bindings for key, bindings in every_workflow().items() if key == name), name)
+        return self._one(every_workflow().get(name), name)
 
-    def _one(self, found: Iterable[Bindings], name: str) -> Bindings:
-        bindings = next(iter(found), None)
+    def _one(self, bindings: Bindings | None, name: str) -> Bindings:
         if bindings is None:
             raise NotFound(f"There is no model {name[:100]!r} here.")
         if bindings.name not in self.workflows:
-            raise Unavailable(
-                f"{bindings.model} can't be run now: no worker is ready that has its model files.", retry_after_s=10
-            )
+            raise Unavailable(f"{bindings.model} can't be run now: no ready worker has its files.", retry_after_s=10)
         return bindings
 
     def wavespeed(self, fast: bool) -> Bindings:
@@ -191,10 +186,10 @@ def _small(bindings: Bindings, values: dict[str, Value]) -> dict[str, Value]:
         width, height = (int(values[side]) for side in sides)
     else:
         width, height = (int(side) for side in str(size).split(" ")[0].split("x"))
-    scale = DEMO_SIDE / max(width, height)
+    scale = MICRO_SIDE / max(width, height)
     for name, side in zip(sides, (width, height), strict=True):
         values[name] = max(32, round(side * scale / 2) * 2)
     if bindings.storyboard:
         text = str(values[bindings.storyboard])
-        values[bindings.storyboard] = with_length(text, int(DEMO_VALUES["67_length"]))
-    return values | {name: value for name, value in DEMO_VALUES.items() if name in bindings.fields}
+        values[bindings.storyboard] = with_length(text, int(MICRO_VALUES["67_length"]))
+    return values | {name: value for name, value in MICRO_VALUES.items() if name in bindings.fields}

@@ -15,18 +15,13 @@ from .decode import PictureError, confine, limited, to_png
 from .errors import TooLarge, Unavailable
 from .shares import Places
 
-_PATIENCE_S = 60.0  # of the clock; a picture's own share of a processor ends earlier
-
-
 T = TypeVar("T")
 
 
 class PictureDecoder:
     """Reads untrusted pictures and long bodies in child processes; what dies or hangs there costs its request alone."""
 
-    def __init__(
-        self, max_pixels: int, max_bytes: int = 2**30, processes: int = 2, patience_s: float = _PATIENCE_S
-    ) -> None:
+    def __init__(self, max_pixels: int, max_bytes: int = 2**30, processes: int = 2, patience_s: float = 60) -> None:
         self._most, self._patience_s = (max_pixels, max_bytes), patience_s
         self._places = Places("pictures", processes, max(1, processes // 2))
         self._idle = [_child() for _ in range(processes)]
@@ -58,9 +53,8 @@ class PictureDecoder:
                     child = _ended(child)
                 except asyncio.TimeoutError:
                     child = _ended(child)
-                    raise Unavailable(
-                        "The gateway is too busy to read this request's pictures; try again.", retry_after_s=5
-                    ) from None
+                    text = "The gateway is too busy to read this request's pictures; try again."
+                    raise Unavailable(text, retry_after_s=5) from None
                 finally:
                     self._idle.append(child)
             raise PictureError("The picture takes too much time or memory to decode.")

@@ -46,6 +46,7 @@ async def serving(settings: Settings, address: str) -> AsyncIterator[web.Applica
     upkeep = Upkeep(service, AttemptStore(service.jobs.database, service.jobs.queue, settings.attempts))
     loops = (
         repeat("sweeping", upkeep.sweep, settings.sweep_s),
+        repeat("clearing queues", lambda: service.call(upkeep.clear_stranded), 60),
         repeat("forgetting", upkeep.forget, 600),
         repeat("webhooks", webhooks.deliver_due, 0),
     )
@@ -62,17 +63,14 @@ async def serving(settings: Settings, address: str) -> AsyncIterator[web.Applica
 async def run_gateway(settings: Settings, host: str, port: int) -> None:
     """Serve until cancelled."""
     address = settings.public_url or f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
-    async with (
-        serving(settings, address) as app,
-        listening(app, host, port, header_s=settings.header_read_s, stop_s=5),
-    ):
+    async with serving(settings, address) as app, listening(app, host, port, settings.header_read_s):
         log.info("the gateway listens", extra={"address": address, "keys": settings.auth})
         await asyncio.Event().wait()
 
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str, port: int, *, header_s: float, stop_s: float
+    app: web.Application, host: str, port: int, header_s: float, stop_s: float = 5
 ) -> AsyncIterator[None]:
     """Serve while the block runs; then requests may end for ``stop_s``. Raises OSError."""
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=_IDLE_S, shutdown_timeout=stop_s, lingering_time=2)
@@ -103,24 +101,21 @@ async def _watch(runner: web.AppRunner, spoke: set[object], header_s: float) -> 
 
 def prepare_data(settings: Settings) -> None:
     """Make the data folder and SQLite's file, or existing ones, private to their owner. Raises GatewayError."""
+    paths = [settings.data]
     try:
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_private(settings.data, 0o700)
         if settings.database_url.startswith("sqlite:///"):
             file = Path(settings.database_url.removeprefix("sqlite:///"))
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-            for path in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
-                if path.exists():
-                    _make_private(path, 0o600)
+            paths += [file, *file.parent.glob(f"{file.name}-*")]
+        for path in paths if os.name == "posix" else ():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                path.chmod(mode & 0o700)
+                log.warning("made readable by its owner alone: %s", path)
     except OSError as error:
         raise GatewayError(
             f"{error.filename or settings.data} can't be used ({error.strerror}). It holds keys and pictures, so it must "
             "belong to this user: choose another --data, or change its owner."
         ) from None
-
-
-def _make_private(path: Path, mode: int) -> None:
-    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(mode)
-        log.warning("made readable by its owner alone: %s", path)

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import sqlalchemy.exc
 
 from ..workflows import Bindings
+from ..workflows.examples import EXAMPLES
 from .assets import AssetStore
 from .batches import Batches
 from .bodies import Scratch
 from .database import Database, is_away
 from .dial import Dialer, DialRefused
 from .errors import Invalid, NotFound, TooMany, Unavailable
-from .examples import EXAMPLES
 from .intake import PictureIntake
 from .jobs import JobStore, Verdict
 from .keys import KeyStore, shared_secret
@@ -30,6 +30,7 @@ from .tables import Job, Key
 from .workers import WorkerStore
 
 T = TypeVar("T")
+Choose = Callable[[Offer], tuple[Bindings, dict[str, Any]]]
 FAULTS = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.DataError)  # what one job of a batch can bring about
 _OFFER_S = 1.0
 _ID = re.compile(r"[0-9a-f-]{36}")
@@ -62,14 +63,10 @@ class JobService:
             if not is_away(error):
                 raise
             log.error("the database is away", extra={"problem": type(error).__name__})
-            text = "The database does not answer, so whether this call was carried out is not known; repeat it later."
-            raise Unavailable(
-                f"{text} A submit is safe to repeat under its Idempotency-Key.", retry_after_s=5
-            ) from None
+            text = "The database does not answer, so whether this call was carried out is not known; repeat it later. "
+            raise Unavailable(f"{text}A submit is safe to repeat under its Idempotency-Key.", retry_after_s=5) from None
 
-    async def submit(
-        self, job: Job, choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]], scratch: Scratch
-    ) -> str:
+    async def submit(self, job: Job, choose: Choose, scratch: Scratch) -> str:
         """The id of the accepted job, which is on the disk then. Raises TooMany, Invalid or Unavailable.
 
         ``choose`` checks its fields against what is offered now, pictures apart. What can refuse it is asked before
@@ -106,12 +103,11 @@ class JobService:
         """The id of the job that answers, if there is one. Raises TooMany or Invalid."""
         if verdict is None:
             return None
-        if verdict[0] == "full":
-            text = f"The queue is full ({self._room[0]} jobs wait); nothing was accepted. Try later."
-            raise TooMany(text, retry_after_s=30)
-        if verdict[0] == "share":
-            text = f"This key has {self._room[1]} jobs waiting, its part of the queue; nothing was accepted. Try later."
-            raise TooMany(text, retry_after_s=30)
+        queued, share = self._room
+        if verdict[0] in ("full", "share"):
+            full = f"The queue is full ({queued} jobs wait)"
+            why = full if verdict[0] == "full" else f"This key has {share} jobs waiting, its part of the queue"
+            raise TooMany(f"{why}; nothing was accepted. Try later.", retry_after_s=30)
         if verdict[0] == "reused":
             text = "This Idempotency-Key was used for another body or another webhook."
             raise Invalid(text, field="Idempotency-Key")

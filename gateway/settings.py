@@ -13,15 +13,9 @@ from typing import Annotated, Any
 
 import platformdirs
 import sqlalchemy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from ..engine.errors import EngineError
 from .dial import trusted_origins
@@ -41,8 +35,6 @@ class GatewayError(EngineError):
 class Limits(BaseModel):
     """What one request, one key and one job may use."""
 
-    model_config = ConfigDict(frozen=True)
-
     body_bytes: int = Field(64 * MIB, gt=0, description="largest body of a request")
     bodies_bytes: int = Field(192 * MIB, gt=0, description="bodies in flight; one key has half of it at most")
     picture_bytes: int = Field(50 * MIB, gt=0, description="largest file of a picture")
@@ -58,37 +50,25 @@ class Limits(BaseModel):
     stored_bytes: int = Field(4096 * MIB, gt=0, description="pictures that one key may have stored")
     submits_per_second: float = Field(50, ge=0, description="requests a second and key; 0: any")
     submits_burst: int = Field(500, gt=0, description="requests that a key may send at once")
-    calls_per_second: float = Field(
-        200, ge=0, description="other calls a second of a key, or an address without; 0: any"
-    )
+    calls_per_second: float = Field(200, ge=0, description="other calls a second of a key or address; 0: any")
 
 
 class Timing(BaseModel):
     """How often things are looked at, and how long they may take."""
 
-    model_config = ConfigDict(frozen=True)
-
     poll_s: float = Field(1.0, gt=0, description="pause between two looks at a running prompt")
     engine_poll_s: float = Field(1.0, gt=0, description="pause between two looks into the queue")
     heartbeat_s: float = Field(5.0, gt=0, description="pause between two of a worker's heartbeats")
     dead_after_s: float = Field(20.0, gt=0, description="without a heartbeat for so long a worker counts as dead")
-    remember_s: float = Field(
-        600.0, gt=0, description="how long jobs are accepted for workers that have gone: an autoscaler starts others"
-    )
+    remember_s: float = Field(600.0, gt=0, description="how long jobs are accepted for workers that have gone")
     sweep_s: float = Field(5.0, gt=0, description="pause between two looks for dead workers")
-    cancel_grace_s: float = Field(
-        30.0, ge=0, description="how long a cancelled job may go on before its ComfyUI is killed"
-    )
+    cancel_grace_s: float = Field(30.0, ge=0, description="how long a cancelled job may go on; then ComfyUI is killed")
     unreachable_s: float = Field(120.0, gt=0, description="how long a ComfyUI may not answer")
     start_s: float = Field(600.0, gt=0, description="how long a ComfyUI may take to start")
     restart_pause_s: float = Field(2.0, gt=0, description="first pause before a sick ComfyUI is started anew")
     restart_pause_most_s: float = Field(300.0, gt=0, description="to which that pause grows, doubled each time")
-    drain_timeout_s: float = Field(
-        600.0, ge=0, description="after a first SIGTERM or Ctrl-C: how long the running job may take to end"
-    )
-    job_timeout: str = Field(
-        "7200", description="seconds that a job may run; also WORKFLOW=SECONDS for one deployment, separated by commas"
-    )
+    drain_timeout_s: float = Field(600.0, ge=0, description="after a first SIGTERM: how long the running job may take")
+    job_timeout: str = Field("7200", description="seconds that a job may run; also WORKFLOW=SECONDS, with commas")
     attempts: int = Field(3, ge=1, description="attempts at a job before it is given up")
     keep_s: float = Field(7 * DAY_S, gt=0, description="how long jobs, videos and uploads are kept")
     link_s: float = Field(7 * DAY_S, gt=0, description="how long a link to a file works")
@@ -97,15 +77,13 @@ class Timing(BaseModel):
 class Settings(Limits, Timing, BaseSettings):
     """One gateway or worker."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = {"env_prefix": PREFIX, "frozen": True, "extra": "forbid"}
 
     data: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("wan-flf2v", appauthor=False),
         description="folder for jobs, keys and videos",
     )
-    database: str = Field(
-        "", repr=False, description="postgresql://… for several machines (default: SQLite in the data folder)"
-    )
+    database: str = Field("", repr=False, description="postgresql://… for several machines (default: SQLite in --data)")
     public_url: str = Field("", description="the address that clients use, behind a reverse proxy")
     egress_proxy: str = Field("", description="HTTP proxy through which clients' pictures and webhooks are reached")
     auth: bool = True
@@ -170,12 +148,7 @@ class Settings(Limits, Timing, BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        *_: Any,
-        **__: Any,
+        cls, settings_cls: Any, init_settings: Any, env_settings: Any, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """See the module: flags, environment, file."""
         file = os.environ.get(CONFIG_VARIABLE)
@@ -207,9 +180,8 @@ def add_flags(parser: argparse._ActionsContainer, *names: str) -> None:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """The settings that flags, environment and file give. Raises GatewayError."""
-    given: dict[str, Any] = {
-        name: value for name in Settings.model_fields if (value := getattr(arguments, name, None)) is not None
-    }
+    flags = ((name, getattr(arguments, name, None)) for name in Settings.model_fields)
+    given: dict[str, Any] = {name: value for name, value in flags if value is not None}
     if getattr(arguments, "config", None):
         os.environ[CONFIG_VARIABLE] = str(Path(arguments.config).expanduser().absolute())  # the worker reads it too
     file = os.environ.get(CONFIG_VARIABLE)

@@ -1,8 +1,4 @@
-"""What keys share: places and bytes, of which each has its part at most, and how often each may call.
-
-Calls are counted in sliding windows of the ``limits`` library: submits on Postgres by all gateways together, else by
-each process for itself.
-"""
+"""What keys share: places and bytes, of which each has its part at most, and how often each may call."""
 
 from __future__ import annotations
 

@@ -1,24 +1,23 @@
-"""What is signed: links to stored files, which whoever has one may read until it expires, and webhooks.
-
-A webhook's secret is its key's own, derived from the gateways' common one; it can be changed key by key.
-"""
+"""What is signed: links to stored files, for whoever has one until it expires, and webhooks, by a secret of each key."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from standardwebhooks import Webhook
 
 from .database import now
 from .keys import KeyStore
 
+_LINK = re.compile(r"https?://[^/?#]+/files/([^/?#]+)/[^/?#]+\?expires=([^&]+)&signature=([^&#]+)")
 OVERLAP_S = 24 * 3600.0
 """For how long after a change Standard Webhooks' signatures are made with the old secret too."""
 
@@ -50,15 +49,8 @@ class Links:
 
     def asset_of(self, url: str) -> str | None:
         """The asset that this URL is a valid link of ours to, whatever host name it was reached by; else None."""
-        try:
-            parts = urlsplit(url)
-            query = parse_qs(parts.query)
-        except ValueError:
-            return None
-        pieces = parts.path.split("/")
-        if len(pieces) != 4 or pieces[1] != "files" or "signature" not in query or "expires" not in query:
-            return None
-        return pieces[2] if self.valid(pieces[2], "read", query["expires"][0], query["signature"][0]) else None
+        found = _LINK.match(url)
+        return found[1] if found is not None and self.valid(found[1], "read", found[2], found[3]) else None
 
     def _sign(self, asset_id: str, purpose: str, expires: int) -> str:
         return _hmac(self.secret, f"{purpose}:{asset_id}:{expires}".encode())

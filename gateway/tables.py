@@ -41,10 +41,7 @@ META = Base.metadata
 
 
 class Job(Base, kw_only=True):
-    """One job. ``values`` go to the workflow, ``shown`` is what the client sent (pictures as links).
-
-    A new one, yet to be accepted, may have an idempotency key, and the digest of its request with that.
-    """
+    """One job. ``values`` go to the workflow, ``shown`` is what was sent. A new one may have an idempotency key."""
 
     __tablename__ = "flf2v_jobs"
     seq: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=True, default=None)

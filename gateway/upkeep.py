@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable
 
 from ..workflows import Bindings, available_bindings
@@ -15,7 +14,6 @@ from .queue import queue_of
 from .service import JobService
 
 _STRAY_S = 3600.0
-_STRANDED_S = 60.0
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +21,7 @@ class Upkeep:
     """The background loops of one gateway. Several gateways may run them on one database."""
 
     def __init__(self, service: JobService, attempts: AttemptStore) -> None:
-        self.service = service
-        self.attempts = attempts
-        self._stranded_at = -math.inf
+        self.service, self.attempts = service, attempts
 
     async def sweep(self) -> None:
         """One round of sweeping."""
@@ -35,19 +31,11 @@ class Upkeep:
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
         await service.forget_deleted()  # while they ran
         await service.call(service.assets.collect)
-        if asyncio.get_running_loop().time() - self._stranded_at > _STRANDED_S:
-            await service.call(self.clear_stranded)
-            self._stranded_at = asyncio.get_running_loop().time()
 
     def take_over(self) -> list[str]:
-        """Give the jobs that dead workers hold back to their queues; returns their tickets.
-
-        Who lives is asked after who holds, never before: a worker reports itself before it takes a job.
-        """
+        """Give the jobs that dead workers hold back to their queues; returns their tickets."""
         queue, held = self.service.jobs.queue, self.service.jobs.queue.held()
-        if not held:
-            return []
-        alive = self.service.workers.holding()
+        alive = self.service.workers.holding()  # asked after: a worker reports itself before it takes a job
         dead = [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
         give_back = self.attempts.give_back
         taken = [ticket for ticket, worker in dead if give_back(ticket, worker, f"its worker {worker} died")]

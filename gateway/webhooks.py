@@ -33,9 +33,7 @@ class WebhookSender:
 
     def __init__(self, service: JobService, payload: Payload) -> None:
         self.database, self.dialer, self.signer = service.jobs.database, service.dialer, service.signer
-        self.payload = payload
-        self.sent = 0
-        self.failed = 0
+        self.payload, self.sent, self.failed = payload, 0, 0
         self._sending: dict[asyncio.Task[None], str] = {}
 
     async def deliver_due(self) -> None:
@@ -82,11 +80,8 @@ class WebhookSender:
 
     async def _deliver(self, event: Row[Any], job: Job) -> None:
         body = json.dumps(self.payload(job, event.event)).encode()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "wan-flf2v-gateway",
-            **await asyncio.to_thread(self.signer.headers, job.owner, job.api, event.id, body),
-        }
+        signed = await asyncio.to_thread(self.signer.headers, job.owner, job.api, event.id, body)
+        headers = {"Content-Type": "application/json", "User-Agent": "wan-flf2v-gateway", **signed}
         try:
             status = await self.dialer.post(job.webhook, body, headers)
             problem = "" if 200 <= status < 300 else f"HTTP {status}"

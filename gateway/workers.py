@@ -17,10 +17,7 @@ BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 
 @dataclass
 class Measured:
-    """Counts of attempts by how they ended, and of each kind of time how many were at most so long.
-
-    A worker keeps it with its heartbeat, so that it outlives the process and any gateway can tell it.
-    """
+    """Counts of attempts by how they ended and of times by how long; kept with a heartbeat it outlives the process."""
 
     attempts: dict[str, int] = field(default_factory=dict)
     times: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -52,21 +49,16 @@ class WorkerStore:
         self.database, self.timing = database, timing
 
     def enter(self, worker: Worker) -> Measured | None:
-        """Take the name for this process, and what earlier ones counted under it.
-
-        None while another one, with another home, lives under that name.
-        """
+        """Take the name for this process, and what earlier ones counted; None while one with another home has it."""
+        values = {"boot": worker.boot, "home": worker.home, "status": worker.status, "restarts": worker.restarts}
+        old = clock() - WORKERS.c.beat_at >= self.timing.dead_after_s
+        free = sa.or_(WORKERS.c.home.in_(("", worker.home)), WORKERS.c.status == "stopped", old)
+        row = self.database.insert(WORKERS, **{**worker.columns(), "beat_at": clock()}).on_conflict_do_update(
+            index_elements=[WORKERS.c.id], set_={**values, "beat_at": clock()}, where=free
+        )
         with self.database.write() as connection:
-            known = sa.select(WORKERS, (clock() - WORKERS.c.beat_at).label("age")).where(WORKERS.c.id == worker.id)
-            row = connection.execute(known.with_for_update()).first()
-            if row is None:
-                connection.execute(sa.insert(WORKERS).values({**worker.columns(), "beat_at": clock()}))
-                return Measured()
-            if row.home not in ("", worker.home) and row.status != "stopped" and row.age < self.timing.dead_after_s:
-                return None
-            values = {"boot": worker.boot, "home": worker.home, "status": worker.status, "restarts": worker.restarts}
-            connection.execute(sa.update(WORKERS).where(WORKERS.c.id == worker.id).values(beat_at=clock(), **values))
-            return Measured.of(row.measured)
+            entered = connection.execute(row.returning(WORKERS.c.measured)).first()
+        return None if entered is None else Measured.of(entered.measured)
 
     def beat(self, worker: Worker) -> bool:
         """Write a heartbeat; False when another process has taken the name since, or the row is gone."""

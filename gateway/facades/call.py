@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from aiohttp import web
 
-from ...workflows import Bindings
 from ..bodies import SMALL, Json, Scratch, parse, request_digest, with_texts
 from ..errors import BadRequest, Forbidden, Invalid, TooLarge, TooSlow
 from ..jobs import Api
-from ..offer import Checker, Offer, is_plain
-from ..service import JobService
+from ..offer import Checker, is_plain
+from ..service import Choose, JobService
 from ..settings import Settings
 from ..tables import Asset, Job, Key
 
@@ -97,13 +96,7 @@ class Call:
         return body
 
     async def submit(
-        self,
-        api: Api,
-        body: Mapping[str, Json],
-        choose: Callable[[Offer], tuple[Bindings, dict[str, Any]]],
-        *,
-        webhook: str = "",
-        webhook_all: bool = False,
+        self, api: Api, body: Mapping[str, Json], choose: Choose, *, webhook: str = "", webhook_all: bool = False
     ) -> str:
         """The id of the job that this request makes. Raises what JobService.submit does."""
         webhook = self.query_text("webhook") or webhook

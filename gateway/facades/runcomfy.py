@@ -1,7 +1,4 @@
-"""RunComfy's two APIs: the Model API takes a workflow's flat fields, the serverless API ``overrides`` of its node inputs.
-
-Both answer a submit with a request id, and have status, result and cancel below it.
-"""
+"""RunComfy's two APIs: the Model API takes a workflow's flat fields, the serverless API ``overrides`` of its node inputs."""
 
 from __future__ import annotations
 
@@ -10,8 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from ...workflows import Bindings
+from ...workflows.examples import MICRO_SIDE, MICRO_VALUES
 from ..errors import Invalid, NotFound
-from ..offer import DEMO_SIDE, DEMO_VALUES, Offer
+from ..offer import Offer
 from ..tables import Job
 from .call import Call, iso
 
@@ -186,8 +184,8 @@ def _model(call: Call, bindings: Bindings, *, schema: bool) -> dict[str, Any]:
         data["input_schema"] = bindings.input_schema()
     if call.settings.demo:
         data["note"] = (
-            f"Demo: micro models. Every video, and each segment of a storyboard, is a real transition, soft, {DEMO_SIDE} "
-            f"pixels on its longer side and {DEMO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and "
+            f"Demo: micro models. Every video, and each segment of a storyboard, is a real transition, soft, {MICRO_SIDE} "
+            f"pixels on its longer side and {MICRO_VALUES['67_length']} frames long, whatever size, length, steps, cfg and "
             "shift are asked for."
         )
     return data

@@ -1,11 +1,9 @@
-"""WaveSpeed's API v3: named fields in, a prediction out; delete and history; uploads.
-
-A picture is uploaded in one multipart POST, or by a ticket and a signed PUT.
-"""
+"""WaveSpeed's API v3: named fields in, a prediction out; delete and history; uploads by a form or a signed PUT."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,20 +14,18 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ...workflows import Bindings
+from ...workflows.examples import FIRST, LAST
 from ..decode import PictureError
 from ..errors import BadRequest, Invalid, NotFound, TooLarge, TooSlow
-from ..examples import FIRST, LAST
 from ..offer import WAVESPEED_FIELDS, WAVESPEED_MODEL, Offer, every_workflow
-from ..tables import Job
+from ..tables import JOBS, Job
 from .call import Call, iso, whole
 from .schemas import fields_schema
 
 STATES = {"queued": "created", "running": "processing", "succeeded": "completed", "failed": "failed"}
 NO_CHECKER = "none installed"
-FIELDS = fields_schema(
-    WAVESPEED_FIELDS,
-    example={"first_image": FIRST, "last_image": LAST, "prompt": "glass flower blossom", "seed": 1},
-)
+_EXAMPLE = {"first_image": FIRST, "last_image": LAST, "prompt": "glass flower blossom", "seed": 1}
+FIELDS = fields_schema(WAVESPEED_FIELDS, example=_EXAMPLE)
 MODELS = {WAVESPEED_MODEL: FIELDS} | {
     bindings.model: fields_schema(bindings.fields, example=bindings.example())
     for bindings in every_workflow().values()
@@ -94,22 +90,14 @@ async def history(call: Call) -> web.Response:
     page = whole("page", body.get("page", 1), 1, 10_000)
     size = whole("page_size", body.get("page_size", 100), 1, 100)
     status, model = body.get("status"), body.get("model")
-    states = [state for state in (*STATES, "cancelled") if STATES.get(state, state) == status]
-    if status not in (None, "") and not states:
+    states = [state for state in (*STATES, "cancelled") if status in (None, "", STATES.get(state, state))]
+    if not states:
         raise Invalid("status must be created, processing, completed, failed or cancelled.", field="status")
-    jobs = []
-    if model in (None, "", *MODELS):
-        jobs = await call.service.call(
-            call.service.jobs.page,
-            call.key.id,
-            limit=size,
-            offset=(page - 1) * size,
-            api="wavespeed",
-            model=model or None,
-            states=states or None,
-            after=_time(body, "created_after"),
-            before=_time(body, "created_before"),
-        )
+    times = _time(body, "created_after", 0.0), _time(body, "created_before", math.inf)
+    which = [JOBS.c.api == "wavespeed", JOBS.c.state.in_(states), JOBS.c.created_at.between(*times)]
+    if model not in (None, ""):
+        which.append(JOBS.c.model.in_([name for name in MODELS if name == model]))
+    jobs = await call.service.call(call.service.jobs.page, call.key.id, *which, limit=size, offset=(page - 1) * size)
     items = [{**_prediction(call, job), "input": dict(job.shown)} for job in jobs]
     return wrapped({"items": items, "page": page, "page_size": size})
 
@@ -185,14 +173,10 @@ async def announce(call: Call) -> web.Response:
     filename, size = body.get("filename"), body.get("size")
     if not isinstance(filename, str) or not 0 < len(filename) <= 255:
         raise Invalid("filename must be a text of 1 to 255 characters.", field="filename")
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= call.settings.picture_bytes:
-        limit = call.settings.picture_bytes
-        raise Invalid(f"size must be a whole number of bytes, at most {limit}.", field="size")
+    size = whole("size", size, 1, call.settings.picture_bytes)
     service = call.service
     await service.intake.make_room(call.key.id, size)
-    asset = await service.call(
-        service.assets.announce, owner=call.key.id, filename="upload.png", media_type="image/png", size=size
-    )
+    asset = await service.call(service.assets.announce, call.key.id, size)
     link = call.base + service.links.path(asset.id, asset.filename, "write", 3600)
     headers = {"Content-Type": str(body.get("content_type") or "application/octet-stream")[:100]}
     upload = {"method": "PUT", "url": link, "headers": headers}
@@ -214,15 +198,15 @@ async def put_upload(call: Call) -> web.Response:
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     size = png.stat().st_size
-    if not await call.service.call(call.service.assets.fill, asset.id, png, "image/png"):
+    if not await call.service.call(call.service.assets.fill, asset.id, png):
         raise NotFound("This upload was made already, or has expired.")
     return web.json_response({"size": size})
 
 
-def _time(body: Mapping[str, Any], name: str) -> float | None:
+def _time(body: Mapping[str, Any], name: str, default: float) -> float:
     value = body.get(name)
     if value in (None, ""):
-        return None
+        return default
     try:
         return datetime.fromisoformat(str(value).replace("Z", "+00:00")).timestamp()
     except (ValueError, OverflowError, OSError):

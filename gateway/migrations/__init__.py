@@ -16,7 +16,6 @@ VERSION_TABLE = "flf2v_version"
 # The oldest revision whose release still works on this one's schema. Gateways and workers are replaced one by one, so a
 # revision only adds what the release before it can leave alone; what that one still needs goes a release later.
 OLDEST = "0005"
-_OLDEST_ROW = "schema-oldest"
 
 
 class SchemaError(GatewayError):
@@ -30,8 +29,15 @@ def migrate(connection: Connection, meta: sa.MetaData) -> None:
     head, current = script.get_current_head() or "", context.get_current_revision()
     if current == head:
         return
+    secrets = meta.tables["flf2v_secrets"]
+    oldest = secrets.c.name == "schema-oldest"
     if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-        _check(connection, meta, current, head)
+        known = connection.execute(sa.select(secrets.c.value).where(oldest)).scalar()
+        if known is None or head < str(known):
+            raise SchemaError(
+                f"The database can't be used: it is of a newer release (schema {current}), and this release, which knows "
+                f"schema {head}, can't work beside it: install the newer release here too."
+            )
         return
     if sa.inspect(connection).has_table("flf2v_jobs"):  # without a version they are the first release's
         with Operations.context(context):
@@ -40,16 +46,5 @@ def migrate(connection: Connection, meta: sa.MetaData) -> None:
     else:
         meta.create_all(connection)
     context.stamp(script, head)
-    secrets = meta.tables["flf2v_secrets"]
-    connection.execute(sa.delete(secrets).where(secrets.c.name == _OLDEST_ROW))
-    connection.execute(sa.insert(secrets).values(name=_OLDEST_ROW, value=OLDEST))
-
-
-def _check(connection: Connection, meta: sa.MetaData, current: str, head: str) -> None:
-    secrets = meta.tables["flf2v_secrets"]
-    oldest = connection.execute(sa.select(secrets.c.value).where(secrets.c.name == _OLDEST_ROW)).scalar()
-    if oldest is None or head < str(oldest):
-        raise SchemaError(
-            f"The database can't be used: it is of a newer release (schema {current}), and this release, which knows schema "
-            f"{head}, can't work beside it: install the newer release here too."
-        )
+    connection.execute(sa.delete(secrets).where(oldest))
+    connection.execute(sa.insert(secrets).values(name="schema-oldest", value=OLDEST))

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from ...providers.addresses import is_loopback, is_public
 from ..bodies import SCRATCH, SMALL, Scratch
 from ..database import new_id
-from ..errors import ApiError, Forbidden, NotAllowed, NotFound, TooLarge, TooMany, Unauthorized, Unavailable
+from ..errors import ApiError, Forbidden, TooLarge, TooMany, Unauthorized, Unavailable
 from ..facades.call import Call
 from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
@@ -32,6 +32,11 @@ SPOKE = web.AppKey("spoke", set)
 _PATH, _KEY = web.RequestKey("path", str), web.RequestKey("key", str)
 _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
 _SERVERLESS_CODES = {401: 401001, 403: 403003}  # where its documents differ from the Model API's
+_SAID = {
+    404: "There is no such address here; /docs lists them.",
+    405: "This address does not take this method.",
+    413: "The body is too large.",
+}
 _SEEN_S = 1.0
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,100}")
 log = logging.getLogger(__name__)
@@ -84,9 +89,7 @@ class Gate:
             return NOBODY
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthorized(
-                "Send your API key as 'Authorization: Bearer <key>'. Make one with: wan-flf2v keys create"
-            )
+            raise Unauthorized("Send an API key as 'Authorization: Bearer <key>'; wan-flf2v keys create makes one.")
         secret = secret.strip()
         if not secret.isascii() or len(secret) > 200:
             raise Unauthorized("The API key is not valid.")
@@ -171,14 +174,12 @@ class _Refusal(web.Response):
     """An answer before the whole body came. A long rest is not read: the client has a moment to see the answer."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """See Response."""
         self._to = request
         if not request.content.is_eof():
             self.force_close()
         return await super().prepare(request)
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """See Response."""
         await super().write_eof(data)
         length = self._to.content_length
         if not self._to.content.is_eof() and (length is None or length > SMALL):
@@ -221,26 +222,20 @@ def _answer_errors(metrics: Metrics) -> Any:
 
 
 def _known(error: web.HTTPException) -> ApiError:
-    if error.status == 404:
-        return NotFound("There is no such address here; /docs lists them.")
-    if error.status == 405:
-        return NotAllowed("This address does not take this method.", headers={"Allow": error.headers["Allow"]})
-    if error.status == 413:
-        return TooLarge("The body is too large.")
-    known = ApiError(error.reason or "The request can't be served.")
+    allow = {"Allow": error.headers["Allow"]} if error.status == 405 else {}
+    known = ApiError(_SAID.get(error.status, error.reason), headers=allow)
     known.status, known.code = error.status, error.status * 1000 + 1
     return known
 
 
 def error_response(path: str, error: ApiError) -> web.Response:
     """The error in the shape of the API whose address was called."""
-    detail: Sequence[dict[str, object]] = error.detail
     if path.startswith("/api/v3/"):
         body: dict[str, object] = {"code": error.status, "message": error.message, "error_code": str(error.code)}
     else:
         code = _SERVERLESS_CODES.get(error.status, error.code) if path.startswith("/prod/") else error.code
         body = {"error_code": code, "error_message": error.message}
-    if detail:
-        body["detail"] = list(detail)
+    if error.field:
+        body["detail"] = [{"loc": ["body", error.field], "msg": error.message, "type": "value_error"}]
     headers = error.headers | ({"WWW-Authenticate": "Bearer"} if error.status == 401 else {})
     return _Refusal(text=json.dumps(body), content_type="application/json", status=error.status, headers=headers)

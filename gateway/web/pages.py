@@ -11,49 +11,37 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...workflows import Bindings
+from ...workflows.examples import EXAMPLES, FOLDER, example_file, example_prompt
 from ..assets import UNKNOWN
 from ..errors import NoSuchRange, NotFound
-from ..examples import EXAMPLES, example_bytes, example_file, example_prompt
 from ..facades.call import Call
 
 DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
 STATIC = Path(__file__).parent / "static"
-_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".mjs": "text/javascript",
-    ".png": "image/png",
-}
-_NAMES = frozenset(path.name for path in STATIC.iterdir() if path.suffix in _TYPES)
+_NAMES = frozenset(path.name for path in STATIC.iterdir())
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 
-async def page(call: Call) -> web.Response:
+async def page(call: Call) -> web.FileResponse:
     """Send the playground, or the description of the API."""
     return _file("docs.html" if call.request.path == "/docs" else "index.html")
 
 
-async def static(call: Call) -> web.Response:
+async def static(call: Call) -> web.FileResponse:
     """Send a part of the pages, or an example picture."""
     name = call.part("name")
     if name in EXAMPLES:
-        return web.Response(body=example_bytes(example_file(name, call.settings.demo)), content_type="image/png")
+        return web.FileResponse(FOLDER / example_file(name, call.settings.demo))
     if name not in _NAMES:
         raise NotFound("There is no such file.")
     return _file(name)
 
 
-def _file(name: str) -> web.Response:
-    path = STATIC / name
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return web.Response(
-        body=path.read_bytes(), content_type=_TYPES[path.suffix], charset="utf-8" if path.suffix != ".png" else None,
-        headers=headers,
-    )  # fmt: skip
+def _file(name: str) -> web.FileResponse:
+    return web.FileResponse(STATIC / name, headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"})
 
 
 def package_version() -> str:

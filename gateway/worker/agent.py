@@ -24,10 +24,7 @@ class NameTaken(EngineError):
 
 
 class Agent:
-    """One worker. ``run`` returns when it was told to drain and its job has ended; cancel it to leave at once.
-
-    ``home`` names the folder that it works in, whichever process does.
-    """
+    """One worker in the folder named ``home``. ``run`` ends when it was told to drain; cancel it to leave at once."""
 
     def __init__(self, runner: Runner, home: str = "") -> None:
         self.runner, self.queue = runner, runner.jobs.queue
@@ -75,8 +72,7 @@ class Agent:
             # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
             if time.monotonic() > deadline:
                 name = self.runner.worker
-                text = f"A worker named {name} lives already, with another data folder. Give this one another --name."
-                raise NameTaken(text)
+                raise NameTaken(f"A worker named {name} lives already, with other data. Give this one another --name.")
             await asyncio.sleep(0.5)
         self.runner.measured = counted
 

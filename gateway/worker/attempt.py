@@ -7,16 +7,17 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...engine.client import ComfyClient
 from ...engine.errors import EngineError, Refused, Unreachable
 from ...workflows import Bindings
+from ...workflows.examples import FOLDER
 from ..assets import AssetStore
 from ..attempts import CANCELLED, AttemptStore, Claim
 from ..database import Database, patiently
-from ..examples import example_bytes
 from ..jobs import SAFETY, JobStore
 from ..settings import Settings
 from ..tables import Job
@@ -105,7 +106,8 @@ class Runner:
         """Leave nothing of a job in a ComfyUI that is ours: its pictures, its video, its graph with the prompt."""
         try:
             if await asyncio.to_thread(self.supervisor.clean, claim.job):
-                await _quietly(client.forget(claim.prompt_id))  # its history ends with its process
+                with suppress(EngineError):  # its history ends with its process
+                    await client.forget(claim.prompt_id)
         except OSError as error:
             log.warning("a job's files were not all deleted", extra={"job": claim.job, "problem": str(error)[:300]})
 
@@ -141,7 +143,8 @@ class Attempt:
             told = self.progress.stage, self.progress.value
             word = await patiently(self.runner.attempts.beat, self.claim, *told)
             if word == "fenced":
-                await _quietly(self.client.interrupt(prompt_id))
+                with suppress(EngineError):
+                    await self.client.interrupt(prompt_id)
                 return Ended("fenced")
             late = time.monotonic() - self.began > self.limit_s
             try:
@@ -193,7 +196,8 @@ class Attempt:
     async def _judge(self, record: dict[str, Any]) -> Ended:
         outcome = outcome_of(record, self.bindings.graph)
         if outcome.state == "out of memory" and self.claim.attempt == 1:
-            await _quietly(self.client.free())
+            with suppress(EngineError):
+                await self.client.free()
             return Ended("memory", "the GPU's memory ran out")
         if outcome.state == "machine":
             return Ended("machine", outcome.error)
@@ -214,7 +218,7 @@ class Attempt:
         return await self._finish("succeeded", "", outputs)
 
     async def _finish(self, state: Literal["succeeded", "failed", "cancelled"], error: str, outputs: Any = ()) -> Ended:
-        if await patiently(self.runner.attempts.finish, self.claim, state, outputs=outputs, error=error):
+        if await patiently(self.runner.attempts.finish, self.claim, state, error, outputs):
             return Ended(state, error)
         await patiently(self.runner.assets.remove, [str(output["asset"]) for output in outputs])
         return Ended("fenced")
@@ -232,7 +236,7 @@ class Attempt:
         own, (kind, _, name) = f"{STAGED}{self.job.id}_{self.job.attempt}_", ref.partition(":")
         if kind == "example":
             # It stays for the next job. What a storyboard's parts leave in ComfyUI goes with the job: no other may use it.
-            return await self.client.upload_bytes(example_bytes(name), (own if self.bindings.storyboard else "") + name)
+            return await self.client.upload_image(FOLDER / name, name=(own if self.bindings.storyboard else "") + name)
         asset = await patiently(self.runner.assets.get, name)
         if asset is None or not asset.complete:
             raise MissingPicture("A picture of this job is not stored any more.")
@@ -242,10 +246,3 @@ class Attempt:
 
 class MissingPicture(EngineError):
     """A job's picture is gone."""
-
-
-async def _quietly(call: Any) -> None:
-    try:
-        await call
-    except EngineError:
-        return

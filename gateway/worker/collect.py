@@ -65,11 +65,5 @@ class Collector:
         asset = await asyncio.to_thread(
             self.assets.put, data, owner=job.owner, job=job.id, filename=file.filename, media_type=media_type
         )
-        return {
-            "asset": asset.id,
-            "node": file.node,
-            "channel": file.channel,
-            "filename": file.filename,
-            "media_type": media_type,
-            "flagged": flagged,
-        }
+        place = {"asset": asset.id, "node": file.node, "channel": file.channel, "filename": file.filename}
+        return {**place, "media_type": media_type, "flagged": flagged}

@@ -1,7 +1,4 @@
-"""What a ComfyUI is asked: which workflows it can run, whether its device still computes.
-
-And whose fault a failed prompt is: the user's, which is final, or the machine's, which another worker may not have.
-"""
+"""What a ComfyUI can run, whether its device computes, and whether a failed prompt is the user's fault or the machine's."""
 
 from __future__ import annotations
 

@@ -7,21 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# Class of the workflow's node -> what it does, and its share of the time.
-_STAGES: Mapping[str, tuple[str, float]] = {
-    "UNETLoader": ("Loading the model", 0.02),
-    "LoraLoaderModelOnly": ("Loading the LoRA", 0.01),
-    "CLIPLoader": ("Loading the text encoder", 0.01),
-    "VAELoader": ("Loading the VAE", 0.01),
-    "CLIPVisionLoader": ("Loading CLIP vision", 0.01),
-    "CLIPTextEncode": ("Reading the prompt", 0.01),
-    "WanFLF2VConditioning": ("Encoding the frames", 0.08),
-    "WanFLF2VTwoStageSampler": ("Sampling", 0.70),
-    "KSampler": ("Sampling", 0.70),
-    "WanFLF2VSaveVideo": ("Decoding and saving", 0.13),
-    "WanFLF2VStoryboard": ("Making the segments", 0.91),
-    "SaveVideo": ("Saving", 0.01),
-}
+from ...engine.stages import DOING, part_of
+
+_SAMPLING = dict.fromkeys(("WanFLF2VTwoStageSampler", "KSampler"), "Sampling")
+_WORDS = {**DOING, **_SAMPLING, "WanFLF2VStoryboard": "Making the segments"}
+# Their shares of the time; every other node has a hundredth.
+_SHARES = {"UNETLoader": 0.02, "WanFLF2VConditioning": 0.08, "WanFLF2VSaveVideo": 0.13, "WanFLF2VStoryboard": 0.91}
+_SHARES |= dict.fromkeys(_SAMPLING, 0.7)
 # A storyboard makes each of its segments in these steps: by the beginnings of their nodes' names.
 _STEPS: Mapping[str, tuple[str, float]] = {
     "frames": ("encoding", 0.1),
@@ -29,7 +21,7 @@ _STEPS: Mapping[str, tuple[str, float]] = {
     "low": ("low-noise stage", 0.35),
     "clip": ("decoding", 0.15),
 }
-DECODING = "Decoding and saving"
+DECODING = DOING["WanFLF2VSaveVideo"]
 
 
 @dataclass
@@ -75,15 +67,15 @@ class PromptProgress:
 
     def _segment(self, top: str, node: str) -> str:
         """Which segment of a storyboard a node makes, and what of it, in words; empty for any other node."""
-        step = _step(node)
+        step = part_of(node)
         if step not in _STEPS or self.graph.get(top, {}).get("class_type") != "WanFLF2VStoryboard":
             return ""
-        number = sum(1 for part in self._parts[top] if _step(part) == step)
+        number = sum(1 for part in self._parts[top] if part_of(part) == step)
         return f"Segment {min(number, self.segments)} of {self.segments}: {_STEPS[step][0]}"
 
     def _stage(self, top: str) -> tuple[str, float]:
         kind = str(self.graph.get(top, {}).get("class_type", ""))
-        return _STAGES.get(kind, ("Working", 0.01))
+        return _WORDS.get(kind, "Working"), _SHARES.get(kind, 0.01)
 
     def _total(self) -> float:
         whole = sum(self._stage(node)[1] for node in self.graph) or 1.0
@@ -93,15 +85,9 @@ class PromptProgress:
                 continue
             children = {node: share for node, share in parts.items() if node != top}
             if self.graph[top].get("class_type") == "WanFLF2VStoryboard":
-                each = (_STEPS.get(_step(node), ("", 0.0))[1] * share for node, share in children.items())
+                each = (_STEPS.get(part_of(node), ("", 0.0))[1] * share for node, share in children.items())
                 share = sum(each) / self.segments
             else:
                 share = parts.get(top, 0.0) if not children else sum(children.values()) / max(2, len(children))
             done += self._stage(top)[1] * (1.0 if parts.get(top) == 1.0 else share)
         return min(0.99, done / whole)
-
-
-def _step(node: str) -> str:
-    """The beginning of the name that a composite node's child has: ``high`` of ``57.0.0.high_12ab``."""
-    parts = node.split(".")
-    return parts[3].partition("_")[0] if len(parts) == 4 else ""

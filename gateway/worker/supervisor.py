@@ -56,10 +56,7 @@ class Supervisor:
 
 @dataclass
 class Owned(Supervisor):
-    """A ComfyUI process of our own, remembered in ``home`` so that the next agent finds it and its running prompt.
-
-    ``server`` is the usual way to run it; with ``command`` another one is used, where ``{port}`` stands for the port.
-    """
+    """A ComfyUI process of our own, by ``server`` or else ``command``; ``home`` tells the next agent of it."""
 
     home: Path
     server: ComfyServer | None = None
@@ -72,7 +69,6 @@ class Owned(Supervisor):
         return self.home / "comfyui.json"
 
     def ensure(self) -> bool:
-        """See Supervisor."""
         if self._process() is not None:
             return False
         self.home.mkdir(parents=True, exist_ok=True)
@@ -89,11 +85,9 @@ class Owned(Supervisor):
         return True
 
     def alive(self) -> bool:
-        """See Supervisor."""
         return self._process() is not None
 
     def kill(self) -> None:
-        """See Supervisor."""
         process = self._process()
         if process is None:
             return
@@ -106,7 +100,6 @@ class Owned(Supervisor):
             self._child.wait(10)
 
     def clean(self, job_id: str) -> bool:
-        """See Supervisor."""
         if self.server is not None:
             home = self.server.home
             paths = [*(home / "input").glob(f"{STAGED}{job_id}_*")]

@@ -262,7 +262,7 @@ def test_a_link_is_good_for_one_file_one_purpose_and_its_time(tmp_path: Path) ->
             owner = (await asyncio.to_thread(here.keys.every))[0].id
             asked: dict[str, Any] = {"owner": owner, "filename": "a.png", "media_type": "image/png"}
             stored, other = (assets.put(png(32, side), **asked).id for side in (32, 33))
-            places = [assets.announce(size=len(png()), **asked).id for _ in range(2)]
+            places = [assets.announce(owner, len(png())).id for _ in range(2)]
             with here.keys.database.read() as connection:
                 secret = str(
                     connection.execute(sa.text("SELECT value FROM flf2v_secrets WHERE name = 'links'")).scalar()

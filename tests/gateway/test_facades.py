@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 
 from wan_flf2v.gateway.assets import AssetStore
@@ -24,7 +25,8 @@ from wan_flf2v.gateway.errors import Invalid
 from wan_flf2v.gateway.facades.call import Call
 from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.settings import Limits
-from wan_flf2v.gateway.tables import Worker
+from wan_flf2v.gateway.tables import JOBS, Job, Worker
+from wan_flf2v.workflows import Bindings
 
 from .local import BODY, EXAMPLES, FAST, FLF2V, local, png, run, web_server
 
@@ -110,6 +112,50 @@ def test_overrides_reach_the_nodes_they_name(tmp_path: Path) -> None:
             assert graph["67"]["inputs"]["length"] == 33
             assert graph["7"]["inputs"]["text"] == "blurred"
             assert graph["68"]["inputs"]["image"] != graph["62"]["inputs"]["image"]
+
+    run(main)
+
+
+def test_wavespeeds_history_has_what_fits_each_of_its_filters_newest_first(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with local(tmp_path, worker=False) as here:
+            owner = (await asyncio.to_thread(here.keys.every))[0].id
+            board = Bindings.load("wan22_storyboard").model
+            base = {"owner": owner, "api": "wavespeed", "model": "wavespeed-ai/wan-flf2v", "workflow": "wan22_flf2v"}
+            jobs = [Job(**{**base, **change}) for change in ({}, {"owner": "you"}, {"api": "model"}, {"model": board})]
+            jobs += [Job(**base) for _ in range(3)]
+            here.jobs.add(jobs, 100, 100)
+            wanted, _, _, by_model, early, late, over = (job.id for job in jobs)
+            with here.jobs.database.write() as connection:
+                for job in jobs:
+                    values = {"created_at": {early: 99.0, late: 301.0}.get(job.id, 200.0)}
+                    values |= {"state": "succeeded"} if job.id == over else {}
+                    connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(**values))
+
+            async def listed(**body: object) -> list[str]:
+                answer = await here.call("POST", "/api/v3/predictions", body)
+                assert answer.status == 200, answer.json
+                return [item["id"] for item in answer.json["data"]["items"]]
+
+            filters: dict[str, object] = {
+                "model": "wavespeed-ai/wan-flf2v",
+                "status": "created",
+                "created_after": "1970-01-01T00:01:40Z",
+                "created_before": "1970-01-01T00:05:00+00:00",
+            }
+            assert await listed(**filters) == [wanted]
+            left_out = {"model": by_model, "status": over, "created_after": early, "created_before": late}
+            for name, job in left_out.items():
+                for absent in ({}, {name: None}, {name: ""}):
+                    rest = {key: value for key, value in filters.items() if key != name}
+                    assert await listed(**rest, **absent) == [job, wanted], name
+            everything = [over, late, early, by_model, wanted]
+            assert await listed() == everything
+            assert await listed(page=2, page_size=2) == everything[2:4]
+            for model in ("unknown", "a\x00b", 7, ["wavespeed-ai/wan-flf2v"], {}):
+                assert await listed(model=model) == []
+            for wrong in ({"status": "unknown"}, {"status": 1}, {"created_after": "yesterday"}):
+                assert (await here.call("POST", "/api/v3/predictions", wrong)).status == 422
 
     run(main)
 

@@ -139,9 +139,9 @@ def test_what_a_job_took_of_an_upload_is_a_picture_of_a_jobs(tmp_path: Path) -> 
 
 def test_a_place_for_an_upload_is_filled_once(tmp_path: Path) -> None:
     store = AssetStore(Database(f"sqlite:///{tmp_path}/jobs.sqlite"), tmp_path)
-    place = store.announce(owner="me", filename="a.png", media_type="image/png", size=3)
-    assert [store.fill(place.id, data, "image/png") for data in (b"one", b"two")] == [True, False]
-    assert not store.fill("0" * 32, b"three", "image/png")
+    place = store.announce("me", 3)
+    assert [store.fill(place.id, data) for data in (b"one", b"two")] == [True, False]
+    assert not store.fill("0" * 32, b"three")
     filled = store.get(place.id)
     assert filled is not None
     assert store.load(filled) == b"one"

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import Limits, Settings, Timing
-from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Job, Status, Worker
+from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Status, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
@@ -175,6 +175,26 @@ def test_a_job_that_is_given_back_is_taken_next_and_its_old_ticket_counts_no_mor
     assert again is not None
     assert again.attempt == 2
     assert kit.attempts.finish(again, "succeeded")
+
+
+def test_an_attempt_that_was_given_back_counts_no_more_not_even_its_own_workers(kit: Kit) -> None:
+    job = kit.add()
+    kit.take()
+    old = kit.attempts.claim(f"{job}/1", "w1")
+    assert old is not None
+    assert kit.attempts.beat(old, "Sampling", 0.5) == "go"
+    assert kit.attempts.give_back(old.ticket, "w1", "its machine was silent")
+    assert kit.attempts.beat(old, "Sampling", 0.9) == "fenced", "while nobody has the job"
+    kit.take()
+    new = kit.attempts.claim(f"{job}/2", "w1")
+    assert new is not None
+    for late in (old, Claim(job, 2, "w2")):
+        assert kit.attempts.beat(late, "Sampling", 0.9) == "fenced"
+        assert not kit.attempts.finish(late, "failed", error="too late")
+    row = kit.jobs.get(job)
+    assert row is not None
+    assert (row.state, row.stage, row.progress) == ("running", "Starting", 0.0)
+    assert kit.attempts.finish(new, "succeeded")
 
 
 def test_a_job_between_two_attempts_can_be_cancelled_at_once(kit: Kit) -> None:
@@ -369,28 +389,14 @@ def test_another_releases_jobs_are_left_to_its_workers_and_else_run_by_ours_or_r
         assert "another release" in row.error
 
 
-def test_a_page_of_jobs_has_what_fits_each_of_its_filters_newest_first(kit: Kit) -> None:
-    base: dict[str, Any] = {"owner": "me", "api": "wavespeed", "model": "m", "workflow": WAN22}
-    changes = ({}, {"owner": "you"}, {"api": "model"}, {"model": "n"}, {}, {}, {})
-    jobs = [Job(**{**base, **change}) for change in changes]
-    kit.jobs.add(jobs, 100, 100)
-    wanted, other, by_api, by_model, early, late, over = (job.id for job in jobs)
-    with kit.database.write() as connection:
-        for job in jobs:
-            at = {early: 99.0, late: 301.0}.get(job.id, 200.0)
-            state = "succeeded" if job.id == over else "queued"
-            connection.execute(sa.update(JOBS).where(JOBS.c.id == job.id).values(created_at=at, state=state))
-    filters = {"api": "wavespeed", "model": "m", "states": ["queued"], "after": 100.0, "before": 300.0}
-    left_out = {"api": by_api, "model": by_model, "states": over, "after": early, "before": late}
-    assert [job.id for job in kit.jobs.page("me", **filters)] == [wanted]
-    for name, job in left_out.items():
-        rest = {key: value for key, value in filters.items() if key != name}
-        assert [found.id for found in kit.jobs.page("me", **rest)] == [job, wanted], name
-    assert [job.id for job in kit.jobs.page("you")] == [other]
-    everything = [late, early, by_model, by_api, wanted]
-    assert [job.id for job in kit.jobs.page("me", states=["queued"])] == everything
-    assert [job.id for job in kit.jobs.page("me", states=["queued"], limit=2, offset=1)] == everything[1:3]
-    assert [job.id for job in kit.jobs.page("me", after=200.0, before=200.0, states=["succeeded"])] == [over]
+def test_a_page_of_jobs_has_its_owners_that_fit_newest_first(kit: Kit) -> None:
+    mine = [kit.add("me", workflow) for workflow in (WAN22, WAN21, WAN22, WAN22)]
+    other = kit.add("you")
+    fits = JOBS.c.workflow == WAN22
+    assert [job.id for job in kit.jobs.page("me")] == mine[::-1]
+    assert [job.id for job in kit.jobs.page("you", fits)] == [other]
+    assert [job.id for job in kit.jobs.page("me", fits)] == [mine[3], mine[2], mine[0]]
+    assert [job.id for job in kit.jobs.page("me", fits, JOBS.c.id != mine[3], limit=1, offset=1)] == [mine[0]]
 
 
 def test_the_end_of_a_job_that_was_deleted_while_it_ran_is_told_to_nobody(kit: Kit) -> None:
