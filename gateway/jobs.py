@@ -74,7 +74,7 @@ class JobStore:
         """Take a job's idempotency key; False when it is taken."""
         key = {"owner": job.owner, "key": job.idempotency_key, "digest": job.digest, "created_at": clock()}
         taken = self.database.insert(IDEMPOTENCY, job=job.id, **key).on_conflict_do_nothing()
-        return bool(connection.execute(taken).rowcount)
+        return connection.execute(taken.returning(IDEMPOTENCY.c.job)).first() is not None
 
     def look(self, job_id: str) -> tuple[Job, int | None] | None:
         """One job and, while it is queued, its place, where 1 is next; None when there is no such job."""
