@@ -24,7 +24,7 @@ from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
 
-from .local import attempts_of, new_job
+from .local import attempts_of, local, new_job, run
 
 WAN22, WAN21 = "wan22_flf2v", "wan21_flf2v"
 
@@ -285,7 +285,9 @@ def test_a_round_of_upkeep_takes_over_refuses_what_is_stranded_and_forgets_what_
     database.change(sa.update(JOBS).where(JOBS.c.id == stranded.id).values(queue="of_another_release.0"))
     assert (jobs.cancel(deleted.id, "third"), jobs.disown([deleted.id], "third")) == ("cancelled", 1)
     service.workers.timing = Timing.model_construct(dead_after_s=-1, remember_s=600)
-    asyncio.run(Upkeep(service, attempts).sweep())
+    upkeep = Upkeep(service, attempts)
+    asyncio.run(upkeep.sweep())
+    upkeep.clear_stranded()
     assert [item.outcome for item in attempts_of(jobs, held.id)] == ["lost: its worker w1 died"]
     found = [jobs.get(job.id) for job in (held, stranded, deleted)]
     assert [job and (job.state, job.worker) for job in found] == [("running", ""), ("failed", ""), None]
@@ -298,6 +300,20 @@ def test_what_another_application_has_in_the_same_database_is_left_to_it(kit: Ki
         kit.queue._client.enqueue_in_transaction(connection, theirs)
     assert kit.queue.take("w1@1", ["theirs"]) == "it"
     assert kit.queue.held() == []
+
+
+def test_a_gateway_that_starts_refuses_what_no_workflow_here_stands_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        job = new_job()
+        async with local(tmp_path, worker=False) as here:
+            here.jobs.add([job], 10, 10)
+            gone = sa.update(JOBS).where(JOBS.c.id == job.id).values(queue="of_another_release.0")
+            here.jobs.database.change(gone)
+        async with local(tmp_path, worker=False) as here:
+            row = await here.until(job.id)
+            assert (row["state"], "another release" in row["error"]) == ("failed", True)
+
+    run(main)
 
 
 def test_the_databases_clock_counts_and_not_a_workers(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
