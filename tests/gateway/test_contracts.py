@@ -78,7 +78,14 @@ def test_every_address_asks_for_a_key_that_works_and_for_its_scope(tmp_path: Pat
         async with local(tmp_path, worker=False, limits=Limits(calls_per_second=0)) as here:
             wrong = [
                 {"Authorization": text}
-                for text in ("", "Bearer ", "Bearer no", "Bearer \u00fc", "Basic abc", "Bearer " + "x" * 5000)
+                for text in (
+                    "",
+                    "Bearer ",
+                    "Bearer no",
+                    "Bearer \u00fc",
+                    f"Basic {here.secret}",
+                    "Bearer " + "x" * 5000,
+                )
             ]
             wrong += [await key_of(here, "submit", "read", "metrics", ended=ended) for ended in ("revoked", "expired")]
             without = {scope: await key_of(here, *{"submit", "read", "metrics"} - {scope})
@@ -174,16 +181,20 @@ def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) ->
     database, no = Database(f"sqlite:///{tmp_path}/jobs.sqlite"), cast(Any, None)
     service, began = JobService(Settings(data=tmp_path), database), time.time()
     sender = WebhookSender(service, no)
-    ages = {"young": 86400 - 60, "old": 86400}
+    ages = {"new": 0, "often": 0, "young": 86400 - 60, "old": 86400}
     with database.write() as connection:
         for name, age in ages.items():
             row = {"id": name, "job": name, "event": "succeeded", "next_at": began, "created_at": began - age}
-            connection.execute(sa.insert(OUTBOX).values(**row))
+            connection.execute(sa.insert(OUTBOX).values(tries=30 if name == "often" else 0, **row))
     for event in database.rows(sa.select(OUTBOX)):
         sender._note(event, "HTTP 500")
     with database.read() as connection:
-        rows = connection.execute(sa.select(OUTBOX.c.id, OUTBOX.c.state, OUTBOX.c.problem)).all()
-    assert {tuple(row) for row in rows} == {("young", "waiting", "HTTP 500"), ("old", "dead", "HTTP 500")}
+        rows = {row.id: row for row in connection.execute(sa.select(OUTBOX))}
+    assert {row.problem for row in rows.values()} == {"HTTP 500"}
+    assert {name: row.state for name, row in rows.items()} == dict.fromkeys(ages, "waiting") | {"old": "dead"}
+    took = time.time() - began + 1
+    assert 2 * 0.7 - 1 <= rows["new"].next_at - began <= 2 * 1.3 + took, "a moment, then twice as long each time"
+    assert 3600 * 0.7 - 1 <= rows["often"].next_at - began <= 3600 * 1.3 + took, "but an hour at most"
     assert (sender.failed, sender.sent) == (1, 0)
     service.close()
 

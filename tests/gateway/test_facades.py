@@ -259,7 +259,8 @@ def test_an_uploads_link_lives_as_long_as_it_is_stored_and_its_place_is_for_what
             ):
                 assert abs(lives_s(link) - expected) < 60
             put = ticket["upload"]["url"]
-            assert (await here.call("PUT", put, data=data + b"x")).status == 422
+            assert (await here.call(ticket["upload"]["method"], put, data=data + b"x")).status == 422
+            assert ticket["upload"]["method"] == "PUT"
             store = AssetStore(here.keys.database, tmp_path)
             await asyncio.to_thread(store.remove, [urlsplit(put).path.split("/")[2]])
             assert (await here.call("PUT", put, data=data)).status == 404

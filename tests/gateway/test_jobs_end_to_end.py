@@ -123,7 +123,8 @@ def test_a_job_that_comfyui_lost_is_tried_again_up_to_three_times(tmp_path: Path
                 await here.call("POST", f"{here.comfy_url}/fake", {"forget": True})
             row = await here.until(job)
             assert row["state"] == ("succeeded" if times < 3 else "failed")
-            assert [item.outcome[:4] for item in attempts_of(here.jobs, job)][:times] == ["lost"] * times
+            why = "lost: ComfyUI does not know the prompt any more"
+            assert [item.outcome for item in attempts_of(here.jobs, job)][:times] == [why] * times
             assert set(range(times)) <= set(here.comfy.looks), "before each try ComfyUI was asked what it can run"
             if times == 3:
                 assert "lost 3 times" in row["error"]
@@ -141,6 +142,9 @@ def test_a_failing_node_fails_the_job_at_once_in_words(tmp_path: Path) -> None:
             result = (await here.call("GET", f"/v1/requests/{job}/result")).json
             assert result["status"] == "failed"
             assert result["error"] == "First and last frame: length must be 4n + 1"
+            path = f"/prod/v1/deployments/wan22_flf2v/requests/{job}/result"
+            told = {"errorCode": 500001, "error": result["error"], "debugInfo": "attempt 1"}
+            assert (await here.call("GET", path)).json["error"] == [told]
 
     run(main)
 

@@ -50,7 +50,9 @@ def test_every_request_is_logged_with_its_id_and_no_key(tmp_path: Path, caplog: 
             assert line.path == "/v1/requests/{request_id}/status"
             REQUEST_ID.set("mine-7")
             text = JsonFormatter().format(line)
-            assert json.loads(text)["request_id"] == "mine-7"
+            written = json.loads(text)
+            assert [written[name] for name in ("request_id", "level", "logger")] == ["mine-7", "info", "access"]
+            assert {"at", "message", "status", "ms"} <= set(written)
             assert here.secret not in text
 
     run(main)

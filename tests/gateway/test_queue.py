@@ -269,6 +269,7 @@ def test_a_dead_workers_job_is_taken_over_and_a_living_ones_is_not(kit: Kit) -> 
     store.timing = Timing.model_construct(dead_after_s=-1)
     assert upkeep.take_over() == [f"{job}/1"]
     assert upkeep.take_over() == []
+    assert kit.queue.held() == []
     assert kit.take("w2@boot") == job
     assert [item.outcome for item in attempts_of(kit.jobs, job)] == ["lost: its worker w1 died"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -92,6 +93,32 @@ def test_above_its_limit_a_key_still_gets_its_limit(offered: int) -> None:
         passed += rate.hit("a")
     assert 0.9 * min(offered, 50) * 3 <= passed <= 50 * 4 + 2
     assert rate.hit("b")
+
+
+def test_what_an_item_brings_about_fails_it_alone_and_what_none_did_fails_all_of_its_batch_at_once() -> None:
+    worked: list[list[str]] = []
+
+    async def work(items: list[str]) -> list[str]:
+        worked.append(items)
+        for name, error in (("bad", ValueError), ("away", OSError)):
+            if name in items:
+                raise error(name)
+        return [item.upper() for item in items]
+
+    async def ask(*items: str) -> list[Any]:
+        worked.clear()
+        answers = await asyncio.gather(*map(Batches(work, (ValueError,)).ask, items), return_exceptions=True)
+        return [type(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+    async def main() -> None:
+        assert await ask("a", "b", "bad", "c") == ["A", "B", ValueError, "C"]
+        assert worked == [["a"], ["b", "bad", "c"], ["b"], ["bad"], ["c"]]
+        assert await ask("a", "away", "b") == ["A", OSError, OSError]
+        assert worked == [["a"], ["away", "b"]]
+        assert await ask("bad") == [ValueError]
+        assert worked == [["bad"]]
+
+    run(main)
 
 
 def test_a_rate_of_none_counts_nothing() -> None:

@@ -73,7 +73,8 @@ def test_every_address_makes_the_same_film_of_a_board(tmp_path: Path, api: str) 
             assert len(set(names)) == 3
             assert set(names) <= set(here.comfy.files), "every picture is in ComfyUI's input folder"
             assert all(name.startswith(f"flf2v_{job}_1_") for name in names), "and is this job's alone"
-            assert (await here.until(job))["state"] == "succeeded"
+            row = await here.until(job)
+            assert (row["state"], row["model"]) == ("succeeded", WORKFLOW if api in ("object", "text") else MODEL)
 
     run(main)
 
