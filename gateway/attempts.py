@@ -78,12 +78,10 @@ class AttemptStore:
             row = connection.execute(told.returning(JOBS.c.cancel)).first()
         return "fenced" if row is None else "cancel" if row.cancel else "go"
 
-    def times(self, claim: Claim) -> tuple[float, float]:
-        """For how long a job waited before its first attempt, and for how long this attempt has gone on, in seconds."""
-        columns = (JOBS.c.started_at - JOBS.c.created_at, clock() - ATTEMPTS.c.started_at)
-        query = sa.select(*columns).join(ATTEMPTS, ATTEMPTS.c.job == JOBS.c.id)
-        found = self.database.first(query.where(JOBS.c.id == claim.job, ATTEMPTS.c.attempt == claim.attempt))
-        return (0.0, 0.0) if found is None else (max(0.0, found[0] or 0.0), max(0.0, found[1]))
+    def age(self, claim: Claim) -> float:
+        """For how long an attempt has gone on, in seconds."""
+        query = sa.select(clock() - ATTEMPTS.c.started_at).where(_open(claim.job, claim.attempt))
+        return max(0.0, (self.database.first(query) or (0.0,))[0])
 
     def mark_stopping(self, claim: Claim, stopping: bool = True) -> None:
         """Note that this attempt's worker is being stopped in an orderly way: cut off now, it counts for nothing."""

@@ -12,10 +12,7 @@ _LARGEST = 64
 
 
 class Batches(Generic[T, R]):
-    """``work`` answers a list of items with a list of answers; a batch is what came in while the one before was worked on.
-
-    What fails because of an item, one of ``faults``, fails it alone: the others are worked on one by one.
-    """
+    """``work`` answers what came in while it did the batch before; what causes one of ``faults`` fails alone."""
 
     def __init__(self, work: Callable[[list[T]], Awaitable[list[R]]], faults: tuple[type[Exception], ...] = ()) -> None:
         self._work, self._faults = work, faults

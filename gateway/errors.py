@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 
 class ApiError(Exception):
@@ -15,16 +14,11 @@ class ApiError(Exception):
         cls.status, cls.code = status, code or status * 1000 + 1
 
     def __init__(
-        self,
-        message: str,
-        *,
-        field: str | None = None,
-        retry_after_s: float | None = None,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        self, message: str, *, field: str = "", retry_after_s: float = 0, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
-        self.message, self.field, self.headers = message, field, dict(headers)
-        if retry_after_s is not None:
+        self.message, self.field, self.headers = message, field, dict(headers or {})
+        if retry_after_s:
             self.headers["Retry-After"] = str(max(1, round(retry_after_s)))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .webhooks import WebhookSender
     from .workers import WorkerStore
 
-_TIMES = {
+TIMES = {
     "wait": "From the acceptance of a job to its first attempt",
     "run": "From an attempt's begin to the end of its prompt",
     "decode": "Of that, decoding and writing the video",
@@ -36,9 +36,7 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self.accepted = Counter("flf2v_jobs_accepted", "Jobs accepted by this gateway", ["api"], registry=self.registry)
-        self.requests = Counter(
-            "flf2v_requests", "Requests by address and status", ["path", "status"], registry=self.registry
-        )
+        self.requests = Counter("flf2v_requests", "Requests answered", ["path", "status"], registry=self.registry)
         self.seconds = Histogram(
             "flf2v_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
         )
@@ -46,10 +44,6 @@ class Metrics(Collector):
     def text(self) -> bytes:
         """Everything, in Prometheus' text format. Reads the database."""
         return generate_latest(self.registry)
-
-    def describe(self) -> Iterator[Metric]:
-        """Nothing: no question to the database at registration."""
-        return iter(())
 
     def collect(self) -> Iterator[Metric]:
         """What the shared tables say."""
@@ -79,9 +73,7 @@ def _of_workers(store: WorkerStore) -> Iterator[Metric]:
     seen = GaugeMetricFamily("flf2v_worker_seen_seconds", "Time since its last heartbeat", labels=_BY)
     restarts = CounterMetricFamily("flf2v_worker_restarts", "Restarts of its ComfyUI", labels=_BY)
     attempts = CounterMetricFamily("flf2v_attempts", "Attempts, by how they ended", labels=["worker", "outcome"])
-    times = {
-        name: HistogramMetricFamily(f"flf2v_job_{name}_seconds", text, labels=_BY) for name, text in _TIMES.items()
-    }
+    times = {name: HistogramMetricFamily(f"flf2v_job_{name}_seconds", text, labels=_BY) for name, text in TIMES.items()}
     for worker in store.every():
         lives = store.lives(worker)
         up.add_metric([worker.id], float(lives and worker.able))

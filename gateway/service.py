@@ -69,9 +69,8 @@ class JobService:
     async def submit(self, job: Job, choose: Choose, scratch: Scratch) -> str:
         """The id of the accepted job, which is on the disk then. Raises TooMany, Invalid or Unavailable.
 
-        ``choose`` checks its fields against what is offered now, pictures apart. What can refuse it is asked before
-        anything is fetched, decoded or stored for it, and an idempotency key first of all: the job that stands for it
-        answers even when nothing can be run now and its pictures' links have expired.
+        What can refuse it is asked before anything is fetched or stored for it, and an idempotency key first of all: its
+        job answers even when nothing can be run now and links have expired.
         """
         if job.idempotency_key and (known := await self._ask(job)) is not None:
             return known

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import platformdirs
 import sqlalchemy
 from pydantic import BaseModel, Field, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from ..engine.errors import EngineError
@@ -143,7 +142,7 @@ class Settings(Limits, Timing, BaseSettings):
     @field_validator("trusted_origins", mode="before")
     @classmethod
     def _are_origins(cls, given: object) -> tuple[str, ...]:
-        texts = [given] if isinstance(given, str) else list(given) if isinstance(given, (list, tuple)) else []
+        texts = given if isinstance(given, (list, tuple)) else [given]
         return trusted_origins([part.strip() for text in texts for part in str(text).split(",") if part.strip()])
 
     @classmethod
@@ -203,7 +202,6 @@ def _said(error: ValidationError) -> str:
     """What is wrong, without the values: one may be a password."""
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = str(problem["loc"][0]) if problem["loc"] else "The settings"
-    known: FieldInfo | None = Settings.model_fields.get(name)
     text = problem["msg"].removeprefix("Value error, ")
-    where = f"{flag_of(name)} ({PREFIX}{name.upper()})" if known else f"The setting {name}"
+    where = f"{flag_of(name)} ({PREFIX}{name.upper()})" if name in Settings.model_fields else f"The setting {name}"
     return f"{where}: {text}."

@@ -25,10 +25,7 @@ class Stops:
 
 
 async def until(event: asyncio.Event, *tasks: asyncio.Task[Any], timeout_s: float | None = None) -> bool:
-    """Wait until the event is set, one of the tasks ends, or the time is over; whether the event came.
-
-    Raises what a task raised.
-    """
+    """Wait for the event, the end of a task, or so long; whether the event came. Raises what a task raised."""
     waiting = asyncio.ensure_future(event.wait())
     try:
         done, _ = await asyncio.wait([waiting, *tasks], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -102,11 +102,7 @@ class Asset(Base):
 
 
 class Worker(Base):
-    """One worker as it last reported itself. ``workflows`` are those whose model files its ComfyUI has.
-
-    ``boot`` names this start of its process, ``home`` the folder that it works in, whichever process does; ``age`` is
-    how long ago it reported itself, in seconds.
-    """
+    """One worker as it reported itself ``age`` seconds ago; ``boot`` names its process's start, ``home`` its folder."""
 
     __tablename__ = "flf2v_workers"
     id: Mapped[str] = mapped_column(sa.String(120), primary_key=True)

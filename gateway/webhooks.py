@@ -26,10 +26,7 @@ Payload = Callable[[Job, str], Mapping[str, Any]]
 
 
 class WebhookSender:
-    """Delivers what the outbox holds. Never in a job's way; several gateways share the outbox by leases.
-
-    An owner has a share of what is sent at a time, so that one whose receivers hang delays nobody else's.
-    """
+    """Delivers what the outbox holds: gateways share it by leases, and each owner has a share of what is sent at a time."""
 
     def __init__(self, service: JobService, payload: Payload) -> None:
         self.database, self.dialer, self.signer = service.jobs.database, service.dialer, service.signer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,21 +20,15 @@ BUCKETS = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 class Measured:
     """Counts of attempts by how they ended and of times by how long; kept with a heartbeat it outlives the process."""
 
-    attempts: dict[str, int] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
     times: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Measured:
         """What an earlier process counted, to count on from."""
-        return cls(dict(data.get("attempts", {})), {name: dict(time) for name, time in data.get("times", {}).items()})
-
-    def data(self) -> dict[str, Any]:
-        """All of it, for JSON."""
-        return {"attempts": self.attempts, "times": self.times}
-
-    def count(self, outcome: str) -> None:
-        """Count one attempt."""
-        self.attempts[outcome] = self.attempts.get(outcome, 0) + 1
+        return cls(
+            Counter(data.get("attempts", {})), {name: dict(time) for name, time in data.get("times", {}).items()}
+        )
 
     def time(self, name: str, seconds: float) -> None:
         """Note how long something took."""
@@ -91,10 +86,7 @@ class WorkerStore:
         return {worker.id for worker in self.every() if worker.age < self.timing.dead_after_s}
 
     def offering(self) -> list[Worker]:
-        """The workers whose models are offered: the living, or for a while after they went the last that were here.
-
-        A job is accepted while its worker restarts, or before an autoscaler starts one; it waits in the queue.
-        """
+        """The workers whose models are offered: the living, or for a while the last that were here: one may come back."""
         known = [worker for worker in self.every() if worker.workflows and worker.age < self.timing.remember_s]
         return [worker for worker in known if self.lives(worker)] or known
 

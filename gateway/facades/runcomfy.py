@@ -40,14 +40,14 @@ async def submit_overrides(call: Call) -> web.Response:
     for field in body:
         if field not in _BODY:
             raise Invalid(f"{field[:60]} is not a field here; there are overrides and webhook.", field=field[:60])
-    if not isinstance(body.get("webhook") or "", str):
+    webhook = body.get("webhook") or ""  # the one API that takes it in the body too
+    if not isinstance(webhook, str):
         raise Invalid("webhook must be a URL.", field="webhook")
 
     def choose(offer: Offer) -> tuple[Bindings, dict[str, Any]]:
         bindings = offer.by_name(deployment.rpartition("/")[2])
         return bindings, call.checker.overrides(bindings, body.get("overrides"))
 
-    webhook = str(body.get("webhook") or "")  # the one API that takes it in the body too
     told_all = call.query_bool("webhook_intermediate_status") or body.get("webhook_intermediate_status") is True
     job = await call.submit("serverless", body, choose, webhook=webhook, webhook_all=told_all)
     return _ticket(call, f"{deployment}/requests", job)

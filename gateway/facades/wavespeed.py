@@ -7,7 +7,6 @@ import math
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -153,18 +152,14 @@ async def upload_form(call: Call) -> web.Response:
     path = call.scratch.file("upload")
     with path.open("wb") as copy:
         await asyncio.to_thread(shutil.copyfileobj, file.file, copy)
-    return wrapped(await _stored(call, path, file.filename))
-
-
-async def _stored(call: Call, path: Path, filename: str) -> dict[str, Any]:
     if path.stat().st_size > call.settings.picture_bytes:
         raise TooLarge(f"A picture must have at most {call.settings.picture_bytes // 2**20} MiB.")
     try:
-        asset = await call.service.intake.store(path, filename, call.key.id, call.scratch)
+        asset = await call.service.intake.store(path, file.filename, call.key.id, call.scratch)
     except PictureError as error:
         raise Invalid(f"file: {error}", field="file") from None
     link = call.base + call.service.links.path(asset.id, asset.filename, lifetime_s=call.settings.keep_s)
-    return {"type": "image", "download_url": link, "filename": asset.filename, "size": asset.size}
+    return wrapped({"type": "image", "download_url": link, "filename": asset.filename, "size": asset.size})
 
 
 async def announce(call: Call) -> web.Response:

@@ -19,15 +19,17 @@ from ..facades.call import Call
 DOCUMENT = web.AppKey("document", str)  # OpenAPI's, as text
 STATIC = Path(__file__).parent / "static"
 _NAMES = frozenset(path.name for path in STATIC.iterdir())
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
-)
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
 
 
 async def page(call: Call) -> web.FileResponse:
     """Send the playground, or the description of the API."""
-    return _file("docs.html" if call.request.path == "/docs" else "index.html")
+    name = "docs.html" if call.request.path == "/docs" else "index.html"
+    return web.FileResponse(STATIC / name, headers=_HEADERS)
 
 
 async def static(call: Call) -> web.FileResponse:
@@ -37,11 +39,7 @@ async def static(call: Call) -> web.FileResponse:
         return web.FileResponse(FOLDER / example_file(name, call.settings.demo))
     if name not in _NAMES:
         raise NotFound("There is no such file.")
-    return _file(name)
-
-
-def _file(name: str) -> web.FileResponse:
-    return web.FileResponse(STATIC / name, headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"})
+    return web.FileResponse(STATIC / name, headers=_HEADERS)
 
 
 def package_version() -> str:

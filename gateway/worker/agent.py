@@ -138,7 +138,7 @@ class Agent:
             raise NameTaken(f"Another worker has taken the name {self.runner.worker}; this one ends.")
 
     def _row(self) -> Worker:
-        comfy, measured = self.comfy, self.runner.measured.data()
+        comfy, measured = self.comfy, vars(self.runner.measured)
         queues = [queue_of(name) for name in comfy.workflows]
         known = (comfy.workflows, comfy.info, comfy.restarts)
         return Worker(self.runner.worker, self.boot, self.status, *known, self.home, queues, measured)

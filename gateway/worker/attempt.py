@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from ..jobs import SAFETY, JobStore
 from ..settings import Settings
 from ..tables import Job
 from ..workers import Measured
-from .collect import Collector, NotCollected, SafetyChecker
+from .collect import Checkers, Collector, NotCollected
 from .comfy import outcome_of, refusal
 from .progress import DECODING, PromptProgress
 from .supervisor import STAGED, Supervisor
@@ -48,12 +47,7 @@ class Runner:
     """Makes attempts, one at a time; ``current`` is the prompt whose progress the websocket tells."""
 
     def __init__(
-        self,
-        worker: str,
-        settings: Settings,
-        database: Database,
-        supervisor: Supervisor,
-        checkers: Sequence[SafetyChecker] = (),
+        self, worker: str, settings: Settings, database: Database, supervisor: Supervisor, checkers: Checkers = ()
     ) -> None:
         self.worker, self.settings, self.supervisor = worker, settings, supervisor
         self.jobs, self.assets = JobStore(database), AssetStore(database, settings.data)
@@ -83,16 +77,16 @@ class Runner:
             log.warning("an attempt was lost", extra={"job": claim.job, "attempt": claim.attempt, "reason": ended.why})
             if not await patiently(self.attempts.give_back, claim.ticket, claim.worker, ended.why):
                 ended = Ended("fenced")
-        self.measured.count(ended.kind)
+        self.measured.attempts[ended.kind] += 1
         return ended
 
     async def _make(self, client: ComfyClient, claim: Claim) -> Ended:
         job = await self.job_of(claim)
         if job is None:
             return Ended("fenced")
-        waited, age = await patiently(self.attempts.times, claim)
-        if claim.attempt == 1 and not claim.resumed:
-            self.measured.time("wait", waited)
+        age = await patiently(self.attempts.age, claim) if claim.resumed else 0.0
+        if claim.attempt == 1 and not claim.resumed and job.started_at is not None:
+            self.measured.time("wait", max(0.0, job.started_at - job.created_at))
         attempt = Attempt(self, client, claim, job, time.monotonic() - age)
         self.current = attempt.progress
         return (None if claim.resumed else await attempt.submit()) or await attempt.follow()

@@ -20,6 +20,7 @@ from ..tables import Job
 
 _MEDIA = {".mp4": "video/mp4", ".webm": "video/webm", ".webp": "image/webp", ".png": "image/png"}
 SafetyChecker = Callable[[bytes], bool]
+Checkers = Sequence[SafetyChecker]
 GROUP = "wan_flf2v.safety_checkers"
 _PAUSES_S = (0.5, 1, 2, 4, 8, 15, 30, 60)
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Collector:
     """Fetches, checks and stores. ``pauses`` lie between the tries."""
 
     assets: AssetStore
-    checkers: Sequence[SafetyChecker] = ()
+    checkers: Checkers = ()
     pauses: tuple[float, ...] = _PAUSES_S
 
     async def collect(self, client: ComfyClient, job: Job, record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -47,15 +48,16 @@ class Collector:
         return [await self._one(client, job, file) for file in outputs_of(record) if file.type == "output"]
 
     async def _one(self, client: ComfyClient, job: Job, file: OutputFile) -> dict[str, Any]:
-        for pause in (*self.pauses, None):
+        pauses = iter(self.pauses)
+        while True:
             try:
                 return await self._try(client, job, file)
             except Exception as error:  # noqa: BLE001 - whatever it is, rendering again would not help
                 log.warning("a video was not collected", extra={"job": job.id, "problem": f"{error}"[:300]})
+                pause = next(pauses, None)
                 if pause is None:
                     raise NotCollected(f"The video was rendered, but it could not be stored: {error}"[:500]) from None
                 await asyncio.sleep(pause)
-        raise NotCollected("The video was not tried to be stored.")
 
     async def _try(self, client: ComfyClient, job: Job, file: OutputFile) -> dict[str, Any]:
         data = await client.fetch(file)

@@ -100,7 +100,6 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
 
 def _end_with_parent() -> None:
     """End, leaving ComfyUI to the next agent, when the gateway that started this process is gone."""
-
     parent = os.getppid()
 
     def watch() -> None:

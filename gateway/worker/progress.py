@@ -43,20 +43,17 @@ class PromptProgress:
             return
         if kind == "progress_state":
             for node, state in (data.get("nodes") or {}).items():
-                done = state.get("state") == "finished"
-                total = float(state.get("max") or 1) or 1.0
-                self._note(str(node), 1.0 if done else float(state.get("value") or 0) / total, done)
-        elif kind == "progress" and data.get("node"):
-            self._note(str(data["node"]), float(data.get("value") or 0) / (float(data.get("max") or 1) or 1.0), False)
-        elif kind == "executing" and data.get("node"):
-            self._note(str(data["node"]), 0.0, False)
+                self._note(str(node), state, state.get("state") == "finished")
+        elif kind in ("progress", "executing") and data.get("node"):
+            self._note(str(data["node"]), data)
         elif kind == "execution_cached":
             for node in data.get("nodes") or ():
-                self._note(str(node), 1.0, True)
+                self._note(str(node), {}, True)
 
-    def _note(self, node: str, share: float, done: bool) -> None:
+    def _note(self, node: str, said: Mapping[str, Any], done: bool = False) -> None:
         top = node.split(".")[0]
         parts = self._parts.setdefault(top, {})
+        share = 1.0 if done else float(said.get("value") or 0) / float(said.get("max") or 1)
         parts[node] = max(parts.get(node, 0.0), min(1.0, share))
         now = time.monotonic()
         self.spent[self.stage] = self.spent.get(self.stage, 0.0) + now - self._since

@@ -505,7 +505,7 @@ def test_what_a_worker_could_run_is_kept_while_its_comfyui_can_not_be_asked(kit:
 FENCED: dict[str, Callable[[AttemptStore, Claim], tuple[object, object]]] = {
     "claim": lambda store, old: (store.claim(old.ticket, old.worker), None),
     "beat": lambda store, old: (store.beat(old, "Sampling", 0.9), "fenced"),
-    "times": lambda store, old: (len(store.times(old)), 2),
+    "age": lambda store, old: (store.age(old), 0.0),
     "mark_stopping": lambda store, old: (store.mark_stopping(old), None),
     "give_back": lambda store, old: (store.give_back(old.ticket, old.worker, "why"), False),
     "finish": lambda store, old: (store.finish(old, "succeeded", outputs=[{"asset": "a"}]), False),
