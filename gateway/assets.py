@@ -1,7 +1,4 @@
-"""Pictures that came in and videos that came out: rows in the database, equal bytes once, under their SHA-256.
-
-A row that nobody needs any more is disowned, in whatever transaction ends its need; ``collect`` then removes it.
-"""
+"""Pictures and videos: rows whose equal bytes are stored once. What nobody needs is disowned, then collected."""
 
 from __future__ import annotations
 

@@ -89,10 +89,7 @@ class AttemptStore:
         self.database.change(sa.update(ATTEMPTS).where(_open(claim.job, claim.attempt)).values(outcome=outcome))
 
     def give_back(self, ticket: str, worker: str, why: str) -> bool:
-        """Put the job that a worker has by this ticket back, first in line, or end it when it was lost too often.
-
-        False when the ticket does not count any more, and then nothing is written.
-        """
+        """Put a ticket's job back, first in line, or end one lost too often; False when the ticket counts no more."""
         with self.queue.write() as connection:
             row = _current(connection, ticket)
             if row is None or row.worker not in ("", worker):

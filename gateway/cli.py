@@ -35,7 +35,7 @@ def serve(arguments: argparse.Namespace) -> None:
     if not settings.auth and not loopback:
         raise GatewayError(f"--no-auth and --demo are for this machine alone; --host {arguments.host} is not loopback.")
     database = _database(settings)  # also without keys: what is wrong with it is said in one line
-    has_key = KeyStore(database).any() if settings.auth else True
+    has_key = not settings.auth or any(key.state in ("used", "never used") for key in KeyStore(database).every())
     database.close()
     if not loopback and not has_key:
         raise GatewayError(

@@ -130,10 +130,7 @@ class Depths:
 
 
 def next_turn(connection: Connection, owner: str, queue: str) -> int:
-    """The turn of an owner's next job in a queue: one round after its last that waits, else in the round that is next.
-
-    So owners take turns however many jobs each has waiting (start-time fair queueing with jobs of equal cost).
-    """
+    """The turn of an owner's next job: a round after its last that waits, else the next one (start-time fair queueing)."""
     waiting = sa.select(sa.func.min(JOBS.c.turn)).where(QUEUED, JOBS.c.queue == queue)
     last = sa.select(sa.func.max(JOBS.c.turn)).where(QUEUED, JOBS.c.queue == queue, JOBS.c.owner == owner)
     first, mine = connection.execute(sa.select(waiting.scalar_subquery(), last.scalar_subquery())).one()

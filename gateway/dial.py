@@ -1,7 +1,4 @@
-"""Fetching from and posting to addresses that clients name, without reaching into the own network.
-
-The resolver hands the connector only addresses that passed, so an answer that changes after a check has nothing to win.
-"""
+"""Calls to addresses that clients name, none in the own network: the resolver gives the connector only what passed."""
 
 from __future__ import annotations
 

@@ -124,10 +124,7 @@ class JobStore:
         return {row.queue for row in self.database.rows(sa.select(JOBS.c.queue).where(_WAITS).distinct())}
 
     def move(self, old: str, new: str | None, bindings: Bindings | None, limit: int = 200) -> int:
-        """Put jobs that wait in one queue into another, at most so many; returns how many there were.
-
-        A job with fields that the other's workflow has not is refused, and every one where there is no other.
-        """
+        """Move jobs to another queue, or refuse those whose fields its workflow has not, or all; how many there were."""
         with self.queue.write() as connection:
             query = sa.select(JOBS).where(_WAITS, JOBS.c.queue == old).order_by(JOBS.c.turn, JOBS.c.seq).limit(limit)
             rows = connection.execute(query.with_for_update()).all()

@@ -106,10 +106,6 @@ class KeyStore:
         self._seen[hashed] = (time.monotonic(), key)
         return key
 
-    def any(self) -> bool:
-        """Whether a usable key exists."""
-        return any(key.state in ("used", "never used") for key in self.every())
-
 
 def is_dead() -> sa.ColumnElement[bool]:
     """Whether a row is that of a key that works no more."""
