@@ -72,6 +72,15 @@ def test_values_that_cannot_work_are_refused_in_words(preview: Any, change: dict
         preview.schedule_preview({**base, **change})
 
 
+def test_one_step_and_ten_thousand_are_drawn_and_no_more(preview: Any) -> None:
+    base = {"sampler_name": "euler", "scheduler": "simple", "shift": 5.0}
+    for steps in (1, 10_000):
+        assert preview.schedule_preview({**base, "steps": steps})["steps"] == steps
+    for steps, denoise in ((10_001, 1.0), (10_000, 0.99)):
+        with pytest.raises(FLF2VError, match="must be between 1 and 10000 for a plot"):
+            preview.schedule_preview({**base, "steps": steps, "denoise": denoise})
+
+
 def test_frames_are_placed_as_the_conditioning_places_them(preview: Any) -> None:
     from wan_flf2v.flf2v.sizes import place
 
@@ -80,5 +89,10 @@ def test_frames_are_placed_as_the_conditioning_places_them(preview: Any) -> None
     placed = place(480, 480, 540, 960, "crop")
     assert shown["pictures"]["start"]["source"] == list(placed.source)
     assert (shown["render"], shown["latent_frames"], shown["seconds"]) == ([544, 960], 21, 81 / 16)
-    other = preview.frames_preview({**body, "end": {"width": 640, "height": 480}})
-    assert "different aspects" in other["warnings"][0]
+    for start, end, words in (((480, 480), (640, 480), ["different aspects"]), ((480, 480), (960, 960), []),
+                              ((480, 640), (640, 480), ["different aspects"])):  # fmt: skip
+        sizes = {
+            side: dict(zip(("width", "height"), size, strict=True)) for side, size in (("start", start), ("end", end))
+        }
+        warnings = preview.frames_preview({**body, **sizes})["warnings"]
+        assert [word in warning for word, warning in zip(words, warnings, strict=True)] == [True] * len(words)

@@ -109,6 +109,8 @@ def test_a_video_in_parts_is_named_in_its_order(save: Save, vae: Any, tmp_path: 
     found = [frames_of(path) for path in sorted(tmp_path.glob("clip5_*.mkv"))]
     assert [len(frames) for frames in found] == [3] * 6
     assert np.array_equal(np.concatenate(found), expected)
+    save(latent=given, frames_per_video=9, format="mkv", filename_prefix="whole")
+    assert [len(frames_of(path)) for path in tmp_path.glob("whole_*.mkv")] == [9, 9]
 
 
 def test_the_latent_is_on_the_disk_while_it_decodes_and_gone_with_the_video(

@@ -229,6 +229,8 @@ def test_every_codec_shows_the_colours_that_were_given_and_says_how(
         assert (error if lossless else inside_of_patches).max() <= (0 if lossless else 2), codec
         said = tags(path)
         assert (said["color_primaries"], said["color_transfer"]) == ("bt709", "bt709"), codec
+        if codec == "h265":
+            assert said["codec_tag_string"] == "hvc1", "Apple's players take no other"
         if bits == 8:  # of 16 bits the pixels themselves say that they are RGB
             assert (said["color_space"], said["color_range"]) == (("gbr", "pc") if lossless else ("bt709", "tv")), codec
     assert "Svt" not in capfd.readouterr().err, "an encoder talks about its settings"

@@ -177,6 +177,24 @@ def test_a_draft_and_its_finish_are_the_direct_run_with_that_drafts_seed(stages:
         pick(drafts, 3)
 
 
+def test_a_picked_draft_has_the_noise_and_the_mask_of_its_own_number(comfy: Any) -> None:
+    import comfy.sample
+
+    from wan_flf2v.nodes.host.hand_over import pick
+
+    masks = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    batch = {"samples": torch.zeros(3, 16, 2, 4, 4), "batch_index": [7, 2, 5], "noise_mask": masks}
+    noise = comfy.sample.prepare_noise(batch["samples"], 1, batch["batch_index"])
+    for number in range(3):
+        one = pick(batch, number)
+        assert torch.equal(
+            comfy.sample.prepare_noise(one["samples"], 1, one["batch_index"]), noise[number : number + 1]
+        )
+        assert torch.equal(one["noise_mask"], masks[number : number + 1])
+    shared = pick({**batch, "noise_mask": masks[:1]}, 2)
+    assert torch.equal(shared["noise_mask"], masks[:1])
+
+
 def test_four_drafts_and_one_finish_take_fifty_steps_not_eighty(
     values: Values, experts: tuple[Any, Any], prompts: dict[str, Any]
 ) -> None:
