@@ -202,6 +202,33 @@ def test_one_picture_is_sent_and_of_several_none(executor: Executor, vendors: tu
         assert len(vendors[0].seen) == sent_before
 
 
+def test_a_comfyui_that_shall_not_use_the_network_does_not(
+    executor: Executor, vendors: tuple[WaveSpeedDouble, RunComfyDouble], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "disable_api_nodes", True)
+    sent_before = [len(double.seen) for double in vendors]
+    for kind in ROWS:
+        graph: Graph = {}
+        made = add(graph, kind, base(kind))
+        with pytest.raises(ValueError, match="runs with --disable-api-nodes"):
+            executor.run(graph, [made])
+    assert [len(double.seen) for double in vendors] == sent_before
+
+
+def test_a_profile_has_eight_jobs_at_a_time_in_one_prompt_and_no_more(
+    executor: Executor, vendors: tuple[WaveSpeedDouble, ...]
+) -> None:
+    ws, graph = vendors[0], {}
+    ws.script = Script(run_s=1)
+    known = set(ws.jobs)
+    made = [add(graph, "WanFLF2VWaveSpeed", {**base("WanFLF2VWaveSpeed"), "wait": True}) for _ in range(9)]
+    assert len(executor.run(graph, made)) == 9
+    begun = sorted(job.created for job_id, job in ws.jobs.items() if job_id not in known)
+    assert begun[8] - begun[0] >= 1, "the ninth waits for one to end"
+
+
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_job_is_waited_for_as_long_as_asked(
     executor: Executor, vendors: tuple[WaveSpeedDouble, RunComfyDouble], kind: str, monkeypatch: pytest.MonkeyPatch

@@ -289,13 +289,3 @@ def test_eight_nodes_in_one_prompt_run_side_by_side(comfy: RemoteComfy) -> None:
     comfy.ws.finish_jobs()
     assert error_of(comfy.finish(prompt_id)) == ""
     assert (comfy.ws.count("submit"), comfy.ws.count("media")) == (8, 8)
-
-
-@pytest.mark.slow
-def test_a_comfyui_that_shall_not_use_the_network_does_not(engine, tmp_path) -> None:
-    with WaveSpeedDouble() as ws, RunComfyDouble() as rc:
-        comfy = RemoteComfy(engine, tmp_path, ws, rc, ["--disable-api-nodes"])
-        with comfy.server:
-            record = comfy.finish(comfy.queue(graph("WanFLF2VWaveSpeed")))
-        assert "--disable-api-nodes" in error_of(record)
-        assert ws.seen == []
