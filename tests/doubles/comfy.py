@@ -55,7 +55,7 @@ class RemoteComfy:
         store.save("ws", "wavespeed", Secret(ws.key), base_url=ws.url)
         store.save("rc", "runcomfy", Secret(rc.key), base_url=rc.url)
         (home / "input").mkdir(parents=True, exist_ok=True)
-        for name, colour in (("first.png", (200, 30, 30)), ("last.png", (30, 30, 200))):
+        for name, colour in (("first.png", (200, 90, 30)), ("last.png", (30, 60, 200))):
             Image.new("RGB", (96, 64), colour).save(home / "input" / name)
         self.server = ComfyServer(engine, home, None, tiny=True, extra_args=extra_args)
 

@@ -80,10 +80,11 @@ def test_the_pictures_arrive_as_they_are_and_in_order(comfy: RemoteComfy) -> Non
         if seen.step == "upload":
             start = seen.raw.index(b"\x89PNG")
             with Image.open(BytesIO(seen.raw[start:])) as image:
-                sent[len(sent)] = (image.size, image.convert("RGB").getpixel((5, 5)))
-    assert sorted(sent.values()) == [((96, 64), (30, 30, 200)), ((96, 64), (200, 30, 30))]
+                url = f"{comfy.ws.url}/media/frame-{len(sent) + 1}.png"
+                sent[url] = (image.size, image.convert("RGB").getpixel((5, 5)))
     body = comfy.ws.last("submit").json
-    assert body["first_image"] != body["last_image"]
+    assert sent[body["first_image"]] == ((96, 64), (200, 90, 30))
+    assert sent[body["last_image"]] == ((96, 64), (30, 60, 200))
     assert "enable_fast_mode" not in body  # at its default; newer versions of the API no longer list it
 
 
