@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,34 @@ def test_the_longest_board_is_noted_at_once_and_each_node_belongs_to_one_clip(co
     assert len(nodes) == 11
     assert all(video[0] in own for video, own in zip(videos, nodes, strict=True))
     assert sum(map(len, nodes)) == len(frozenset().union(*nodes))
+
+
+def test_a_clips_key_holds_all_that_decides_its_frames_and_nothing_else(comfy: ModuleType) -> None:
+    from wan_flf2v.nodes.storyboard_runs import clip_keys
+
+    def keys(*, model: str = "a", file: str = "b.png", first: str = "a.png", second: str = "two", images: bool = False,
+             inputs: dict[str, Any] | None = None, **of_all: Any) -> list[str]:  # fmt: skip
+        keyframes = [{"picture": first}, {"slot": 1}, {"picture": "c.png"}]
+        board = {"keyframes": keyframes, "segments": [{"prompt": "one"}, {"prompt": second}], **of_all}
+        graph = {
+            "37": {"class_type": "UNETLoader", "inputs": {"unet_name": model}},
+            "9": {"class_type": "LoadImage", "inputs": {"image": file}},
+            "5": {"inputs": {**GIVEN, "model_high": ["37", 0], "keyframe_1": ["9", 0], **(inputs or {})}},
+        }
+        return clip_keys(parse_storyboard(json.dumps(board), [1]), graph, "5", images)
+
+    before = keys()
+    changes: list[tuple[dict[str, Any], list[bool]]] = [
+        ({}, [True, True]),
+        ({"inputs": {"steps": 4.0, "storyboard": "{ }"}}, [True, True]),
+        ({"second": "other"}, [True, False]),
+        ({"first": "other.png"}, [False, True]),
+        ({"file": "other.png"}, [False, False]),
+        *(
+            ({name: value}, [False, False])
+            for name, value in (("model", "b"), ("images", True), ("carry", 5), ("colour", False))
+        ),
+        *(({"inputs": {name: 7}}, [False, False]) for name in GIVEN),
+    ]
+    for change, same in changes:
+        assert [key == known for key, known in zip(keys(**change), before, strict=True)] == same, change
