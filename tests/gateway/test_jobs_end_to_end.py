@@ -233,7 +233,10 @@ def test_a_worker_killed_between_storing_a_video_and_ending_its_job_leaves_no_se
     database.close()
 
 
-def test_the_next_process_of_a_worker_follows_its_prompt_and_gives_it_to_comfyui_no_second_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [True, False])
+def test_the_next_process_of_a_worker_follows_its_prompt_and_what_an_orderly_stop_cut_off_is_no_attempt(
+    tmp_path: Path, left: bool
+) -> None:
     async def main() -> None:
         async with local(tmp_path, seconds=1.5) as here:
             job = await here.submit()
@@ -244,14 +247,20 @@ def test_the_next_process_of_a_worker_follows_its_prompt_and_gives_it_to_comfyui
                 await asyncio.sleep(0.02)
             assert here.agent is not None
             assert here.worker is not None
+            if not left:
+                await here.agent.drain()
             here.stop_worker()
             await asyncio.gather(here.worker, return_exceptions=True)
+            if not left:
+                await here.call("POST", f"{here.comfy_url}/fake", {"forget": True})
             runner = Runner("w1", here.settings, here.jobs.database, Supervisor(here.comfy_url))
             again = asyncio.create_task(Agent(runner, here.agent.home).run())
             row = await here.until(job, timeout_s=40)
             again.cancel()
             await asyncio.gather(again, return_exceptions=True)
-            assert (row["state"], row["attempt"]) == ("succeeded", 1)
-            assert len(here.comfy.prompts) == 1
+            outcomes = ["succeeded"] if left else ["stopped", "succeeded"]
+            assert row["state"] == "succeeded"
+            assert [item.outcome for item in attempts_of(here.jobs, job)] == outcomes
+            assert len(here.comfy.prompts) == len(outcomes), "no prompt is given to ComfyUI a second time"
 
     run(main, 120)
