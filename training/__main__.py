@@ -4,7 +4,7 @@ Every phase keeps its checkpoint and log in ``--work``; a phase that is done is 
 experts may be made at the same time, each in a process of its own, with ``--only``: an expert takes in the clips that
 are there, and looks for new ones as it goes.
 
-``--from FOLDER`` trains that folder's experts on, at half the rate, and its decoder.
+``--from FOLDER`` trains that folder's experts on, at half the rate; with ``--only codec`` its VAE.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .shipped import Models
 from .textures import load_photos
 
 FIRST_CLIP = 200_000
+RATE = 2e-3  # of the experts; what begins as another is trained at half of it
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -40,17 +41,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=12, help="channels of the VAE")
     parser.add_argument("--layers", type=int, default=experts.LAYERS, help="layers of an expert")
     parser.add_argument("--clips", type=int, default=12_000, help="clips in the experts' data set")
-    parser.add_argument("--batch", type=int, default=32, help="clips in a step of an expert; an eighth for the decoder")
+    parser.add_argument("--batch", type=int, default=32, help="clips in a step of an expert; an eighth for the VAE")
+    parser.add_argument("--crop", type=int, default=48, help="pixels across of what the VAE sees of a clip")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of this process")
     parser.add_argument("--workers", type=int, default=0, help="further processes that draw clips")
     parser.add_argument("--float32", action="store_true", help="no bfloat16 while the experts train")
-    parser.add_argument("--only", choices=("codec", "clips", *export.EXPERTS, "decoder"), help="run one phase and stop")
+    parser.add_argument("--only", choices=("codec", "clips", *export.EXPERTS), help="run one phase and stop")
     for name, minutes in PHASES.items():
         parser.add_argument(f"--{name}-minutes", type=float, default=minutes, help=f"longest time for {name}")
     return parser.parse_args()
 
 
-PHASES = {"pyramid": 4.0, "vae": 32.0, "high": 40.0, "low": 40.0, "decoder": 15.0}
+PHASES = {"pyramid": 4.0, "vae": 47.0, "high": 40.0, "low": 40.0}
 
 
 def main() -> None:
@@ -69,21 +71,16 @@ def main() -> None:
         latents.write_pieces(work / "latents", codec, photos, firsts, device, arguments.workers)
     for side in export.EXPERTS:
         if only in (None, side) and not (work / f"{side}.pt.done").exists():
+            model, before = _begun(side, arguments)
             experts.train(
-                work, latents.GrowingLatents(work / "latents", device), device, side=side, layers=arguments.layers,
+                work, model, latents.GrowingLatents(work / "latents", device), device, side=side, before=before,
+                rate=RATE if before is None and arguments.source is None else RATE / 2,
                 minutes=getattr(arguments, f"{side}_minutes"), batch=arguments.batch, half=not arguments.float32,
-                held_out=evaluate.held_out_latents(codec, device), source=arguments.source,
+                held_out=evaluate.held_out_latents(codec, device),
             )  # fmt: skip
             (work / f"{side}.pt.done").touch()
-    if only in (None, "decoder") and not (work / "decoder.pt.done").exists():
-        vae.train_decoder(
-            work, codec, photos, device, minutes=arguments.decoder_minutes,
-            seeds=list(seeds_of(2 * (evaluate.FIRST_SEED - FIRST_CLIP), 1)),
-            batch=arguments.batch // 8, workers=arguments.workers,
-        )  # fmt: skip
-        (work / "decoder.pt.done").touch()
     if only is None:
-        finish(arguments, export.load_average(codec.cpu(), work / "decoder.pt"))
+        finish(arguments, codec.cpu())
 
 
 def seeds_of(clips: int, step: int) -> Iterator[int]:
@@ -104,23 +101,39 @@ def finish(arguments: argparse.Namespace, codec: Any) -> None:
     draw_curves(arguments.work, out / ("curves.png" if arguments.source is None else "last_round.png"))
 
 
+def _begun(side: str, arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """What an expert begins as, and the one before it: the low-noise expert begins as the high-noise one."""
+    model, before = (experts.new_expert(experts.DIM, arguments.layers, experts.FFN) for _ in range(2))
+    if side == "low":
+        for one in (model, before):
+            export.load_average(one, arguments.work / "high.pt")
+        return model.train(), before
+    if arguments.source is not None:
+        export.load_half(model, arguments.source / export.EXPERTS[side])
+    return model.train(), None
+
+
 def _codec(arguments: argparse.Namespace, photos: dict[str, torch.Tensor], device: torch.device) -> Any:
     """The trained VAE with ComfyUI's latent statistics."""
-    work, codec = arguments.work, vae.new_vae(arguments.dim)
-    if arguments.source is not None:
-        return export.load_half(codec, arguments.source / export.VAE).to(device)
+    work, codec, source = arguments.work, vae.new_vae(arguments.dim), arguments.source
     folded = work / "folded.pt"
-    if not folded.exists():
-        for phase in ("pyramid", "vae"):
-            done = work / f"{phase}.pt.done"
-            if not done.exists():
-                minutes = getattr(arguments, f"{phase}_minutes")
-                vae.train(work, photos, device, dim=arguments.dim, minutes=minutes, pyramid=phase == "pyramid")
-                done.touch()
-        export.load_average(codec, work / "vae.pt")
+    if source is not None:
+        export.load_half(codec, source / export.VAE).train()
+    if not folded.exists() and (source is None or arguments.only == "codec"):
+        phases = ("pyramid", "vae") if source is None else ("vae",)
+        for phase in phases:
+            if not (work / f"{phase}.pt.done").exists():
+                vae.train(
+                    work, codec, photos, device, minutes=getattr(arguments, f"{phase}_minutes"),
+                    seeds=list(seeds_of(2 * (evaluate.FIRST_SEED - FIRST_CLIP), 1)), batch=arguments.batch // 8,
+                    crop=arguments.crop, workers=arguments.workers, pyramid=phase == "pyramid",
+                )  # fmt: skip
+                (work / f"{phase}.pt.done").touch()
+            codec = export.load_average(vae.new_vae(arguments.dim), work / f"{phase}.pt").train()
         vae.fold_latent_statistics(codec, photos)
         torch.save(codec.state_dict(), folded)
-    codec.load_state_dict(torch.load(folded, weights_only=True))
+    if folded.exists():
+        codec.load_state_dict(torch.load(folded, weights_only=True))
     return codec.to(device).eval()
 
 

@@ -18,7 +18,7 @@ def draw_curves(work: Path, path: Path) -> None:
     panels = (
         (
             "VAE: PSNR of unseen clips, dB",
-            [("pyramid", "psnr"), ("vae", "psnr"), ("vae", "end_psnr"), ("decoder", "psnr")],
+            [("pyramid", "psnr"), ("vae", "psnr"), ("vae", "end_psnr")],
         ),
         ("experts: training loss", [(side, "loss") for side in ("high", "low")]),
         ("error of the clean latent, sigma 1", [("high", "held_out_100")]),

@@ -53,7 +53,9 @@ def encode(vae: Any, video: torch.Tensor, given: torch.Tensor) -> tuple[torch.Te
 
     wan = comfy.latent_formats.Wan21()
     shown = torch.where(given.to(video.device)[:, None, :, None, None], video, GREY)
-    clean, condition = wan.process_in(vae.encode(torch.cat([video, shown]))).chunk(2)
+    with torch.autocast(video.device.type, torch.bfloat16, enabled=video.device.type == "cuda"):
+        both = vae.encode(torch.cat([video, shown])).float()
+    clean, condition = wan.process_in(both).chunk(2)
     return clean, condition, mask_of(given).to(clean)
 
 

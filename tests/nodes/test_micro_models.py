@@ -17,6 +17,8 @@ from wan_flf2v.flf2v.report import psnr
 from wan_flf2v.training.drawings import drawings, shares
 from wan_flf2v.training.evaluate import VARIANTS as VARIANTS_OF_RUN
 from wan_flf2v.training.evaluate import Score, Variant, cross_fade, score, unseen_clips
+from wan_flf2v.training.export import VAE, load_half
+from wan_flf2v.training.vae import new_vae, to_vae
 
 MODELS = Path(__file__).parents[2] / "models"
 CLIPS, FEW, STEPS, MEGABYTES = 12, 8, 20, 16
@@ -120,6 +122,13 @@ def test_files_are_small_and_detected_as_wan22_i2v_and_the_wan21_vae(micro: Micr
     assert micro.vae.latent_channels == 16
 
 
+def test_training_encodes_and_decodes_all_frames_at_once_as_comfyui_does_four_by_four(micro: Micro) -> None:
+    ours, theirs = load_half(new_vae(12), MODELS / VAE), micro.vae.first_stage_model
+    latent = ours.encode(to_vae(micro.frames[0])[None])
+    torch.testing.assert_close(latent, theirs.encode(to_vae(micro.frames[0])[None]), rtol=0, atol=1e-4)
+    torch.testing.assert_close(ours.decode(latent), theirs.decode(latent), rtol=0, atol=1e-4)
+
+
 def test_both_ends_are_reached_as_far_as_the_vae_allows(micro: Micro, right: Score) -> None:
     best = micro.round_trip()
     for reached, ceiling in ((right.first, best.first), (right.last, best.last)):
@@ -138,7 +147,7 @@ def test_flat_shapes_cut_by_the_edge_or_not_are_where_they_belong_in_the_middle(
     clips = drawings(FEW)
     videos = micro.make(*together([micro.given(clip.frames()) for clip in clips]))
     found = shares("drawn", videos, clips).values
-    assert median(found) > 0.5
+    assert median(found) > 0.75
     assert median(shares("cross-fade", cross_fade(clips), clips).values) < 0.1
 
 
@@ -155,12 +164,11 @@ def test_further_given_frames_are_reached_as_far_as_the_vae_allows(micro: Micro,
     assert level(videos) >= level(best) - 3
 
 
-# How far each is below the right run: an end, or clip by clip between the ends, in dB.
+# How far each is below the right run at an end, in dB.
 MARGINS = {
     "without the end frame": ("last", 6.0),
     "mask flipped": ("first", 10.0),
     "high-noise expert only": ("first", 5.0),
-    "low-noise expert only": ("between", 0.05),
     "hand-over at sigma 0.4": ("last", 1.5),
 }
 
@@ -169,9 +177,4 @@ MARGINS = {
 def test_leaving_a_part_out_is_measurably_worse(micro: Micro, right: Score, name: str) -> None:
     other = micro.run(VARIANTS[name])
     part, margin = MARGINS[name]
-    if part == "between":
-        ahead, error = right.ahead_of(other)
-        assert ahead > margin
-        assert ahead > 3 * error
-    else:
-        assert getattr(right, part) - getattr(other, part) > margin, (right, other)
+    assert getattr(right, part) - getattr(other, part) > margin, (right, other)
