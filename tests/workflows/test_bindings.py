@@ -296,6 +296,54 @@ def test_the_model_files_of_a_graph_are_those_its_loaders_name() -> None:
     assert len(files) == 4
 
 
+@pytest.mark.parametrize("name", available_bindings())
+def test_every_loader_of_a_workflow_names_its_file_and_the_folder_it_belongs_in(name: str) -> None:
+    bindings = Bindings.load(name)
+    loaders = [
+        node for node in bindings.graph.values() if "Load" in node["class_type"] and node["class_type"] != "LoadImage"
+    ]
+    known = model_files()
+    assert len(bindings.model_files()) == len(loaders)
+    for folder, file in bindings.model_files():
+        assert known[file].folder == folder
+
+
+@pytest.mark.parametrize("name", available_bindings())
+def test_a_workflows_pictures_are_told_and_put_elsewhere_by_the_same_names(name: str) -> None:
+    bindings = Bindings.load(name)
+    values = bindings.check(bindings.gathered(bindings.example()))
+    pictures = bindings.pictures(values)
+    assert len(pictures) == len(set(pictures.values())) >= 2
+    moved = {picture: f"{number}.png" for number, picture in enumerate(pictures)}
+    assert bindings.pictures(bindings.with_pictures(values, moved)) == moved
+
+
+def test_a_storyboard_counts_its_clips_and_every_other_workflow_makes_one() -> None:
+    for name in available_bindings():
+        bindings = Bindings.load(name)
+        board = {"keyframes": [{"picture": f"{number}.png"} for number in range(4)]}
+        values = bindings.check({bindings.storyboard: board} if bindings.storyboard else bindings.example())
+        assert bindings.clips(values) == (3 if bindings.storyboard else 1)
+
+
+def test_an_example_is_what_must_be_given_and_nothing_else() -> None:
+    bindings = Bindings.load()
+    assert set(bindings.example()) == {name for name, field in bindings.fields.items() if field.required}
+    assert len(bindings.example()) < len(bindings.fields)
+
+
+def test_a_constant_is_no_fields_value_in_the_inputs_that_fields_set() -> None:
+    for name in available_bindings():
+        bindings = Bindings.load(name)
+        constants = {
+            (target.node, target.input, field.name)
+            for field in bindings.every_field.values()
+            for target in field.bind
+            if target.transform == "constant"
+        }
+        assert not constants & {(node, name, field.name) for (node, name), field in bindings.inputs.items()}
+
+
 def test_missing_model_files_come_with_advice(tmp_path: Path) -> None:
     files = Bindings.load().model_files()
     for folder, name in files[1:]:

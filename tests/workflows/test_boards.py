@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from wan_flf2v.flf2v.errors import FLF2VError
+from wan_flf2v.flf2v.storyboard import MAX_TEXT
 from wan_flf2v.workflows.boards import SCHEMA, board_of, pictures_in, text_of, with_length, with_pictures
 
 
@@ -37,6 +38,13 @@ def test_what_a_request_cannot_give_is_refused_by_name(value: dict[str, Any], wo
     for given in (value, json.dumps(value)):
         with pytest.raises(FLF2VError, match=words):
             text_of(given)
+
+
+def test_a_text_that_is_no_board_is_refused_in_one_sentence() -> None:
+    twice = '{"keyframes": [], "keyframes": [{"picture": "a"}, {"picture": "b"}]}'
+    for text in ("", "{", "[1", twice, "[" * 100_000, " " * (MAX_TEXT + 1)):
+        with pytest.raises(FLF2VError):
+            board_of(text)
 
 
 def test_the_published_schema_wants_what_is_checked() -> None:
