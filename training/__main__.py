@@ -1,8 +1,8 @@
 """``python -m wan_flf2v.training``: trains the micro models and measures them, in one resumable command.
 
-Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again. The data set and both
-experts may be made at the same time, each in a process of its own, with ``--only``: an expert takes in the clips that
-are there, and looks for new ones as it goes.
+Every phase keeps its checkpoint and log in ``--work``; a phase that is done is not run again. The data set may
+be made while the experts train, in a process of its own, with ``--only``: an expert takes in the clips that are there,
+and looks for new ones as it goes. The low-noise expert begins as the high-noise one, so it comes behind it.
 
 ``--from FOLDER`` trains that folder's experts on, at half the rate; with ``--only codec`` its VAE.
 """
@@ -10,6 +10,7 @@ are there, and looks for new ones as it goes.
 from __future__ import annotations
 
 import argparse
+import copy
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,11 +104,12 @@ def finish(arguments: argparse.Namespace, codec: Any) -> None:
 
 def _begun(side: str, arguments: argparse.Namespace) -> tuple[Any, Any]:
     """What an expert begins as, and the one before it: the low-noise expert begins as the high-noise one."""
-    model, before = (experts.new_expert(experts.DIM, arguments.layers, experts.FFN) for _ in range(2))
+    model = experts.new_expert(experts.DIM, arguments.layers, experts.FFN)
     if side == "low":
-        for one in (model, before):
-            export.load_average(one, arguments.work / "high.pt")
-        return model.train(), before
+        if not (arguments.work / "high.pt.done").exists():
+            raise SystemExit("The low-noise expert begins as the high-noise one: train that first, with --only high.")
+        export.load_average(model, arguments.work / "high.pt")
+        return copy.deepcopy(model).train(), model
     if arguments.source is not None:
         export.load_half(model, arguments.source / export.EXPERTS[side])
     return model.train(), None

@@ -157,8 +157,7 @@ def train(
             if before is not None:
                 with torch.no_grad():
                     guess = noise[::2] - velocity(before, noise[::2], condition[::2], torch.ones_like(sigma[::2]))
-                shown = clean.clone()
-                shown[::2] = torch.where(mix[::2] > GUESSED, guess.float(), clean[::2])
+                shown = with_guesses(clean, guess.float(), sigma)
             noisy = mix * noise + (1 - mix) * shown
             predicted = velocity(model, noisy, condition, sigma)
         return (noisy - mix * predicted.float() - clean).square().mean()
@@ -169,8 +168,15 @@ def train(
 
     descend(
         out / f"{side}.pt", model, optimizers, ema, log, batch_of=batch_of, loss_of=loss_of, measure=measure,
-        steps=steps, minutes=minutes, rate=rate, alike=True, warm=warm, end_rate=end_rate,
+        steps=steps, minutes=minutes, rate=rate, warm=warm, end_rate=end_rate,
     )  # fmt: skip
+
+
+def with_guesses(clean: torch.Tensor, guesses: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Clips of which every other one, where its sigma is above GUESSED, is its guess."""
+    shown = clean.clone()
+    shown[::2] = torch.where(sigma[::2, None, None, None, None] > GUESSED, guesses, clean[::2])
+    return shown
 
 
 @torch.no_grad()

@@ -127,14 +127,13 @@ def descend(
     steps: int,
     minutes: float,
     rate: float,
-    alike: bool = False,
     warm: int = 50,
     end_rate: float = 0.05,
 ) -> None:
     """Step down the loss until ``steps`` or ``minutes``; resumes from, and writes, the checkpoint at ``path``.
 
-    ``loss_of`` gets the tensors that ``batch_of`` makes for a step; where their shapes are always ``alike``, a GPU runs
-    the step as one CUDA graph. The rate rises over ``warm`` steps and falls in a line to ``end_rate`` of it. Every EVERY
+    ``loss_of`` gets the tensors that ``batch_of`` makes for a step, always of the same shapes: a GPU runs a step as one
+    CUDA graph. The rate rises over ``warm`` steps and falls in a line to ``end_rate`` of it. Every EVERY
     seconds the log gets the mean loss and what ``measure`` says of the averaged weights.
     """
     step = load_checkpoint(path, model, optimizers, ema)
@@ -160,7 +159,7 @@ def descend(
             losses.clear()
         save_checkpoint(path, model, optimizers, ema, step)
 
-    if alike and device.type == "cuda":
+    if device.type == "cuda":
         take = as_graph(take, batch_of(step))
     losses: list[torch.Tensor] = []
     begun = kept_at = time.monotonic()

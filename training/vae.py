@@ -184,7 +184,7 @@ def train(
     descend(
         out / f"{name}.pt", vae, optimizers, ema, log,
         batch_of=batch_of, loss_of=loss_of, measure=measure,
-        steps=len(drawn), minutes=minutes, rate=rate, alike=True,
+        steps=len(drawn), minutes=minutes, rate=rate,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wan_flf2v.training.experts import GUESSED, with_guesses
 from wan_flf2v.training.loop import Ema, Log, descend, load_checkpoint
 from wan_flf2v.training.muon import Muon
 
@@ -78,3 +79,11 @@ def test_a_step_has_the_size_that_the_rate_says() -> None:
     values = torch.linalg.svdvals(weight.detach()) / (0.5 * 0.2 * 4)
     assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
     assert float((weight.detach() * weight.grad).sum()) < 0  # downhill
+
+
+def test_every_other_clip_is_its_guess_above_the_level_where_a_run_still_stands_on_it() -> None:
+    clean, guesses = torch.zeros(4, 1, 1, 1, 1), torch.ones(2, 1, 1, 1, 1)
+    above, below = torch.full((4,), GUESSED + 0.01), torch.full((4,), GUESSED)
+    assert with_guesses(clean, guesses, above).flatten().tolist() == [1, 0, 1, 0]
+    assert with_guesses(clean, guesses, below).flatten().tolist() == [0, 0, 0, 0]
+    assert not clean.any()
