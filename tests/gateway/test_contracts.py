@@ -402,6 +402,17 @@ def test_every_time_has_a_row() -> None:
     assert PACE | set(TIMES) | set(here) == set(Timing.model_fields)
 
 
+def test_a_picture_given_by_a_link_of_ours_needs_its_signature_its_time_and_the_right_to_read() -> None:
+    links, asset = Links("secret", 100), "a" * 32
+    good = "http://any.example" + links.path(asset, "a.png")
+    assert links.asset_of(good) == asset
+    late = links.path(asset, "a.png", lifetime_s=-2)
+    other = Links("another secret", 100).path(asset, "a.png")
+    put = links.path(asset, "a.png", "write").replace("/uploads/", "/files/")
+    for wrong in (late, other, put, good.partition("example")[2].replace(asset, "b" * 32)):
+        assert links.asset_of("http://any.example" + wrong) is None
+
+
 def test_a_link_lives_as_long_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     links, began = Links("secret", 100), time.time()
     query = dict(part.split("=") for part in links.path("a", "a.png").partition("?")[2].split("&"))

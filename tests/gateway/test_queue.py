@@ -19,7 +19,7 @@ from wan_flf2v.gateway.offer import Checker, Offer
 from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import Limits, Settings, Timing
-from wan_flf2v.gateway.tables import IDEMPOTENCY, JOBS, OUTBOX, Status, Worker
+from wan_flf2v.gateway.tables import ATTEMPTS, IDEMPOTENCY, JOBS, OUTBOX, Status, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
 from wan_flf2v.workflows import Bindings
@@ -195,6 +195,16 @@ def test_an_attempt_that_was_given_back_counts_no_more_not_even_its_own_workers(
     assert row is not None
     assert (row.state, row.stage, row.progress) == ("running", "Starting", 0.0)
     assert kit.attempts.finish(new, "succeeded")
+
+
+def test_an_attempts_age_is_told_by_the_database_and_so_outlives_its_worker(kit: Kit) -> None:
+    job = kit.add()
+    kit.take()
+    claim = kit.attempts.claim(f"{job}/1", "w1")
+    assert claim is not None
+    kit.database.change(sa.update(ATTEMPTS).values(started_at=ATTEMPTS.c.started_at - 100))
+    assert 100 <= kit.attempts.age(claim) < 160
+    assert kit.attempts.age(Claim(job, 2, "w1")) == 0, "no such attempt"
 
 
 def test_a_job_between_two_attempts_can_be_cancelled_at_once(kit: Kit) -> None:
