@@ -54,7 +54,7 @@ class LocalBatch(Batch[Job]):
             for target in field.bind
             if target.transform == "value" and target.input != "text"
         }
-        return {**found, "seed": found["noise_seed"]}
+        return {"seed": found.get("noise_seed", ""), **found}
 
     def run(self) -> None:
         """Make all that is to do."""

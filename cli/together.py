@@ -7,21 +7,31 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..workflows import Bindings
+
 Graph = Mapping[str, Any]
 NODE = "pairs"
 _OWN = {("6", "text"), ("7", "text"), ("62", "image"), ("68", "image"), ("67", "length"), ("57", "noise_seed")}
 _MODELS = ("model_high", "model_low")
 _RUN = (*_MODELS, "steps", "cfg", "cfg_low", "sampler_name", "scheduler", "boundary", "high_steps")
 _SAVED = ("frame_rate", "filename_prefix", "format", "quality", "codec", "crf", "playback", "frames_per_video")
+_TAKEN = {
+    "57": {*_RUN, "noise_seed"},
+    "67": {"width", "height", "fit", "vae", "length"},
+    "73": {*_SAVED, "width", "height"},
+}
 
 
 def fits(graph: Graph) -> bool:
-    """Whether this workflow's jobs can be put together: two experts, one clip, nothing but the usual nodes."""
-    kinds = {"57": "WanFLF2VTwoStageSampler", "67": "WanFLF2VConditioning", "73": "WanFLF2VSaveVideo"}
-    plain = {("57", "denoise"): 1, ("57", "keep_history"): False, ("67", "batch_size"): 1, ("67", "middle_frames"): ""}
-    return all(graph.get(node, {}).get("class_type") == kind for node, kind in kinds.items()) and all(
-        graph[node]["inputs"].get(name, value) == value for (node, name), value in plain.items()
-    )
+    """Whether this workflow's jobs can be put together: but for what is taken over, they sample and save as the main one."""
+    main = Bindings.load().graph
+    return all(_rest(graph, node) == _rest(main, node) for node in _TAKEN)
+
+
+def _rest(graph: Graph, node: str) -> Any:
+    """What of this node is not taken over."""
+    given = graph.get(node, {"class_type": "", "inputs": {}})
+    return given["class_type"], {name: value for name, value in given["inputs"].items() if name not in _TAKEN[node]}
 
 
 def common(graph: Graph) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import av
+import numpy as np
 import torch
 
 from .errors import FLF2VError
@@ -14,7 +15,7 @@ from .errors import FLF2VError
 
 @dataclass(frozen=True)
 class VideoFrames:
-    """Each iteration decodes the file anew, one frame at a time: ``[H, W, 3]`` in [0, 1], of 8 bits a colour.
+    """Each iteration decodes the file anew, one frame at a time, turned as it is shown: ``[H, W, 3]`` in [0, 1], 8 bits.
 
     ``start`` and ``duration`` are seconds; duration 0 goes on to the end. Iterating raises FLF2VError where there is
     nothing to be read.
@@ -39,7 +40,8 @@ class VideoFrames:
                     if self.duration and frame.pts >= end:
                         break
                     if not self.start or frame.pts >= first:
-                        yield torch.from_numpy(frame.to_ndarray(format="rgb24")).float() / 255
+                        pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                        yield torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255
                         empty = False
         except av.FFmpegError as error:
             raise FLF2VError(f"{name} is no video that can be read: {error}") from None

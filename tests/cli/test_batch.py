@@ -186,6 +186,23 @@ def test_all_that_decides_a_pairs_video_decides_whether_it_is_made_already(folde
     assert len({key for one in found for key in one}) == 2 * len(found) - 1
 
 
+@pytest.mark.parametrize(
+    ("workflow", "together"),
+    [
+        ("wan22_flf2v", 2),
+        ("wan22_flf2v_4step", 2),
+        ("wan22_flf2v_3stage", 1),
+        ("wan22_flf2v_drafts", 1),
+        ("wan21_flf2v", 1),
+    ],
+)
+def test_only_pairs_that_one_node_makes_as_their_workflow_does_run_together(
+    folder: Path, workflow: str, together: int
+) -> None:
+    groups = batch_of(folder, "--workflow", workflow)._groups()
+    assert {len(rows) for rows in groups} == {together}
+
+
 def test_a_comfyui_that_is_gone_ends_a_batch_and_fails_none_of_its_pairs(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

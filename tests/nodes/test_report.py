@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -160,6 +161,21 @@ def test_only_the_trimmed_part_is_read(frames: torch.Tensor, write_video: Callab
     assert torch.equal(torch.stack(list(VideoFrames(path, start=2 / 16))), levels(frames)[2:])
     with pytest.raises(FLF2VError, match="holds no frame"):
         list(VideoFrames(path, start=9.0))
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_video_that_is_to_be_turned_is_read_as_it_is_shown(
+    frames: torch.Tensor, write_video: Callable[..., Path], turns: int
+) -> None:
+    path = write_video(frames, "mp4", "h264", "best")
+    as_stored = torch.stack(list(VideoFrames(str(path))))
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[turns]
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 44  # the matrix that a phone's camera writes, clockwise (ISO/IEC 14496-12 8.3.2)
+    data[at : at + 20] = struct.pack(">5i", cos << 16, sin << 16, 0, -sin << 16, cos << 16)
+    path.write_bytes(data)
+    assert torch.equal(torch.stack(list(VideoFrames(str(path)))), as_stored.rot90(-turns, (1, 2)))
+    assert VideoFrames(str(path)).size() == ((48, 32) if turns % 2 else (32, 48))
 
 
 def test_end_frames_are_left_alone_by_default_and_repaired_when_asked(call: Call, frames: torch.Tensor) -> None:
