@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from wan_flf2v.gateway.attempts import AttemptStore
+from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import JobStore
+
 from .postgres import postgres
+from .stores import Kit
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +33,15 @@ def postgres_url(postgres_server: str) -> str:
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type,unused-ignore]
     return postgres_server.rsplit("/", 1)[0] + f"/{name}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
+    """The stores over a fresh database of either kind."""
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    if request.param == "postgres":
+        url = str(request.getfixturevalue("postgres_url"))
+    database = Database(url)
+    jobs = JobStore(database)
+    yield Kit(url, database, jobs, jobs.queue, AttemptStore(database, jobs.queue, 3))
+    database.close()

@@ -36,6 +36,8 @@ from .shapes import check_answer
 FLF2V = "community/wan-2-2/first-last-frame"
 EXAMPLES = {"62_image": "Runcomfy_Example_1259_2.png", "68_image": "Runcomfy_Example_1259_1.png"}
 BODY: dict[str, Any] = {**EXAMPLES, "6_text": "a puppy"}
+WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
+WAVESPEED_BODY = {"first_image": "Runcomfy_Example_1259_1.png", "last_image": "Runcomfy_Example_1259_2.png"}
 FAST = Timing(
     poll_s=0.02,
     engine_poll_s=0.02,

@@ -28,11 +28,9 @@ from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.tables import JOBS, Job, Worker
 from wan_flf2v.workflows import Bindings
 
-from .local import BODY, EXAMPLES, FAST, FLF2V, local, png, run, web_server
+from .local import BODY, EXAMPLES, FAST, FLF2V, WAVESPEED, WAVESPEED_BODY, local, png, run, web_server
 
 DEPLOYMENT = "/prod/v1/deployments/wan22_flf2v"
-WAVESPEED = "/api/v3/wavespeed-ai/wan-flf2v"
-PICTURES = {"first_image": EXAMPLES["68_image"], "last_image": EXAMPLES["62_image"]}
 OVERRIDES: dict[str, Any] = {
     "6": {"inputs": {"text": "a puppy"}},
     "68": {"inputs": {"image": EXAMPLES["68_image"]}},
@@ -163,7 +161,7 @@ def test_wavespeeds_history_has_what_fits_each_of_its_filters_newest_first(tmp_p
 def test_wavespeeds_envelope_states_and_history(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, seconds=1.5) as here:
-            answer = (await here.call("POST", WAVESPEED, {**PICTURES, "seed": 3})).json
+            answer = (await here.call("POST", WAVESPEED, {**WAVESPEED_BODY, "seed": 3})).json
             assert (answer["code"], answer["message"]) == (200, "success")
             data = answer["data"]
             assert data["status"] in ("created", "processing")
@@ -203,7 +201,7 @@ def test_wavespeeds_envelope_states_and_history(tmp_path: Path) -> None:
 def test_deleting_a_running_prediction_stops_it(tmp_path: Path) -> None:
     async def main() -> None:
         async with local(tmp_path, seconds=30) as here:
-            job = (await here.call("POST", WAVESPEED, PICTURES)).json["data"]["id"]
+            job = (await here.call("POST", WAVESPEED, WAVESPEED_BODY)).json["data"]["id"]
             await here.until(job, "running")
             assert (await here.call("DELETE", f"/api/v3/predictions/{job}")).json["data"]["status"] == "deleted"
             while (row := here.jobs.get(job)) is not None and row.state != "cancelled":  # then it is forgotten
@@ -285,15 +283,17 @@ def offer(*names: str) -> Offer:
 
 def test_wavespeeds_fields_become_a_workflow() -> None:
     checker = Checker(Limits())
-    fields = {**PICTURES, "duration": 7, "size": "480*832", "num_inference_steps": 12, "guidance_scale": 6}
+    fields = {**WAVESPEED_BODY, "duration": 7, "size": "480*832", "num_inference_steps": 12, "guidance_scale": 6}
     bindings, values = checker.wavespeed(offer("wan21_flf2v", "wan22_flf2v"), fields)
     assert bindings.name == "wan21_flf2v"
     assert [values[name] for name in ("67_length", "71_width", "71_height", "57_steps", "57_cfg", "73_frame_rate")] == [
         16 * 7 + 1, 480, 832, 12, 6.0, 16,
     ]  # fmt: skip
     assert 0 <= int(values["57_noise_seed"]) < 2**31
-    assert checker.wavespeed(offer("wan22_flf2v"), PICTURES)[0].name == "wan22_flf2v"
-    fast, quick = checker.wavespeed(offer("wan22_flf2v", "wan22_flf2v_4step"), {**PICTURES, "enable_fast_mode": True})
+    assert checker.wavespeed(offer("wan22_flf2v"), WAVESPEED_BODY)[0].name == "wan22_flf2v"
+    fast, quick = checker.wavespeed(
+        offer("wan22_flf2v", "wan22_flf2v_4step"), {**WAVESPEED_BODY, "enable_fast_mode": True}
+    )
     assert (fast.name, quick["57_steps"], quick["57_cfg"]) == ("wan22_flf2v_4step", 4, 1)
 
 
@@ -336,7 +336,7 @@ def test_webhooks_are_signed_sent_again_and_never_hold_a_job_up(tmp_path: Path) 
             ids = [headers["webhook-id"] for headers, _ in received]
             assert len(set(ids)) < len(ids)  # the refused delivery came again under its id
             received.clear()
-            await here.call("POST", WAVESPEED, PICTURES, params={"webhook": f"{origin}/hook"})
+            await here.call("POST", WAVESPEED, WAVESPEED_BODY, params={"webhook": f"{origin}/hook"})
             for _ in range(500):
                 if len(received) >= 2:
                     break

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.tests.nodes.executor import Executor
@@ -146,3 +147,22 @@ def conditioning() -> list[Any]:
     import torch
 
     return [[torch.randn(1, 8, 4096, generator=torch.Generator().manual_seed(0)), {"pooled_output": None}]]
+
+
+@pytest.fixture(scope="session")
+def keyframes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six pictures of one colour with a bar."""
+    folder = tmp_path_factory.mktemp("keyframes")
+    paths = []
+    for number in range(6):
+        picture = Image.new("RGB", (64, 48), (40 * number, 200 - 30 * number, 90))
+        picture.paste((255, 255, 255), (8 * number, 10, 8 * number + 12, 40))
+        paths.append(folder / f"keyframe_{number}.png")
+        picture.save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def names(comfy_server: Any, keyframes: list[Path]) -> list[str]:
+    """The pictures' names in the input folder."""
+    return [comfy_server.upload(path) for path in keyframes]
