@@ -12,7 +12,8 @@ from playwright.sync_api import Page
 
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.tests.frontend.browser import set_renderer
-from wan_flf2v.tests.frontend.draw_workflows import LAYOUTS, draw
+from wan_flf2v.tests.frontend.draw_workflows import draw
+from wan_flf2v.tests.frontend.layouts import LAYOUTS
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))

@@ -16,7 +16,7 @@ from wan_flf2v.gateway.errors import Invalid
 from wan_flf2v.gateway.offer import Checker
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.worker.progress import PromptProgress
-from wan_flf2v.tests.flf2v.test_storyboard import BAD
+from wan_flf2v.tests.flf2v.test_storyboard_refused import BAD
 from wan_flf2v.workflows import Bindings
 
 from .local import Local, local, png, run, web_server
