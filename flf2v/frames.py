@@ -7,6 +7,7 @@ Layout: Wan 2.1 ``first_last_frame2video.py``; ComfyUI stores 1 - mask and inver
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -36,8 +37,7 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit, resize: 
     size is no multiple of 16, the last row and column are repeated to the right and below; the saved video is cropped
     back to the top left.
     """
-    if frames.ndim != 4 or frames.shape[-1] < 3:
-        raise FLF2VError(f"a picture must be [frames, height, width, 3 or more channels]; got {list(frames.shape)}.")
+    check_pictures(frames)
     check_picture_size(frames.shape[2], frames.shape[1])
     placement = place(frames.shape[2], frames.shape[1], width, height, fit)
     x, y, source_width, source_height = placement.source
@@ -50,6 +50,23 @@ def fit_frames(frames: torch.Tensor, width: int, height: int, fit: Fit, resize: 
     if (render_width, render_height) != (width, height):
         pixels = pad(pixels, (0, render_width - width, 0, render_height - height), mode="replicate")
     return pixels.movedim(1, -1)
+
+
+def check_pictures(frames: torch.Tensor) -> None:
+    """Raise FLF2VError unless there is a picture or more, in colour and in finite numbers."""
+    if frames.ndim != 4 or frames.shape[-1] < 3 or not len(frames):
+        raise FLF2VError(
+            f"a picture must be [1 or more frames, height, width, 3 or more channels]; got {list(frames.shape)}."
+        )
+    if not is_finite(frames):
+        raise FLF2VError(
+            "a picture holds values that are no numbers (NaN), so it shows nothing. Look at what makes it."
+        )
+
+
+def is_finite(values: torch.Tensor) -> bool:
+    """Whether no value is NaN or infinite, told by their sum: one pass and no copy."""
+    return math.isfinite(float(values.sum(dtype=torch.float32)))
 
 
 def fit_to_video(picture: torch.Tensor, size: Sequence[int], fit: Fit, resize: Resize = "bilinear") -> torch.Tensor:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import torch
+
 from ...flf2v.errors import FLF2VError
-from .types import Model, Vae
+from ...flf2v.frames import is_finite
+from .types import Latent, Model, Vae
 
 
 def check_vae(vae: Vae) -> None:
@@ -20,6 +23,22 @@ def check_vae(vae: Vae) -> None:
         raise FLF2VError(
             f"this VAE has {channels} channels and is no video VAE of Wan. Load wan_2.1_vae.safetensors (16 channels)."
         )
+
+
+def check_latent(latent: Latent) -> torch.Tensor:
+    """The samples of a finished latent. Raises FLF2VError unless they are a Wan video or more, in finite numbers."""
+    samples: torch.Tensor = latent["samples"]
+    if samples.ndim != 5 or samples.shape[1] != 16 or not len(samples):
+        raise FLF2VError(
+            f"the latent has the shape {list(samples.shape)} and is no Wan video, which has [1 or more, 16, length, height, "
+            "width]. Connect the latent of Wan FLF2V Two-Stage Sampler."
+        )
+    if not is_finite(samples):
+        raise FLF2VError(
+            "the latent holds values that are no numbers (NaN), so its frames would be black. Sample without "
+            "--use-sage-attention and --fast, or with other weights."
+        )
+    return samples
 
 
 @dataclasses.dataclass(frozen=True)

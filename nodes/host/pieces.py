@@ -16,7 +16,7 @@ from comfy_api.latest import InputImpl
 from ...flf2v.colour import ColourMatch
 from ...flf2v.sizes import Fit
 from .codecs import encoding_of
-from .families import check_vae
+from .families import check_latent, check_vae
 from .join import Piece, join_videos
 from .types import Latent, Pictures, Vae, Video
 from .video_files import Names, VideoFiles, clear_errors, decode_into
@@ -89,10 +89,11 @@ class ClipFile(VideoFiles):
 def write_latent(latent: Latent, vae: Vae, shown: Shown, node_id: str | None) -> ClipFile:
     """A clip's video of a latent, decoded chunk by chunk."""
     check_vae(vae)
+    length = 4 * check_latent(latent).shape[2] - 3
     attempts: list[ClipFile] = []
 
     def attempt() -> ClipFile:
-        attempts.append(ClipFile(shown, 4 * latent["samples"].shape[2] - 3))
+        attempts.append(ClipFile(shown, length))
         return attempts[-1]
 
     with clear_errors(temporary_folder(), KEPT):

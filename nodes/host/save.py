@@ -14,14 +14,15 @@ import torch
 from comfy.cli_args import args
 
 from ...flf2v.errors import FLF2VError
+from ...flf2v.frames import check_pictures
 from ...flf2v.names import expand_name
 from ...flf2v.sizes import check_size
 from . import unfinished
 from .codecs import Encoding
-from .families import check_vae
+from .families import check_latent, check_vae
 from .types import Latent, Pictures, Vae
 from .video_files import Names, VideoFiles, clear_errors, decode_into
-from .writer import PICTURE, Contents
+from .writer import PICTURE, Contents, check_sound
 
 STRIDE = 8  # pixels of a frame to one of the latent, each way
 
@@ -67,6 +68,7 @@ class Saved:
 
 def save_images(images: Pictures, request: Request) -> Saved:
     """Save frames as one video, or one for each ``frames_per_video``. Raises FLF2VError for what cannot be saved."""
+    check_pictures(images)
     count, height, width = images.shape[:3]
     target = _Target(request, width, height, count)
     with clear_errors(target.names.folder), target.files(count) as files:
@@ -77,12 +79,7 @@ def save_images(images: Pictures, request: Request) -> Saved:
 def save_latent(latent: Latent, vae: Vae, request: Request) -> Saved:
     """Decode and save each video of a latent, which stays on the disk until they are whole."""
     check_vae(vae)
-    samples = latent["samples"]
-    if samples.ndim != 5 or samples.shape[1] != 16:
-        raise FLF2VError(
-            f"the latent has the shape {list(samples.shape)} and is no Wan video, which has [batch, 16, length, height, "
-            "width]. Connect the latent of Wan FLF2V Two-Stage Sampler."
-        )
+    samples = check_latent(latent)
     videos, _, length, height, width = samples.shape
     count = 4 * length - 3
     target = _Target(request, width * STRIDE, height * STRIDE, count)
@@ -99,6 +96,8 @@ class _Target:
     def __init__(self, request: Request, width: int, height: int, count: int) -> None:
         self._request = request
         self._width, self._height = cropped_size(width, height, request)
+        if request.audio is not None:
+            check_sound(request.audio)
         self._frames_per_file = request.frames_per_video or count
         if count % self._frames_per_file:
             raise FLF2VError(

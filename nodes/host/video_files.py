@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from .writer import Contents, Pixels, Writer, open_writer
 
 CHUNK = 16
 PLAYBACKS = ("once", "loop", "ping-pong")
+_PROCESS = uuid.uuid4().hex[:8]  # several ComfyUIs may write into one folder, from several machines
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Names:
     suffix: str
 
     def preliminary(self, index: int) -> Path:
-        """The path of a file that is not whole yet: hidden, and no video by its ending."""
-        return self.folder / f".{self.name}_{self.number:05}_{index}.partial"
+        """The path of a file that is not whole yet: hidden, no video by its ending, and this process's alone."""
+        return self.folder / f".{self.name}_{self.number:05}_{index}_{_PROCESS}.partial"
 
     def give(self, path: Path) -> Path:
         """Give a whole file the next name that is free; returns it."""

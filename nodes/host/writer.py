@@ -23,11 +23,14 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ...flf2v.errors import FLF2VError
+from ...flf2v.frames import is_finite
 from .codecs import Codec, Encoding
 
 Pixels = npt.NDArray[Any]  # [n, H, W, 3], uint8 or uint16
 BT709, RGB = 1, 0  # ITU-T H.273: of matrix, primaries and transfer alike; as matrix, none
 LIMITED, FULL = 1, 2
+LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")  # of 1 to 8 channels, as FFmpeg has them
 PICTURE = "%05d.png"  # the name of one picture of many, also to PyAV
 
 
@@ -106,9 +109,9 @@ class VideoWriter:
         self.path.unlink(missing_ok=True)
 
     def _add_sound(self, format: str) -> Any:
-        if format == "webm":
-            return self._output.add_stream("libopus", rate=48000)  # Opus has no 44.1 kHz
-        return self._output.add_stream("aac", rate=int(self._contents.audio["sample_rate"]))
+        encoder, rate = "libopus" if format == "webm" else "aac", self._contents.audio["sample_rate"]
+        rates = sorted(av.codec.Codec(encoder, "w").audio_rates or ())
+        return self._output.add_stream(encoder, rate=next((each for each in rates if each >= rate), rates[-1]))
 
 
 class PictureWriter:
@@ -117,7 +120,6 @@ class PictureWriter:
     def __init__(self, path: Path, contents: Contents) -> None:
         self.path = path
         self._count = 0
-        shutil.rmtree(path, ignore_errors=True)  # what a killed attempt left
         self._metadata = PngInfo()
         for key, value in contents.metadata.items():
             self._metadata.add_text(key, json.dumps(value))
@@ -147,11 +149,21 @@ def open_writer(path: Path, encoding: Encoding, contents: Contents) -> Writer:
     return VideoWriter(path, encoding, encoding.codec, contents)
 
 
+def check_sound(audio: Any) -> None:
+    """Raise FLF2VError for sound that cannot be encoded."""
+    waveform = audio["waveform"]
+    if waveform.ndim != 3 or not waveform.numel() or waveform.shape[1] > len(LAYOUTS) or not is_finite(waveform):
+        raise FLF2VError(
+            f"audio must be [1 or more, 1 to {len(LAYOUTS)} channels, 1 or more samples] of finite numbers; got "
+            f"{list(waveform.shape)}. Disconnect it, or connect another."
+        )
+
+
 def _encode_sound(stream: Any, audio: Any, seconds: Fraction) -> Iterator[Any]:
     """The packets of the first waveform, cut to the video's length and resampled to what the encoder takes."""
     rate = int(audio["sample_rate"])
     waveform = audio["waveform"][0, :, : int(rate * seconds) + 1].float().cpu().contiguous().numpy()
-    frame = av.AudioFrame.from_ndarray(waveform, format="fltp", layout="mono" if waveform.shape[0] == 1 else "stereo")
+    frame = av.AudioFrame.from_ndarray(waveform, format="fltp", layout=LAYOUTS[waveform.shape[0] - 1])
     frame.sample_rate = rate
     frame.pts = 0
     resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, frame_size=stream.frame_size or None)

@@ -165,9 +165,9 @@ def test_given_frames_may_fill_the_clip_and_no_more() -> None:
         count_given(9, clip(5), clip(5))
 
 
-@pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 16, 2), (1, 1, 16, 16, 3)])
+@pytest.mark.parametrize("shape", [(16, 16, 3), (1, 16, 16, 2), (1, 1, 16, 16, 3), (0, 16, 16, 3)])
 def test_what_is_no_picture_is_refused_with_its_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(FLF2VError, match=r"a picture must be \[frames, height, width, 3 or more channels\]; got \["):
+    with pytest.raises(FLF2VError, match=r"a picture must be \[1 or more frames, height, width, 3 or more channels\]; got \["):
         fit_frames(torch.zeros(shape), 64, 64, "crop")
 
 
@@ -237,3 +237,13 @@ def test_lanczos_overshoots_no_edge_into_blacker_than_black() -> None:
     step[:, :, 16:] = 1.0
     fitted = fit_frames(step, 64, 64, "stretch", "lanczos")
     assert (float(fitted.min()), float(fitted.max())) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_value_that_is_no_number_is_found_and_bright_pictures_are_not(value: float, kind: torch.dtype) -> None:
+    pictures = torch.ones(4, 256, 256, 3, dtype=kind)  # their sum is beyond what half precision can hold
+    assert fit_frames(pictures, 32, 32, "crop").shape == (4, 32, 32, 3)
+    pictures[2, 5, 5, 1] = value
+    with pytest.raises(FLF2VError, match="no numbers"):
+        fit_frames(pictures, 32, 32, "crop")

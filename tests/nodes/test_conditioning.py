@@ -220,6 +220,8 @@ def test_bilinear_is_the_default_and_others_are_scaled_as_their_names_say(call: 
         ({"height": 8}, "height must be between 16 and 16384"),
         ({"start_image": None, "end_image": None}, "Connect start_image, end_image or both"),
         ({"start_image": torch.zeros(1, 1, 1, 3)}, "between 16 and 16384 pixels on each side"),
+        ({"start_image": frames(1)[:0]}, "1 or more frames"),
+        ({"end_image": frames(1) * float("nan")}, "no numbers .NaN., so it shows nothing"),
         ({"middle_images": frames(2), "middle_frames": "2"}, "each picture; got 2 pictures and 1 numbers"),
         ({"middle_images": frames(1)}, "each picture; got 1 pictures and 0 numbers"),
         ({"middle_frames": "2"}, "each picture; got 0 pictures and 1 numbers"),

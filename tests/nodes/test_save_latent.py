@@ -224,9 +224,20 @@ def test_a_full_disk_gives_one_clear_error_and_keeps_the_latent(engine: Any, mod
     assert "Make room there. ComfyUI still has the latent: queue again." in second
 
 
-def test_what_is_no_wan_latent_is_refused(save: Save) -> None:
-    with pytest.raises(ValueError, match=r"\[1, 4, 8, 8\] and is no Wan video"):
-        save(latent={"samples": torch.zeros(1, 4, 8, 8)})
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (torch.zeros(1, 4, 8, 8), r"\[1, 4, 8, 8\] and is no Wan video"),
+        (torch.zeros(0, 16, 2, 4, 4), r"\[0, 16, 2, 4, 4\] and is no Wan video"),
+        (torch.full((1, 16, 2, 4, 4), float("nan")), "no numbers .NaN., so its frames would be black"),
+    ],
+)
+def test_what_is_no_wan_latent_is_refused_and_not_kept(
+    save: Save, tmp_path: Path, samples: torch.Tensor, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        save(latent={"samples": samples})
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_without_metadata_a_latent_can_still_be_finished(

@@ -125,8 +125,13 @@ def test_nothing_is_overwritten(save: Save) -> None:
     assert save(clip())[0] != save(clip())[0]
 
 
-@pytest.mark.parametrize("rate", [44100, 48000, 22050])
-@pytest.mark.parametrize("channels", [1, 2])
+def sound(channels: int, samples: int = 1000, level: float = 0.0) -> dict[str, Any]:
+    """Sound of one level."""
+    return {"waveform": torch.full((1, channels, samples), level), "sample_rate": 44100}
+
+
+@pytest.mark.parametrize("rate", [44100, 48000, 22050, 12345, 192000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize(("container", "quality"), [("mp4", "default"), ("mp4", "high"), ("webm", "default")])
 def test_sound_is_kept_and_cut_to_the_video(save: Save, container: str, quality: str, rate: int, channels: int) -> None:
     tone = torch.sin(torch.arange(3 * rate) * 2 * torch.pi * 440 / rate).expand(1, channels, -1) * 0.5
@@ -172,13 +177,20 @@ def test_metadata_carries_prompt_and_workflow_unless_disabled(
         ({"frames_per_video": 4}, "6 frames cannot be split into videos of 4 frames"),
         ({"frame_rate": 0.5}, "frame_rate must be between 1 and 120"),
         ({"frame_rate": 121}, "frame_rate must be between 1 and 120"),
+        ({"images": clip()[:0]}, r"1 or more frames, .* got \[0, 48, 64, 3\]"),
+        ({"images": clip()[..., :1]}, "3 or more channels"),
+        ({"images": clip() * float("nan")}, "no numbers .NaN., so it shows nothing"),
+        ({"audio": sound(0)}, r"audio must be .* got \[1, 0, 1000\]"),
+        ({"audio": sound(9)}, r"1 to 8 channels, .* got \[1, 9, 1000\]"),
+        ({"audio": sound(2, 0)}, r"1 or more samples. of finite numbers; got \[1, 2, 0\]"),
+        ({"audio": sound(2, level=float("inf"))}, "of finite numbers"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_and_leaves_nothing(
     save: Save, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        save(clip(), **change)
+        save(**{"images": clip(), **change})
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -332,6 +344,33 @@ def test_a_cancel_leaves_no_file_and_the_name_free(save: Save, tmp_path: Path, c
     assert save(clip())[0].name == "clip_00001_.mp4"
 
 
+def test_two_comfyuis_that_save_into_one_folder_make_two_videos(
+    comfy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wan_flf2v.nodes.host.video_files as module
+    from wan_flf2v.nodes.host.codecs import encoding_of
+    from wan_flf2v.nodes.host.writer import Contents
+
+    encoding, contents = encoding_of("mkv", "default", "auto", -1), Contents(Fraction(16), 64, 48)
+
+    def begun() -> Any:
+        return module.VideoFiles(
+            module.Names(tmp_path, "clip", 1, ".mkv"), encoding, contents, frames=6, frames_per_file=6
+        )
+
+    with begun() as first:
+        first.write(0, clip()[:3])
+        first._pending.result()  # type: ignore[union-attr]
+        monkeypatch.setattr(module, "_PROCESS", "another", raising=False)
+        with begun() as second:
+            second.write(0, 1 - clip())
+        first.write(0, clip()[3:])
+    for files, expected in ((first, clip()), (second, 1 - clip())):
+        with av.open(str(files.saved[0])) as video:
+            found = np.stack([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+        assert np.array_equal(found, module.to_pixels(expected, 8))
+
+
 def test_a_file_has_another_name_until_it_is_whole(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wan_flf2v.nodes.host.writer as module
 
@@ -344,7 +383,7 @@ def test_a_file_has_another_name_until_it_is_whole(save: Save, tmp_path: Path, m
 
     monkeypatch.setattr(module.VideoWriter, "finish", finish)
     assert save(clip())[0].name == "clip_00001_.mp4"
-    assert seen == [[".clip_00001_0.partial"]]
+    assert [[name.rpartition("_")[0] for name in names] for names in seen] == [[".clip_00001_0"]]
 
 
 @pytest.mark.parametrize(
