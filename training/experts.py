@@ -19,6 +19,7 @@ from .muon import Muon
 
 SHIFT, BOUNDARY = 8.0, 0.9
 DIM, LAYERS, FFN = 128, 8, 512
+SEED, MOST_STEPS = 2_000_006, 100_000
 GUESSED = 0.6  # below, a run has mended the first guess already
 SIDES = {"high": (9 / 17, 1.0), "low": (0.0, 9 / 17)}  # in unshifted noise level
 
@@ -115,17 +116,13 @@ def train(
     *,
     side: str,
     minutes: float,
-    steps: int = 100_000,
     batch: int = 32,
     rate: float,
-    seed: int = 2,
     held_out: Latents,
     before: Any = None,
-    warm: int = 100,
-    end_rate: float = 0.02,
     half: bool = True,
 ) -> None:
-    """Train an expert on one side until ``steps`` or ``minutes``; resumes from, and writes, ``out/{side}.pt``.
+    """Train an expert on one side for ``minutes``; resumes from, and writes, ``out/{side}.pt``.
 
     The loss is the squared error of the predicted clean latents, whatever the noise. ``half``: matrix products in
     bfloat16, twice as fast where the processor has it; weights stay float32. ``before``: the high-noise expert, whose
@@ -141,7 +138,7 @@ def train(
     low, high = SIDES[side]
 
     def batch_of(step: int) -> tuple[torch.Tensor, ...]:
-        random = torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+        random = torch.Generator(device).manual_seed(SEED + step)
         if step % 50 == 0:
             data.refresh()
         index = torch.randint(len(data), (batch,), generator=random, device=device)
@@ -168,7 +165,7 @@ def train(
 
     descend(
         out / f"{side}.pt", model, optimizers, ema, log, batch_of=batch_of, loss_of=loss_of, measure=measure,
-        steps=steps, minutes=minutes, rate=rate, warm=warm, end_rate=end_rate,
+        steps=MOST_STEPS, minutes=minutes, rate=rate, warm=100, end_rate=0.02,
     )  # fmt: skip
 
 

@@ -138,7 +138,6 @@ def train(
     crop: int,
     workers: int = 0,
     rate: float = 3e-3,
-    seed: int = 1,
     pyramid: bool = False,
 ) -> None:
     """Train until ``minutes`` or the clips with these seeds are over; resumes from, and writes, ``out/vae.pt``.
@@ -149,7 +148,7 @@ def train(
     import comfy.latent_formats
     import comfy.ldm.wan.vae as modules
 
-    torch.manual_seed(seed)
+    torch.manual_seed(1)
     name, wan = "pyramid" if pyramid else "vae", comfy.latent_formats.Wan21()
     wan.latents_mean, wan.latents_std = wan.latents_mean.to(device), wan.latents_std.to(device)
     if pyramid:
