@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import tempfile
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from .writer import Contents, Pixels, Writer, open_writer
 
 CHUNK = 16
 PLAYBACKS = ("once", "loop", "ping-pong")
+ABANDONED_S = 86400.0  # a file that grew no more for so long is nobody's
 _PROCESS = uuid.uuid4().hex[:8]  # several ComfyUIs may write into one folder, from several machines
 
 
@@ -39,6 +43,13 @@ class Names:
     def preliminary(self, index: int) -> Path:
         """The path of a file that is not whole yet: hidden, no video by its ending, and this process's alone."""
         return self.folder / f".{self.name}_{self.number:05}_{index}_{_PROCESS}.partial"
+
+    def clear(self) -> None:
+        """Remove the files of this name that a killed process left before they were whole."""
+        for path in self.folder.glob(f".{glob.escape(self.name)}_*.partial"):
+            with suppress(FileNotFoundError):  # another process clears them, too
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def give(self, path: Path) -> Path:
         """Give a whole file the next name that is free; returns it."""
@@ -128,6 +139,7 @@ class VideoFiles:
         self._pending: Future[None] | None = None
 
     def __enter__(self) -> VideoFiles:
+        self._names.clear()
         return self
 
     def write(self, video: int, frames: torch.Tensor) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import subprocess
+import time
 from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
@@ -342,6 +344,19 @@ def test_a_cancel_leaves_no_file_and_the_name_free(save: Save, tmp_path: Path, c
         management.interrupt_current_processing(False)
         assert not list((tmp_path / "test").iterdir())
     assert save(clip())[0].name == "clip_00001_.mp4"
+
+
+def test_what_a_killed_save_left_is_removed_after_a_day(save: Save, tmp_path: Path) -> None:
+    left = [tmp_path / "test" / f".clip_00001_0_{process}.partial" for process in ("killed", "its_pictures", "living")]
+    left[0].parent.mkdir()
+    left[1].mkdir()
+    (left[1] / "00001.png").touch()
+    for path in (left[0], left[2]):
+        path.touch()
+    for path in left[:2]:
+        os.utime(path, (time.time() - 90_000,) * 2)
+    save(clip())
+    assert [path.exists() for path in left] == [False, False, True]
 
 
 def test_two_comfyuis_that_save_into_one_folder_make_two_videos(
