@@ -161,7 +161,8 @@ def check_storyboard(
             f"a storyboard needs between {least} and {MAX_KEYFRAMES} keyframes; got {len(keyframes)}. "
             "List them in keyframes, or connect them."
         )
-    through = [_check_keyframe(number, keyframe, slots) for number, keyframe in enumerate(keyframes, 1)]
+    fields = schema["properties"]["keyframes"]["items"]["properties"]
+    through = [_check_keyframe(number, keyframe, slots, fields) for number, keyframe in enumerate(keyframes, 1)]
     if through and ((through[0] and not before) or (through[-1] and not (closed or after))):
         which = 1 if through[0] and not before else len(keyframes)
         raise FLF2VError(f"keyframe {which} begins or ends the film, so there is nothing to go through it to.")
@@ -199,10 +200,12 @@ def _video(board: Mapping[str, Any], name: str, connected: Container[str]) -> li
     return [Video(name, board.get(name))] if name in board or name in connected else []
 
 
-def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int]) -> bool:
-    """Whether this keyframe is gone through."""
-    if ("picture" in keyframe) == ("slot" in keyframe):
-        raise FLF2VError(f"keyframe {number} must have either a picture or a slot.")
+def _check_keyframe(number: int, keyframe: Mapping[str, Any], slots: Sequence[int], fields: Container[str]) -> bool:
+    """Whether this keyframe, which may have these fields, is gone through."""
+    given = {"picture", "slot"} & keyframe.keys()
+    if len(given) != 1:
+        wanted = "either a picture or a slot" if "slot" in fields else "a picture"
+        raise FLF2VError(f"keyframe {number} must have {wanted}; got {'both' if given else 'none'}.")
     slot = keyframe.get("slot")
     if slot is not None and slot not in slots:
         raise FLF2VError(f"keyframe {number} takes slot {slot}, but keyframe_{slot} is not connected.")

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from ..flf2v.errors import FLF2VError
 from ..flf2v.split import SAME, Run
 from .host.continuous import check_sampler
-from .host.expansion import GraphBuilder, composite_schema, is_link, past_shift
+from .host.expansion import GraphBuilder, check_order, composite_schema, is_link, past_shift
 from .host.types import Link
 from .inputs import (
     denoise_input,
@@ -127,6 +127,7 @@ class WanFLF2VTwoStageSampler(io.ComfyNode):
         if keep_history and not is_link(run["sampler_name"]):
             check_sampler(run["sampler_name"])
         graph, prompt = GraphBuilder(), cls.hidden.dynprompt
+        check_order(prompt, model_high, model_low)
         takes_first = run.get("first_steps") and stages != LOW_ONLY
         first = past_shift(graph, prompt, model_first) if model_first is not None and takes_first else None
         high, low = (

@@ -82,7 +82,11 @@ class ClipNodes:
         start = carried.out(0) if carried else self._picture(clip.start)
         asked |= {"start_image": start, "end_image": self._picture(clip.end)}
         if clip.middle:
-            asked |= {"middle_images": self._middle(clip), "middle_frames": ", ".join(str(at) for at, _ in clip.middle)}
+            middle = [keyframe for _, keyframe in clip.middle]
+            asked |= {
+                "middle_images": self._pictures(middle),
+                "middle_frames": ", ".join(str(at) for at, _ in clip.middle),
+            }
         name = _digest(asked)
         vae = self._turns.after("encode", texts, self._given["vae"], name, given=asked)
         encoded = self._graph.node("WanFLF2VEncodeFrames", id=f"frames_{name}", vae=vae, **asked)
@@ -142,24 +146,20 @@ class ClipNodes:
         found: Link = node.out(0)
         return found
 
-    def _middle(self, clip: Clip) -> Link:
-        """The pictures that the clip goes through, as one batch."""
-        pictures = numbered("picture", [self._picture(keyframe) for _, keyframe in clip.middle])
-        asked = {key: self._given[key] for key in ("fit", *SIZE)} | pictures
-        found: Link = self._graph.node("WanFLF2VStoryboardPictures", id=f"middle_{_digest(asked)}", **asked).out(0)
-        return found
-
     def _picture(self, keyframe: Keyframe | Video) -> Link:
         if isinstance(keyframe, Video):
             return list(self._given_video(keyframe).out(1))
-        if keyframe.picture is not None:
-            node = self._graph.node("LoadImage", id=f"picture_{_digest(keyframe.picture)}", image=keyframe.picture)
-        else:
-            link = self._slots[keyframe.slot]
-            node = self._graph.node(
-                "ImageFromBatch", id=f"picture_{_digest(link)}", image=link, batch_index=0, length=1
-            )
-        found: Link = node.out(0)
+        return self._pictures([keyframe])
+
+    def _pictures(self, keyframes: Iterable[Keyframe]) -> Link:
+        """The pictures as one batch in the video's size; of an animated one the first."""
+        links = [self._slots[each.slot] if each.picture is None else self._file(each.picture) for each in keyframes]
+        asked = {key: self._given[key] for key in ("fit", *SIZE)} | numbered("picture", links)
+        found: Link = self._graph.node("WanFLF2VStoryboardPictures", id=f"pictures_{_digest(asked)}", **asked).out(0)
+        return found
+
+    def _file(self, name: str) -> Link:
+        found: Link = self._graph.node("LoadImage", id=f"picture_{_digest(name)}", image=name).out(0)
         return found
 
 

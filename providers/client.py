@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from types import TracebackType
 
-from .calls import Picture, Status, Ticket, is_request_id, keeps_keys
+from .calls import Picture, Status, Ticket, is_request_id, keeps_keys, split_url
 from .download import Downloader, LinkExpired
 from .errors import (
     BadInput,
@@ -48,9 +48,11 @@ _URLS_ONLY = (
 )
 
 
-def provider_of(service: Service) -> Provider:
-    """The protocol of a service."""
-    return WaveSpeed() if service == "wavespeed" else RunComfy(serverless=service == "runcomfy-deployment")
+def provider_of(service: Service, base_url: str) -> Provider:
+    """The protocol of a service at this address."""
+    if service == "wavespeed":
+        return WaveSpeed()
+    return RunComfy(serverless=service == "runcomfy-deployment", base_path=split_url(base_url).path)
 
 
 class RemoteClient:
@@ -70,9 +72,9 @@ class RemoteClient:
     ) -> None:
         self.profile, self.service, self.journal = profile, service, journal
         self.clock, self.policy, self.report = clock or Clock(), policy or Policy(), report
-        self.provider = provider_of(service)
-        self.vendor = self.provider.vendor
         self.base_url = profile.serverless_base_url if service == "runcomfy-deployment" else profile.base_url
+        self.provider = provider_of(service, self.base_url)
+        self.vendor = self.provider.vendor
         self._slot = slot if slot is not None else nullcontext()
         self._downloader = downloader or Downloader(self.base_url, self.policy, self.clock)
         self._transport = Transport(profile, self.base_url, self.vendor, self.clock, self.policy)

@@ -58,6 +58,7 @@ class RunComfy:
     """RunComfy's Model API, or with ``serverless`` a deployment of one's own."""
 
     serverless: bool = False
+    base_path: str = ""  # of the profile's base URL, which the addresses that a gateway names carry, too
     vendor: Vendor = VENDOR
     history: bool = False  # no endpoint lists past requests
 
@@ -107,7 +108,7 @@ class RunComfy:
 
         Only the path of a named URL is used, so the key stays with the profile's own host.
         """
-        named = split_url(ticket.links.get(f"{what}_url", "")).path
+        named = split_url(ticket.links.get(f"{what}_url", "")).path.removeprefix(self.base_path)
         if named.startswith("/") and ticket.request_id in named.split("/") and named.endswith(f"/{what}"):
             return named
         if self.serverless:

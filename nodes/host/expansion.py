@@ -7,7 +7,6 @@ waits for nothing) and raw (it gets links), and it is a coroutine (ComfyUI takes
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container
 from typing import Any
 
@@ -19,12 +18,14 @@ from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
 from ...flf2v.errors import FLF2VError
+from ...flf2v.pairs import check_sides
 from .experts import BY_NAME, NONE, add_expert
 from .schema import schema
 from .types import Link
 
 __all__ = [
     "GraphBuilder",
+    "check_order",
     "composite_schema",
     "is_link",
     "is_read",
@@ -85,18 +86,34 @@ def past_shift(graph: GraphBuilder, prompt: Any, link: Link) -> Link:
     return found
 
 
+def check_order(prompt: Any, high: Link, low: Link) -> None:
+    """Raise FLF2VError where the names of the two models' files, or of their LoRAs, say that they are swapped."""
+    files, others = _files(prompt, high), _files(prompt, low)
+    for name in sorted(files.keys() & others.keys()):
+        check_sides(name, ", ".join(files[name]), ", ".join(others[name]))
+
+
 def model_files(hidden: Any, name: str) -> str:
-    """All that the nodes on the way of the running node's model ``name`` were given, file names among it."""
+    """All texts that the nodes on the way of the running node's model ``name`` were given, file names among them."""
     if hidden is None or hidden.dynprompt is None:
         return ""
-    return _given(hidden.dynprompt, hidden.dynprompt.get_node(hidden.unique_id)["inputs"][name])
+    found = _files(hidden.dynprompt, hidden.dynprompt.get_node(hidden.unique_id)["inputs"][name])
+    return "\n".join(text for texts in found.values() for text in texts)
 
 
-def _given(prompt: Any, link: Any) -> str:
+def _files(prompt: Any, link: Any) -> dict[str, list[str]]:
+    """The texts that the nodes on a model's way were given, by their inputs' names."""
+    found: dict[str, list[str]] = {}
     if not is_link(link) or not _carries_model(prompt, link):
-        return ""
-    inputs = prompt.get_node(link[0])["inputs"]
-    return "\n".join([json.dumps(inputs), *(_given(prompt, given) for given in inputs.values())])
+        return found
+    kind, inputs = (prompt.get_node(link[0])[key] for key in ("class_type", "inputs"))
+    for name, given in inputs.items():
+        if isinstance(given, str):
+            found.setdefault(name, []).append(given)
+        elif kind != SHIFT_NODE or name == SHIFT_INPUTS[link[1]]:
+            for other, texts in _files(prompt, given).items():
+                found.setdefault(other, []).extend(texts)
+    return found
 
 
 def _carries_model(prompt: Any, link: Link) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import folder_paths
@@ -12,8 +13,8 @@ from ...flf2v.errors import FLF2VError
 def input_file(name: str, whose: str) -> Path:
     """The file of this name, as LoadImage and LoadVideo take it. Raises FLF2VError, which calls it ``whose``."""
     plain, annotated = folder_paths.annotated_filepath(name)  # "a.png [output]" lies in the output folder
-    folder = Path(annotated or folder_paths.get_input_directory()).resolve()
-    path = (folder / str(plain)).resolve()
+    folder = Path(os.path.abspath(annotated or folder_paths.get_input_directory()))
+    path = Path(os.path.abspath(folder / str(plain)))  # links in the folder may lead elsewhere, as for LoadImage
     if not path.is_relative_to(folder):
         raise FLF2VError(f"{whose} must be in ComfyUI's input folder; got {name!r}.")
     if not path.is_file():

@@ -70,6 +70,7 @@ TWO = '"keyframes": [{"picture": "a"}, {"picture": "b"}]'
         "{}",
         '{"keyframes": [{"picture": "a"}]}',
         '{"keyframes": [{"picture": "a"}, {}]}',
+        '{"keyframes": [{"picture": "a"}, {"picture": "b", "slot": 1}]}',
         '{"keyframes": [{"picture": "a"}, {"slot": 3}]}',
         '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}]}',
         '{"keyframes": [{"picture": "a"}, {"picture": "b", "through": true}, {"picture": "c"}], "length": 14}',

@@ -187,6 +187,12 @@ def test_edits_run_only_what_depends_on_them(comfy_server: Any, small_graph: Mak
         ("57", {"model_low": ["56", 0]}, "Send both models through one Wan FLF2V Shift node"),
         ("57", {"high_steps": 9}, r"high_steps must be at most steps \(4\)"),
         ("57", {"boundary": 0.0}, "boundary must be above 0 and at most 1"),
+        (
+            "54",
+            {"model_high": ["56", 0], "model_low": ["37", 0]},
+            "the unet_name files are swapped: wan2.2_i2v_low_noise",
+        ),
+        ("57", {"model_high": ["54", 1], "model_low": ["54", 0]}, "Choose them the other way round"),
     ],
 )
 def test_what_cannot_work_is_refused_on_the_users_own_node(

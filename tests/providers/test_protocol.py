@@ -12,6 +12,7 @@ import pytest
 
 from wan_flf2v.providers import Picture, ProviderError, model
 from wan_flf2v.providers.calls import Reply, Ticket
+from wan_flf2v.providers.client import provider_of
 from wan_flf2v.providers.errors import JobCancelled
 from wan_flf2v.providers.models import Job
 from wan_flf2v.providers.runcomfy import RunComfy
@@ -314,6 +315,13 @@ def test_only_a_path_of_the_jobs_own_is_followed_and_only_on_the_profiles_host()
                         (own.replace("status", "result"), None), ("", None)):  # fmt: skip
         asked, _ = told(RunComfy().status(Ticket("job-1", "m", {"status_url": named})), {"status": "in_queue"})
         assert asked == [path or "/v1/requests/job-1/status"]
+
+
+def test_below_a_path_of_its_host_a_gateways_addresses_are_taken_as_they_are() -> None:
+    provider = provider_of("runcomfy", "https://own.example/video")
+    for named in ("https://own.example/video/v1/requests/job-1/status", ""):
+        asked, _ = told(provider.status(Ticket("job-1", "m", {"status_url": named})), {"status": "in_queue"})
+        assert asked == ["/v1/requests/job-1/status"], "below the base URL"
 
 
 @pytest.mark.parametrize(

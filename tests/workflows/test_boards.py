@@ -26,7 +26,7 @@ def test_a_request_may_give_as_many_segments_as_keyframes_and_pictures_of_any_le
     ("value", "words"),
     [
         ({}, "keyframes"),
-        ({"keyframes": [{"picture": "https://a.example/1.png"}, {}]}, "picture"),
+        ({"keyframes": [{"picture": "https://a.example/1.png"}, {}]}, "^keyframe 2 must have a picture; got none.$"),
         ({"keyframes": [{"slot": 1}, {"slot": 2}]}, "slot"),
         (board(video_before="a.mp4"), "video_before"),
         (board(video_after="a.mp4"), "video_after"),
