@@ -9,7 +9,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +57,7 @@ class ComfyClient:
         try:
             async with self._session.request(method, self.url + path, **kwargs) as response:
                 yield response
-        except (aiohttp.ClientConnectionError, asyncio.TimeoutError) as error:
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:  # also one that breaks off within the answer
             raise Unreachable(
                 f"no ComfyUI answers at {self.url} ({type(error).__name__}). "
                 "Start ComfyUI there, or leave out --comfyui-url to have one started."
@@ -67,10 +67,16 @@ class ComfyClient:
         async with self._call(method, path, **kwargs) as response:
             if response.status != 200:
                 raise EngineError(f"{method} {path} of {self.url} answered HTTP {response.status}; is this a ComfyUI?")
-            try:
-                return await response.json(content_type=None)
-            except ValueError:
-                raise EngineError(f"{method} {path} of {self.url} answered no JSON; is this a ComfyUI?") from None
+            return await self._read(response)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> Any:
+        found = None  # which an empty answer gives, too
+        with suppress(ValueError):
+            found = await response.json(content_type=None)
+        if found is None:
+            where = f"{response.method} {response.url.path} of {self.url}"
+            raise EngineError(f"{where} answered no JSON (HTTP {response.status}); is this a ComfyUI?")
+        return found
 
     async def system_stats(self) -> dict[str, Any]:
         """ComfyUI's version, Python and devices."""
@@ -109,7 +115,7 @@ class ComfyClient:
         if metadata is not None:
             body["extra_data"] = {"extra_pnginfo": metadata}
         async with self._call("POST", "/prompt", json=body) as response:
-            answer = await response.json(content_type=None)
+            answer = await self._read(response)
             if response.status == 200:
                 return str(answer["prompt_id"])
             error = answer.get("error", {}) if isinstance(answer, dict) else {}

@@ -18,6 +18,7 @@ from comfy_api.latest import InputImpl, io
 from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 
+from ...flf2v.frames import check_pictures
 from ...providers import (
     Interrupted,
     Job,
@@ -56,6 +57,7 @@ def picture(image: torch.Tensor | None, url: str | None, name: str) -> Picture:
         raise BadInput(f"Connect {name}_image or fill in {name}_image_url, one of the two; {given}.")
     if image is None:
         return Picture(url=url)
+    check_pictures(image)
     if image.shape[0] != 1:
         raise BadInput(f"{name}_image must be one picture; got a batch of {image.shape[0]}. Pick one of them.")
     buffer = bytes_io.BytesIO()

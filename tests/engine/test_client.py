@@ -82,7 +82,7 @@ def ask(server: Recorder, work: Callable[[ComfyClient], Awaitable[T]], **options
 )
 def test_a_prompt_is_sent_once_whatever_comes_back(fault: Fault, comfyui: Recorder) -> None:
     comfyui.fail_always("prompt", fault)
-    with pytest.raises(Exception):  # noqa: B017,PT011 - whichever; never a second POST
+    with pytest.raises(EngineError):
         ask(comfyui, lambda client: client.queue({"1": {}}, prompt_id="p1"))
     assert comfyui.count("prompt") == 1
 
@@ -198,6 +198,20 @@ def test_node_definitions_memory_and_files(comfyui: Recorder) -> None:
     comfyui.fail("view", Fault(status=404, body=""))
     with pytest.raises(EngineError, match=r"a b\.mp4 could not be fetched: HTTP 404"):
         ask(comfyui, lambda client: client.fetch(file))
+
+
+def test_an_answer_that_breaks_off_is_no_answer(comfyui: Recorder) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b"half of it")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    comfyui.fail_always("view", Fault(respond=cut))
+    with pytest.raises(Unreachable, match="no ComfyUI answers"):
+        ask(comfyui, lambda client: client.fetch(OutputFile("73", "a.mp4", "", "output")))
 
 
 def test_progress_is_the_json_messages_and_ends_with_the_connection(comfyui: Recorder) -> None:

@@ -191,13 +191,22 @@ def test_an_input_changes_its_own_field_and_no_other(
             assert told[after][changed.pop()] == row.change, name
 
 
-def test_one_picture_is_sent_and_of_several_none(executor: Executor, vendors: tuple[WaveSpeedDouble, ...]) -> None:
-    GIVEN["two"] = torch.zeros(2, 24, 32, 3)
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (torch.zeros(2, 24, 32, 3), "{}_image must be one picture; got a batch of 2"),
+        (torch.full((1, 24, 32, 3), float("nan")), "no numbers .NaN., so it shows nothing"),
+    ],
+)
+def test_one_picture_is_sent_of_several_none_and_none_that_shows_nothing(
+    executor: Executor, vendors: tuple[WaveSpeedDouble, ...], picture: torch.Tensor, words: str
+) -> None:
+    GIVEN["bad"] = picture
     for side in ("start", "end"):
         graph: Graph = {}
-        made = add(graph, "WanFLF2VWaveSpeed", {**base("WanFLF2VWaveSpeed"), f"{side}_image": given("two")})
+        made = add(graph, "WanFLF2VWaveSpeed", {**base("WanFLF2VWaveSpeed"), f"{side}_image": given("bad")})
         sent_before = len(vendors[0].seen)
-        with pytest.raises(ValueError, match=f"{side}_image must be one picture; got a batch of 2"):
+        with pytest.raises(ValueError, match=words.format(side)):
             executor.run(graph, [made])
         assert len(vendors[0].seen) == sent_before
 
