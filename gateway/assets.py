@@ -196,16 +196,17 @@ class AssetStore:
 
     def _scratch(self, data: bytes | Path) -> Path:
         """A file on the disk, in the same file system as its place."""
-        if isinstance(data, Path):
-            path = data
-        else:
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".writing-")
-            os.close(handle)
-            path = Path(name)
-            path.write_bytes(data)
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-        return path
+        handle, name = (None, data) if isinstance(data, Path) else tempfile.mkstemp(dir=self.folder, prefix=".writing-")
+        try:
+            with open(name if handle is None else handle, "rb+") as file:
+                if not isinstance(data, Path):
+                    file.write(data)
+                    file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # a full disk gets back what it had left
+            Path(name).unlink(missing_ok=True)
+            raise
+        return Path(name)
 
     def _store_parts(self, connection: Connection, content: str, data: bytes | Path) -> None:
         if connection.execute(sa.select(BLOBS.c.part).where(BLOBS.c.asset == content).limit(1)).first() is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import platform
 import re
@@ -25,6 +26,7 @@ from .tables import JOBS, OPEN_STATES
 from .workers import WorkerStore
 
 DEFAULT_PORT = 8288
+log = logging.getLogger(__name__)
 CANNOT_START = 78  # a worker's exit status when a setting is wrong (EX_CONFIG): starting it again would not help
 
 
@@ -103,7 +105,9 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings, stops:
         if first and await ended == CANNOT_START:
             raise GatewayError("The worker can't start; the line above says why. The gateway ends with it.")
         first = False
-        print(f"The worker ended with status {await ended}; it is started again.", file=sys.stderr)
+        log.error(
+            "the worker ended; it is started again", extra={"status": await ended}
+        )  # printing fails on a full disk
         await asyncio.sleep(1)
 
 

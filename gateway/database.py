@@ -90,9 +90,14 @@ def _sqlite_engine(url: str) -> Engine:
     return engine
 
 
+# A host that went away without a word, seconds; tcp_user_timeout in milliseconds. The URL's own values count first.
+_DEAD_HOST = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "15", "keepalives_interval": "5"}
+
+
 def _postgres_engine(url: str, connections: int) -> Engine:
+    named = sa.make_url(url).set(drivername="postgresql+psycopg")
     return sa.create_engine(
-        sa.make_url(url).set(drivername="postgresql+psycopg"),
+        named.update_query_dict({**_DEAD_HOST, **named.query}),
         pool_size=min(8, connections),
         max_overflow=max(0, connections - 8),
         pool_recycle=1800,

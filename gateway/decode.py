@@ -22,6 +22,7 @@ T = TypeVar("T")
 _MEDIA_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp")
 FORMATS = ("PNG", "JPEG", "WEBP")
 MEMORY_BYTES = 2 * 1024**3
+PNG_BYTES = 99 * 1024**2  # ComfyUI takes uploads of 100 MiB
 CPU_S = 20  # of a processor, for one picture or body
 
 
@@ -86,6 +87,8 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
         text = f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
         raise PictureError(text) from None
     plain.save(out, "PNG", compress_level=1)
+    if out.stat().st_size > PNG_BYTES:
+        raise PictureError(f"A picture must have at most {PNG_BYTES // 2**20} MiB as PNG. Make it smaller.")
 
 
 def _from_data_uri(data: bytes, max_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import sqlalchemy as sa
@@ -100,7 +101,8 @@ class KeyStore:
         row = self.database.first(sa.select(KEYS).where(sa.or_(KEYS.c.hash == hashed, before), ~is_dead()))
         key = None if row is None else Key(**row._mapping)
         if key is not None:
-            self.database.change(sa.update(KEYS).where(KEYS.c.id == key.id).values(used_at=now()))
+            with suppress(sa.exc.SQLAlchemyError):  # a database that takes nothing just now still answers questions
+                self.database.change(sa.update(KEYS).where(KEYS.c.id == key.id).values(used_at=now()))
         if len(self._seen) >= _REMEMBER_KEYS:
             self._seen.clear()
         self._seen[hashed] = (time.monotonic(), key)

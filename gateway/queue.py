@@ -45,8 +45,8 @@ def ticket_of(job_id: str, number: int) -> str:
 
 def job_of_ticket(ticket: str) -> tuple[str, int]:
     """The job and the number of a ticket."""
-    job, _, number = ticket.rpartition("/")
-    return job, int(number)
+    job, _, number = ticket.partition("/")
+    return job, int(number or 0)  # the first release's tickets, in Postgres to this day, were the jobs' ids
 
 
 class JobQueue:

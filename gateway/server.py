@@ -110,10 +110,11 @@ def prepare_data(settings: Settings) -> None:
             os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
             paths += [file, *file.parent.glob(f"{file.name}-*")]
         for path in paths if os.name == "posix" else ():
-            mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
-                path.chmod(mode & 0o700)
-                log.warning("made readable by its owner alone: %s", path)
+            with contextlib.suppress(FileNotFoundError):  # SQLite's side files go when another process closes it
+                mode = stat.S_IMODE(path.stat().st_mode)
+                if mode & 0o077:
+                    path.chmod(mode & 0o700)
+                    log.warning("made readable by its owner alone: %s", path)
     except OSError as error:
         raise GatewayError(
             f"{error.filename or settings.data} can't be used ({error.strerror}). It holds keys and pictures, so it must "

@@ -6,14 +6,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import sqlalchemy as sa
+
 from ..workflows import Bindings, available_bindings
 from .attempts import AttemptStore
 from .bodies import remove_scratch
-from .database import now
+from .database import clock, now
 from .queue import queue_of
 from .service import JobService
 
 _STRAY_S = 3600.0
+_MOMENT_S = 3.0
 log = logging.getLogger(__name__)
 
 
@@ -26,21 +29,27 @@ class Upkeep:
     async def sweep(self) -> None:
         """One round of sweeping."""
         service = self.service
-        taken = await service.call(self.take_over)
-        if taken:
+        if await service.call(self._dead):
+            # A database that takes no writes keeps heartbeats out as well: once it takes one, the living have a moment.
+            await service.call(service.workers.forget_dead, self._keep_workers_s)
+            await asyncio.sleep(_MOMENT_S)
+            taken = await service.call(self.take_over)
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
         await service.forget_deleted()  # while they ran
         await service.call(service.assets.collect)
 
     def take_over(self) -> list[str]:
         """Give the jobs that dead workers hold back to their queues; returns their tickets."""
-        queue, held = self.service.jobs.queue, self.service.jobs.queue.held()
-        alive = self.service.workers.holding()  # asked after: a worker reports itself before it takes a job
-        dead = [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
-        give_back = self.attempts.give_back
+        dead, give_back = self._dead(), self.attempts.give_back
         taken = [ticket for ticket, worker in dead if give_back(ticket, worker, f"its worker {worker} died")]
-        queue.drop([ticket for ticket, _ in dead])
+        self.service.jobs.queue.drop([ticket for ticket, _ in dead])
         return taken
+
+    def _dead(self) -> list[tuple[str, str]]:
+        """The tickets that dead workers hold, with these."""
+        held = self.service.jobs.queue.held()
+        alive = self.service.workers.holding()  # asked after: a worker reports itself before it takes a job
+        return [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
 
     def clear_stranded(self) -> None:
         """Move jobs that another release's workers would run, where none is left, to this release's; or refuse them."""
@@ -59,14 +68,18 @@ class Upkeep:
     async def forget(self) -> None:
         """One round of forgetting."""
         service = self.service
-        keep = service.settings.keep_s
-        before = now() - keep
+        [today] = await service.call(service.jobs.database.first, sa.select(clock()))  # this machine's may be years off
+        before = today - service.settings.keep_s
         while old := await service.call(service.jobs.expired, before):
             await service.forget(old)
         await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
-        await service.call(service.assets.remove_strays, now() - _STRAY_S)
-        await service.call(service.workers.forget_dead, max(keep, service.settings.remember_s))
+        await service.call(service.assets.remove_strays, today - _STRAY_S)
+        await service.call(service.workers.forget_dead, self._keep_workers_s)
+
+    @property
+    def _keep_workers_s(self) -> float:
+        return max(self.service.settings.keep_s, self.service.settings.remember_s)
 
 
 async def repeat(what: str, function: Callable[[], Awaitable[None]], pause_s: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import re
@@ -17,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from ...providers.addresses import is_loopback, is_public
 from ..bodies import SCRATCH, SMALL, Scratch
 from ..database import new_id
-from ..errors import ApiError, Forbidden, TooLarge, TooMany, Unauthorized, Unavailable
+from ..errors import ApiError, BadRequest, Forbidden, TooLarge, TooMany, Unauthorized, Unavailable, is_full
 from ..facades.call import Call
 from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
@@ -203,10 +202,15 @@ def _answer_errors(metrics: Metrics) -> Any:
             response = error_response(request.path, _known(error))
         except (ConnectionResetError, asyncio.CancelledError):
             raise
+        except (RecursionError, web.RequestPayloadError):
+            text = "The body is nested too deep, or it is not encoded as its headers say."
+            response = error_response(request.path, BadRequest(text))
         except Exception as error:
             log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
+            if request.writer.output_size:  # in the middle of a file: the client must not take an error for its rest
+                raise
             told = ApiError("This is a fault of the gateway; its log has more.")
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 told = Unavailable("The gateway's disk is full; nothing was done. Try again later.", retry_after_s=60)
             response = error_response(request.path, told)
         path, seconds = request.get(_PATH, "other"), time.perf_counter() - began

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
+
+import sqlalchemy.exc
 
 from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
-from ..database import new_id, patiently
+from ..database import is_away, new_id, patiently
 from ..queue import queue_of
 from ..tables import Status, Worker
 from ..workers import WorkerStore
@@ -77,30 +80,49 @@ class Agent:
         self.runner.measured = counted
 
     async def _work(self) -> None:
-        """Go on with what earlier processes of this worker held, then take one job after another."""
-        name = self.runner.worker
-        held = await patiently(self.queue.held)
+        """Take one job after another; anew when the database went away, perhaps with the word that one was taken."""
+        while not self._drain.is_set():
+            try:
+                await self._resume()
+                await self._take()
+            except sqlalchemy.exc.SQLAlchemyError as error:
+                if not is_away(error):
+                    raise
+                log.error("the database is away; tried again", extra={"problem": type(error).__name__})
+                await self._sleep(1)
+
+    async def _resume(self) -> None:
+        """Go on with what this worker holds; give it back when ComfyUI does not come up."""
+        name, attempts = self.runner.worker, self.runner.attempts
+        held = await asyncio.to_thread(self.queue.held)
         mine = [ticket for ticket, executor in held if executor.rpartition("@")[0] == name]
         self.holds = bool(mine)
         for ticket in mine:
-            if not await self._ready(resuming=True):
-                return
-            await self._run(ticket)
+            if await self._ready(self.runner.settings.start_s):
+                await self._run(ticket)
+            elif not self._drain.is_set():
+                await patiently(attempts.give_back, ticket, name, "its ComfyUI did not come up again")
+                await patiently(self.queue.drop, [ticket])
+                self.holds = False
+
+    async def _take(self) -> None:
+        name = self.runner.worker
         log.info("the worker takes jobs", extra={"worker": name})
         while await self._ready():
             queues = [queue_of(workflow) for workflow in self.comfy.workflows]
             self._turn += 1
             turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
-            taken: str | None = await patiently(self.queue.take, f"{name}@{self.boot}", turned)
+            taken = await asyncio.to_thread(self.queue.take, f"{name}@{self.boot}", turned)
             if taken is not None:
                 await self._run(taken)
             else:
                 await self._sleep(self.runner.settings.engine_poll_s)
 
-    async def _ready(self, resuming: bool = False) -> bool:
-        """Wait until ComfyUI is up, sound, and can run something; False when this worker is to drain."""
-        while not self._drain.is_set():
-            if self.comfy.sound and (resuming or self.comfy.workflows):
+    async def _ready(self, resuming_s: float = 0) -> bool:
+        """Wait, to resume for so long, until ComfyUI is up, sound, and can run something; False also to drain."""
+        deadline = time.monotonic() + (resuming_s or math.inf)
+        while not self._drain.is_set() and time.monotonic() < deadline:
+            if self.comfy.sound and (resuming_s or self.comfy.workflows):
                 return True
             await self._sleep(0.05)
         return False
@@ -119,8 +141,6 @@ class Agent:
             ended = await runner.make(claim)
             if ended.fault:
                 await self.comfy.fault(ended.why)
-            elif ended.kind == "lost":
-                self.comfy.lost()
             elif ended.kind in ("succeeded", "failed"):
                 self.comfy.well()
         await patiently(self.queue.drop, [ticket])
@@ -147,10 +167,13 @@ class Agent:
         """Take in progress messages, for as long as the socket lives, and then from the next one."""
         while True:
             await self.comfy.up.wait()
-            async with ComfyClient(self.runner.supervisor.url) as client:
-                client.client_id = self.runner.client_id
-                async for message in client.events():
-                    data, current = message.get("data"), self.runner.current
-                    if current is not None and isinstance(data, dict):
-                        current.message(str(message.get("type")), data)
+            try:
+                async with ComfyClient(self.runner.supervisor.url) as client:
+                    client.client_id = self.runner.client_id
+                    async for message in client.events():
+                        data, current = message.get("data"), self.runner.current
+                        if current is not None and isinstance(data, dict):
+                            current.message(str(message.get("type")), data)
+            except Exception as error:  # noqa: BLE001 - any node may send anything; it is progress alone
+                log.warning("a progress message was not understood", extra={"problem": repr(error)[:300]})
             await asyncio.sleep(1)

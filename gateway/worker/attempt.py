@@ -40,7 +40,7 @@ class Ended:
     @property
     def fault(self) -> bool:
         """Whether this worker should doubt its ComfyUI."""
-        return self.kind in ("machine", "timeout")
+        return self.kind in ("lost", "machine", "timeout")
 
 
 class Runner:
@@ -151,8 +151,9 @@ class Attempt:
                         await asyncio.to_thread(supervisor.kill)
                         return await self._stopped(word == "cancel")
                 where = await self.client.where(prompt_id)
+                record = await self.client.history(prompt_id) if where == "ended" else None
                 reachable = time.monotonic()
-            except Unreachable:
+            except EngineError:  # no answer, or a proxy's
                 if not await asyncio.to_thread(supervisor.alive):
                     return Ended("lost", "ComfyUI's process ended")
                 if time.monotonic() - reachable > settings.unreachable_s:
@@ -163,7 +164,7 @@ class Attempt:
             if where != "unknown" and not found:  # after an orderly stop: from here on a loss counts again
                 await patiently(self.runner.attempts.mark_stopping, self.claim, False)
                 found = True
-            if where == "ended" and (record := await self.client.history(prompt_id)) is not None:
+            if record is not None:
                 self.runner.measured.time("run", time.monotonic() - self.began)
                 self.runner.measured.time("decode", self.progress.spent.get(DECODING, 0.0))
                 if stopping and outcome_of(record, self.bindings.graph).state == "cancelled":

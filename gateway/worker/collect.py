@@ -15,6 +15,8 @@ from typing import Any
 
 from ...engine.client import ComfyClient, OutputFile, outputs_of
 from ..assets import UNKNOWN, AssetStore
+from ..database import is_away
+from ..errors import is_full
 from ..jobs import SAFETY
 from ..tables import Job
 
@@ -55,9 +57,9 @@ class Collector:
             except Exception as error:  # noqa: BLE001 - whatever it is, rendering again would not help
                 log.warning("a video was not collected", extra={"job": job.id, "problem": f"{error}"[:300]})
                 pause = next(pauses, None)
-                if pause is None:
+                if pause is None and not (is_away(error) or is_full(error)):  # both pass; else all jobs would fail so
                     raise NotCollected(f"The video was rendered, but it could not be stored: {error}"[:500]) from None
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause or self.pauses[-1])
 
     async def _try(self, client: ComfyClient, job: Job, file: OutputFile) -> dict[str, Any]:
         data = await client.fetch(file)

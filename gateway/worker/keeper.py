@@ -55,7 +55,9 @@ class Keeper:
     @property
     def status(self) -> Status:
         """How it is."""
-        return "quarantined" if self._faults >= _FAULTS else self._state
+        if self._faults >= _FAULTS:
+            return "quarantined"
+        return "restarting" if self._state == "ready" and not self.up.is_set() else self._state
 
     @property
     def sound(self) -> bool:
@@ -66,15 +68,10 @@ class Keeper:
         """A prompt was run as it should be."""
         self._faults, self._pause_s = 0, 0.0
 
-    def lost(self) -> None:
-        """A prompt was lost: nothing more is taken before ComfyUI has answered."""
-        self.up.clear()
-
     async def fault(self, why: str) -> None:
-        """A prompt failed by the machine: what it can run is looked up again before anything is taken."""
+        """A prompt failed by the machine or was lost: what it can run is looked up before anything is taken."""
         self._faults += 1
         log.error("this machine failed a job", extra={"reason": why[:300], "in a row": self._faults})
-        self._state = "restarting"
         self.up.clear()
         await self.told()
 
@@ -84,7 +81,7 @@ class Keeper:
             now = time.monotonic()
             try:
                 await self._round(now)
-            except (EngineError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it answers, the jobs' worker lives on
                 self._silent += 1
                 await self._is_down(error)
             await asyncio.sleep(_READY_POLL_S)
@@ -93,7 +90,6 @@ class Keeper:
         if self._faults >= _FAULTS:
             await self._cure()
         if await asyncio.to_thread(self.supervisor.ensure):
-            self._faults += self.busy()  # it died under a prompt
             self.restarts += bool(self.workflows)
             self._state = "restarting" if self.workflows else "starting"
             self.up.clear()
@@ -152,7 +148,7 @@ class Keeper:
         if problem:
             log.error("the probe failed", extra={"problem": problem[:300]})
         else:
-            self._faults = 0
+            self._faults = _FAULTS - 1  # until a job goes well: the probe may not need what is broken
 
     async def _look(self) -> None:
         """Ask ComfyUI what it is and has. Raises EngineError while it does not answer."""

@@ -79,8 +79,12 @@ class Owned(Supervisor):
         started = psutil.Process(self._child.pid).create_time()
         state = {"pid": self._child.pid, "started": started, "port": self.port}
         scratch = self._file.with_suffix(".new")
-        scratch.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(scratch, self._file)
+        try:
+            scratch.write_text(json.dumps(state), encoding="utf-8")
+            os.replace(scratch, self._file)
+        except OSError:  # a full disk: what nobody can find again would keep its port and the GPU
+            self._child.kill()
+            raise
         log.info("started ComfyUI", extra={"pid": self._child.pid, "port": self.port})
         return True
 
@@ -91,13 +95,14 @@ class Owned(Supervisor):
         process = self._process()
         if process is None:
             return
-        victims = [*process.children(recursive=True), process]
-        for victim in victims:
-            with suppress(psutil.NoSuchProcess):
-                victim.kill()
-        psutil.wait_procs(victims, timeout=10)
-        if self._child is not None:
-            self._child.wait(10)
+        with suppress(psutil.Error, subprocess.TimeoutExpired):  # it went by itself, or its driver holds it
+            victims = [*process.children(recursive=True), process]
+            for victim in victims:
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+            psutil.wait_procs(victims, timeout=10)
+            if self._child is not None:
+                self._child.wait(10)
 
     def clean(self, job_id: str) -> bool:
         if self.server is not None:

@@ -4,7 +4,8 @@ Run as a program (``python fake_comfyui.py --port N``) it is a process that can 
 it, as ComfyUI's do. ``--log FILE`` appends one line for every prompt it finishes. Environment or ``POST /fake`` set:
 ``seconds`` (how long a prompt takes), ``deaf`` (ignores interrupts), ``oom`` (the next prompts fail with it), ``forget``,
 ``cuda`` (every prompt fails as on a GPU that fell over), ``models`` (False: no model files), ``hang`` (prompts never end),
-``view_fails`` (so many fetches of a result break off).
+``view_fails`` (so many fetches of a result break off), ``upload_fails`` (pictures can't be stored), ``away`` (so many
+questions after a prompt are answered by a proxy), ``odd`` (what it says of itself and of progress makes no sense).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class FakeComfyUI:
     def __init__(self, video: bytes, *, seconds: float = 0.2, log: Path | None = None) -> None:
         self.video, self.log = video, log
         self.settings: dict[str, Any] = {"seconds": seconds, "oom": 0, "fail": "", "view_fails": 0, "models": True}
-        self.settings |= dict.fromkeys(("deaf", "no_ws", "cuda", "hang"), False)
+        self.settings |= dict.fromkeys(("deaf", "no_ws", "cuda", "hang", "odd", "upload_fails"), False) | {"away": 0}
         self.pending: list[tuple[str, str, dict[str, Any]]] = []
         self.running: tuple[str, str, dict[str, Any]] | None = None
         self.history: dict[str, Any] = {}
@@ -110,7 +111,8 @@ class FakeComfyUI:
             await self._task
 
     async def system_stats(self, _request: web.Request) -> web.Response:
-        return web.json_response({"system": {"comfyui_version": "0.3.75"}, "devices": [{"name": "fake"}]})
+        stats = {"system": {"comfyui_version": "0.3.75"}, "devices": [{"name": "fake"}]}
+        return web.json_response([] if self.settings["odd"] else stats)
 
     async def object_info(self, _request: web.Request) -> web.Response:
         """Every node and file that the shipped workflows name."""
@@ -124,6 +126,8 @@ class FakeComfyUI:
         return web.json_response(info)
 
     async def upload(self, request: web.Request) -> web.Response:
+        if self.settings["upload_fails"]:
+            return web.Response(status=500, text="No space left on device")
         form = await request.post()
         file = form["image"]
         assert isinstance(file, web.FileField)
@@ -156,6 +160,9 @@ class FakeComfyUI:
 
     async def get_history(self, request: web.Request) -> web.Response:
         prompt_id = request.match_info["id"]
+        if self.settings["away"]:
+            self.settings["away"] -= 1
+            return web.Response(status=502, text="<html>Bad Gateway</html>", content_type="text/html")
         return web.json_response({prompt_id: self.history[prompt_id]} if prompt_id in self.history else {})
 
     async def post_history(self, request: web.Request) -> web.Response:
@@ -240,6 +247,8 @@ class FakeComfyUI:
         while (passed := time.monotonic() - began) < self.settings["seconds"] or self.settings["hang"]:
             nodes = {"57": {"value": passed, "max": self.settings["seconds"], "state": "running"}}
             await self._send(client, "progress_state", {"prompt_id": prompt_id, "nodes": nodes})
+            if self.settings["odd"]:
+                await self._send(client, "progress", {"prompt_id": prompt_id, "node": "57", "value": "much"})
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._interrupted.wait(), 0.05)
             if self._interrupted.is_set():

@@ -176,6 +176,7 @@ def test_what_is_past_its_time_goes_and_the_rest_stays(tmp_path: Path, monkeypat
 
             for later, left in ((990, [1, 1, 1, 1, 1, 2]), (1020, [0, 0, 0, 0, 0, 0])):
                 monkeypatch.setattr("wan_flf2v.gateway.upkeep.now", lambda: began + later)  # noqa: B023
+                monkeypatch.setattr("wan_flf2v.gateway.upkeep.clock", lambda: sa.literal(began + later))  # noqa: B023
                 await upkeep.forget()
                 assert kept() == left
                 assert killed.exists() is bool(left[0])

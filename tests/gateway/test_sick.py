@@ -268,7 +268,7 @@ def test_two_faults_in_a_row_take_a_machine_out_and_one_after_a_good_job_does_no
             else:
                 keeper.well()
 
-    keeper = Keeper(Supervisor(""), Settings(data=tmp_path), lambda: True, tell)
+    keeper = Keeper(Supervisor(""), Settings(data=tmp_path), lambda: True, tell, _state="ready")
     run(main)
     assert told == ["restarting", "restarting", "quarantined"]
 
