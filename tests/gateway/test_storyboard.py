@@ -84,6 +84,8 @@ def test_a_bad_board_is_refused_at_the_door_as_the_node_refuses_it(case: str) ->
     text, message = BAD[case]
     if "video" in text or "slot" in text:
         message = "has no field"  # there are none here, and that is what is said
+    if "without a picture" in case:
+        message = "keyframe 3 must have a picture; got none"
     if "no keyframes" in case:
         message = message.replace("got 1", "got 0")  # the node has one connected
     overrides = {"57": {"inputs": {"storyboard": text}}}
