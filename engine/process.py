@@ -21,6 +21,7 @@ from .locate import ROOT, Engine
 LAUNCHER = Path(__file__).with_name("launch.py")
 SUPPORT_PACK = Path(__file__).with_name("support_pack")
 MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", "clip_vision", "loras")
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy does not know this machine's loopback
 _PROBE = "import torch; print(torch.cuda.is_available() or torch.backends.mps.is_available())"
 
 
@@ -113,7 +114,7 @@ class ComfyServer:
             if not self.running:
                 raise EngineError(f"ComfyUI ended while starting. The end of {self.log_path}:\n{self.log_tail()}")
             try:
-                with urllib.request.urlopen(f"{self.url}/system_stats", timeout=5):
+                with _DIRECT.open(f"{self.url}/system_stats", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)

@@ -151,9 +151,12 @@ def test_a_gpu_is_asked_for_once_of_the_python_that_comfyui_runs_on(tmp_path: Pa
 
 def test_it_is_ready_when_it_answers_and_not_before(server: ComfyServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDS_IN_LATE", "1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # as behind a company's proxy
+    monkeypatch.setenv("no_proxy", "")
     began = time.monotonic()
     with server:
         assert time.monotonic() - began >= 1
+        monkeypatch.delenv("http_proxy")
         told(server)
 
 
