@@ -14,16 +14,6 @@ from .errors import FLF2VError
 MAX_SHIFT = 100.0
 
 
-def shift_sigma(t: float, shift: float) -> float:
-    """The sigma at the unshifted time ``t`` in [0, 1]."""
-    return shift * t / (1 + (shift - 1) * t)
-
-
-def unshift_sigma(sigma: float, shift: float) -> float:
-    """The unshifted time of a sigma: the inverse of ``shift_sigma``."""
-    return sigma / (shift - (shift - 1) * sigma)
-
-
 def shift_at(t: float, boundary: float) -> float:
     """The shift that moves the unshifted time ``t`` exactly onto ``boundary``: b (1 - t) / (t (1 - b))."""
     if t <= 0:

@@ -124,12 +124,6 @@ class Storyboard:
         return tuple(self.clips[0 if self.carry else number : number + 1] for number in range(len(self.clips)))
 
 
-def changed_clips(before: Storyboard, after: Storyboard) -> tuple[int, ...]:
-    """The places (from 0) of the clips that an edit makes anew; all others are kept, whatever their place was."""
-    kept = {before.carry: set(before.identities)}.get(after.carry, set())
-    return tuple(number for number, identity in enumerate(after.identities) if identity not in kept)
-
-
 def parse_storyboard(
     text: str, slots: Sequence[int] = (), model: VideoModel = WAN, *, videos: Container[str] = ()
 ) -> Storyboard:

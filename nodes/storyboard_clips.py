@@ -63,7 +63,7 @@ class ClipNodes:
     def _carried(self, clip: Clip, before: Any) -> Any:
         """The node that makes a clip's first frames of the one before it."""
         asked = {"tail": before.out(1), "keyframe": self._picture(clip.start), "carry": self._board.carry}
-        asked |= {"colour": self._board.colour, "fit": self._given["fit"]}
+        asked["colour"] = self._board.colour
         return self._graph.node("WanFLF2VStoryboardCarry", id=f"carry_{_digest(asked)}", **asked)
 
     def _given_video(self, video: Video) -> Any:

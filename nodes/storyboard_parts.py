@@ -62,18 +62,17 @@ class WanFLF2VStoryboardCarry(io.ComfyNode):
                 io.Image.Input("tail"),
                 io.Image.Input("keyframe"),
                 io.Int.Input("carry", default=1),
-                fit_input(),
                 io.Boolean.Input("colour", default=True),
             ],
             outputs=[io.Image.Output("images"), MATCH.Output("match")],
         )
 
     @classmethod
-    def execute(cls, tail: Pictures, keyframe: Pictures, carry: int, fit: Fit, colour: bool) -> io.NodeOutput:
+    def execute(cls, tail: Pictures, keyframe: Pictures, carry: int, colour: bool) -> io.NodeOutput:
         tail = tail[-carry:]
         if not colour:
             return io.NodeOutput(tail, None)
-        match = match_colours(tail[-1], fit_to_video(keyframe, tail.shape[1:3], fit))
+        match = match_colours(tail[-1], keyframe[0])
         return io.NodeOutput(match.moved(tail), match)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from yarl import URL
 
-from .addresses import Origin, PublicResolver, allowed_networks, check_media_url, origin
+from .addresses import PublicResolver, allowed_networks, check_media_url, origin
 from .errors import DownloadError, DownloadRefused
 from .proxy import proxy_for
 from .retry import Clock, Policy
@@ -157,6 +157,3 @@ def _joined(url: str, location: str) -> str:
         raise DownloadRefused(
             f"The address of the video redirects to no usable address; got {location[:100]!r}."
         ) from None
-
-
-__all__ = ["Downloader", "LinkExpired", "Origin"]

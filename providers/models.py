@@ -20,7 +20,6 @@ from .calls import Json, Picture, is_request_id
 from .errors import BadInput
 
 Service = Literal["runcomfy", "runcomfy-deployment", "wavespeed"]
-SERVICES: tuple[Service, ...] = ("runcomfy", "runcomfy-deployment", "wavespeed")
 _FILE = Path(__file__).with_name("models.json")
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from comfy.cli_args import args
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
-from comfy_execution.graph_utils import GraphBuilder, is_link
+from comfy_execution.graph_utils import GraphBuilder as GraphBuilder
+from comfy_execution.graph_utils import is_link as is_link
 from comfy_execution.progress import get_progress_state
 from comfy_execution.utils import get_executing_context
 
@@ -23,17 +24,6 @@ from .experts import BY_NAME, NONE, add_expert
 from .schema import schema
 from .types import Link
 
-__all__ = [
-    "GraphBuilder",
-    "check_order",
-    "composite_schema",
-    "is_link",
-    "is_read",
-    "model_files",
-    "not_kept",
-    "past_shift",
-    "stop_here",
-]
 SHIFT_NODE = "WanFLF2VShift"
 SHIFT_INPUTS = ("model_high", "model_low")  # in the order of its outputs
 LOADER_NODE = "WanFLF2VLoadExperts"

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.shift import auto_shift, shift_at, shift_interval, shift_sigma, unshift_sigma
+from wan_flf2v.flf2v.shift import auto_shift, shift_at, shift_interval
 from wan_flf2v.flf2v.split import split_steps, steps_at_or_above
+from wan_flf2v.tests.flf2v.grids import shift_sigma
 
 shifts = st.floats(0.05, 100)
 times = st.floats(0, 1)
@@ -17,23 +18,6 @@ times = st.floats(0, 1)
 def simple(steps: int) -> list[float]:
     """The unshifted grid of the simple scheduler, one time per step."""
     return [1 - k / steps for k in range(steps)]
-
-
-@given(times, shifts)
-def test_unshift_is_the_inverse_of_shift(time: float, shift: float) -> None:
-    assert unshift_sigma(shift_sigma(time, shift), shift) == pytest.approx(time, abs=1e-9)
-
-
-@given(shifts)
-def test_shift_keeps_both_ends(shift: float) -> None:
-    assert shift_sigma(0, shift) == 0
-    assert shift_sigma(1, shift) == pytest.approx(1)
-
-
-@given(st.floats(0.01, 0.99), shifts, st.floats(1.01, 3))
-def test_shift_is_monotone_in_time_and_in_shift(time: float, shift: float, factor: float) -> None:
-    assert shift_sigma(time, shift) < shift_sigma(min(time * factor, 1), shift) + 1e-15
-    assert shift_sigma(time, shift) < shift_sigma(time, shift * factor)
 
 
 # The intervals of the reference recipe, computed there from b (1 - x) / (x (1 - b)).

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.shift import shift_sigma
 from wan_flf2v.flf2v.split import Run, check_hand_over, is_distilled, split_steps, warnings_for
+from wan_flf2v.tests.flf2v.grids import shift_sigma
 
 
 def grid(steps: int, shift: float) -> list[float]:

@@ -5,9 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.flf2v.shift import shift_sigma
 from wan_flf2v.flf2v.split import BY_BOUNDARY, Run, Split, split_steps
 from wan_flf2v.flf2v.stages import finer_steps, join_grids, with_first
+from wan_flf2v.tests.flf2v.grids import shift_sigma
 
 
 def grid(steps: int, shift: float) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wan_flf2v.flf2v.errors import FLF2VError
 from wan_flf2v.flf2v.json_text import check_value
-from wan_flf2v.flf2v.storyboard import SCHEMA, Keyframe, Storyboard, changed_clips, parse_storyboard
+from wan_flf2v.flf2v.storyboard import SCHEMA, Keyframe, Storyboard, parse_storyboard
 from wan_flf2v.flf2v.video_model import WAN, VideoModel
 
 Board = dict[str, Any]
@@ -169,6 +169,11 @@ def edited(board: Board, edit: str, at: int) -> Board:
         board["closed"] = True
         segments.append({"prompt": "back", "length": 9})
     return board
+
+
+def changed_clips(before: Storyboard, after: Storyboard) -> tuple[int, ...]:
+    """The places (from 0) of the clips that an edit makes anew; all others are kept, whatever their place was."""
+    return tuple(number for number, identity in enumerate(after.identities) if identity not in before.identities)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from wan_flf2v.providers import model
 from wan_flf2v.providers.calls import Picture
 from wan_flf2v.providers.errors import BadInput
-from wan_flf2v.providers.models import SERVICES, Job, Model, Service, _entries
+from wan_flf2v.providers.models import Job, Model, Service, _entries
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, generate, rows
 from wan_flf2v.workflows import Field, first_last_workflows
 
@@ -62,6 +62,7 @@ def changed(chosen: Model) -> dict[str, Job]:
     return jobs
 
 
+SERVICES: tuple[Service, ...] = get_args(Service)
 NAMED = [(service, name) for service in SERVICES for name in names_of(service)]
 every_model = pytest.mark.parametrize("chosen", NAMED, indirect=True, ids=" ".join)
 
