@@ -16,7 +16,7 @@ const PANELS = {
   WanFLF2VSchedule: ["schedule", 210],
   WanFLF2VTwoStageSampler: ["schedule", 210],
   WanFLF2VConditioning: ["frames", 240],
-  WanFLF2VStoryboard: ["storyboard", 385],
+  WanFLF2VStoryboard: ["storyboard", 400],
   WanFLF2VPick: ["drafts", 220],
   WanFLF2VRunComfy: ["remote", 130],
   WanFLF2VRunComfyDeployment: ["remote", 130],

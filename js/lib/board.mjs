@@ -43,8 +43,8 @@ function exactNumber(source) {
   return raw(source);
 }
 
-/** @param {Board} board */
-export const textOf = (board) => JSON.stringify(board, null, 2);
+/** Without segments while there are none: what is then missing are keyframes. @param {Board} board */
+export const textOf = (board) => JSON.stringify({ ...board, segments: board.segments.length ? board.segments : undefined }, null, 2);
 
 /** The video that the film begins (0) or ends (1) with. @param {Board} board @param {0 | 1} side @returns {string | undefined} */
 export const videoOf = (board, side) => /** @type {any} */ (board)[GIVEN]?.[side];

@@ -23,8 +23,9 @@ export class BoardForm {
 
   /** @param {Board} board @param {Choice} choice */
   show(board, { kind, at }) {
-    if (this.shown !== `${kind}-${at}`) {
-      this.shown = `${kind}-${at}`;
+    const shown = [kind, at, t("Prompt")].join("-");
+    if (this.shown !== shown) {
+      this.shown = shown;
       const more = { all: [], segment: [h("video", { controls: "", loop: "", hidden: "" })], keyframe: [h("div", { class: "quiet" })] };
       this.element.replaceChildren(...more[kind], ...FIELDS[kind].map((name) => this.field(name, kind === "all" ? null : at)));
     }

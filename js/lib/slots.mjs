@@ -26,6 +26,8 @@ export const connectedOf = (node, name) =>
 export function showNext(node, name, most) {
   const wanted = Math.min(most, Math.max(0, ...connectedOf(node, name)) + 1);
   const known = node.wanFlf2vSlots ?? (node.wanFlf2vSlots = templates(node, name));
+  const names = () => String(node.inputs?.map((/** @type {Slot} */ input) => input.name));
+  const before = names();
   for (let index = (node.inputs ?? []).length - 1; index >= 0; index--) {
     const { name: own } = node.inputs[index];
     if (own.startsWith(name) && Number(own.slice(name.length)) > wanted) node.removeInput(index);
@@ -36,6 +38,8 @@ export function showNext(node, name, most) {
     const { type, ...rest } = known.get(own) ?? { type: "IMAGE" };
     node.addInput(own, type, rest);
   }
+  // the first Nodes 2.0 reads a node's inputs again only when an event tells it to
+  if (names() !== before) node.graph?.trigger?.("node:slot-errors:changed", { nodeId: node.id });
 }
 
 /** How each of the inputs was made. @param {any} node @param {string} name */

@@ -118,9 +118,10 @@ export class StoryboardPanel {
   /** A keyframe and the segment after it, if there is one. @param {number} index @param {number} next the segment's number */
   pair(index, next) {
     const picture = this.pictures[index];
-    const image = picture && "url" in picture && h("img", { src: picture.url, alt: "", draggable: "false" });
+    const empty = (/** @type {string} */ text) => h("span", { class: "empty" }, text);
+    const image = picture && "url" in picture && h("img", { src: picture.url, alt: "", draggable: "false", onerror: () => image && image.replaceWith(empty(t("The picture can't be read."))) });
     const words = picture && "words" in picture ? picture.words : t("not connected");
-    const keyframe = this.part("keyframe", index, image || h("span", { class: "empty" }, words), h("b", {}, `${index + 1}${this.board.keyframes[index].through ? ` ${t("through")}` : ""}`));
+    const keyframe = this.part("keyframe", index, image || empty(words), h("b", {}, `${index + 1}${this.board.keyframes[index].through ? ` ${t("through")}` : ""}`));
     return next < this.board.segments.length ? [keyframe, this.segment(next)] : [keyframe];
   }
 

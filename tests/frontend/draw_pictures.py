@@ -102,7 +102,7 @@ SMALL_GRAPHS: dict[str, tuple[dict[str, tuple[str, int]], list[tuple[str, str, i
 BUILD = """
 async ({type, sources, sinks}) => {
   const app = window.app;
-  app.extensionManager.setting.set("Comfy.Minimap.Visible", false);
+  for (const name of ["Comfy.Minimap.Visible", "Comfy.Graph.CanvasInfo"]) app.extensionManager.setting.set(name, false);
   const graph = app.rootGraph ?? app.graph;
   const next = graph.state.lastNodeId + 100; // pictures are kept by node id
   graph.clear();
@@ -118,7 +118,11 @@ async ({type, sources, sinks}) => {
     return node;
   };
   const node = add(type, 340, 0);
-  node.setSize([380, Math.max(node.size[1], node.computeSize()[1])]);
+  const board = node.widgets?.find((widget) => widget.name === "storyboard");
+  const keyframes = ["first", "middle", "last"].map((side) => ({ picture: `wan_flf2v_${side}.png` }));
+  if (board) board.value = JSON.stringify({ keyframes, prompt: "the sun rises over the hills", length: 81 }, null, 2);
+  const across = board ? 520 : 380;
+  node.setSize([across, Math.max(node.size[1], node.computeSize()[1])]);
   const slot = (target, input) => target.inputs.findIndex((each) => each.name === input);
   let y = 0;
   for (const [input, [kind, output]] of Object.entries(sources)) {
@@ -130,7 +134,7 @@ async ({type, sources, sinks}) => {
   }
   let right = 0;
   for (const [kind, input, output] of sinks) {
-    const sink = add(kind, 790, right);
+    const sink = add(kind, 410 + across, right);
     if (sink.size[0] > 300) sink.setSize([300, sink.size[1]]);
     node.connect(output, sink, slot(sink, input));
     right += sink.size[1] + 60;

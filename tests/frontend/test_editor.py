@@ -375,6 +375,11 @@ def test_panels_and_the_tab_speak_the_editor_s_language_as_soon_as_it_does(edito
             editor.evaluate(speak, locale)
             expect(remote.get_by_role("alert")).to_contain_text(words(locale, "server", "No API key is stored")[-12:])
             expect(sidebar).to_contain_text(title)
+        load_workflow(editor, "wan22_storyboard")
+        for locale in ("ja", "ko"):
+            editor.evaluate(speak, locale)
+            expect(panel(editor, "storyboard")).to_contain_text(words(locale, "own", "Negative prompt"))
+        load_workflow(editor, "remote_wavespeed")
     finally:
         editor.evaluate(speak, "en")
     expect(remote.get_by_role("alert")).to_contain_text("No API key is stored for wavespeed")

@@ -132,7 +132,7 @@ def test_a_board_is_built_run_edited_saved_and_undone_by_hand(editor: Page, rend
     assert editor.evaluate(TEXT) == text
 
 
-def test_the_next_keyframe_input_is_shown_when_the_last_is_connected(editor: Page) -> None:
+def test_the_next_keyframe_input_is_shown_when_the_last_is_connected(editor: Page, renderer: str) -> None:
     graph: dict[str, Any] = shipped_graph("wan22_storyboard", api=True)
     for number, side in enumerate(("first", "last"), 1):
         graph[f"{80 + number}"] = {"class_type": "LoadImage", "inputs": {"image": f"wan_flf2v_{side}.png"}}
@@ -154,4 +154,19 @@ def test_the_next_keyframe_input_is_shown_when_the_last_is_connected(editor: Pag
         " node.disconnectInput(node.inputs.findIndex((input) => input.name === 'keyframe_2')) }"
     )
     assert editor.evaluate(names) == "keyframe_1,keyframe_2"
+    if renderer == "nodes2":
+        expect(editor.locator("[data-node-id='57'] .lg-slot--input", has_text="keyframe_")).to_have_count(2)
+    expect(panel.get_by_role("alert")).to_contain_text("needs between 2 and 12 keyframes; got 1")
+
+    # of two pictures one can't be read, and one is taken away
+    pictures = ["wan_flf2v_first.png", "absent.png"]
+    text = json.dumps({"keyframes": [{"picture": picture} for picture in pictures]})
+    editor.evaluate(
+        "(text) => { (window.app.rootGraph ?? window.app.graph).getNodeById(57).widgets"
+        ".find((widget) => widget.name === 'storyboard').value = text }",
+        text,
+    )
+    expect(panel.locator("[data-part=keyframe-1]")).to_contain_text("can't be read")
+    panel.locator("[data-part=keyframe-1]").dispatch_event("click")  # the editor may have something over it
+    editor.keyboard.press("Delete")
     expect(panel.get_by_role("alert")).to_contain_text("needs between 2 and 12 keyframes; got 1")

@@ -46,6 +46,7 @@ test("insertion, duplication and removal leave every other segment as it is", ()
 test("a board without keyframes has the connected ones, and as many segments as they need", () => {
   const found = readBoard('{"prompt": "x"}', [1, 3]);
   assert.deepEqual(JSON.parse(textOf(found)), { prompt: "x", keyframes: [{ slot: 1 }, { slot: 3 }], segments: [{}] });
+  assert.deepEqual(JSON.parse(textOf(removed(found, 0))), { prompt: "x", keyframes: [{ slot: 3 }] });
   assert.deepEqual(changed(found, null, { closed: true }).segments, [{}, {}]);
   assert.deepEqual(readBoard("{}", []).segments, []);
 });
