@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs below ends with this process
     try:
         set_up(groups_for(command, arguments))
-    except SetupError as error:
+    except (SetupError, FileNotFoundError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     if command == "test":
@@ -60,7 +60,9 @@ def main(arguments: list[str]) -> int:
         return check()
     if command == "mutants":
         return run([str(PYTHON), str(ROOT / "tests" / "mutants.py"), *arguments[1:]], ROOT)
-    return run([str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *arguments])
+    return run(
+        [str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *(arguments or ["--help"])]
+    )
 
 
 def groups_for(command: str, arguments: list[str]) -> list[str]:
@@ -69,9 +71,10 @@ def groups_for(command: str, arguments: list[str]) -> list[str]:
         return ["engine", "cli", "gateway", "dev"]
     groups = ["cli"]
     starts_comfyui = command == "demo" or (
-        command in {"generate", "finish", "serve", "worker"} and not _has_url(arguments)
+        command in {"generate", "batch", "storyboard", "finish", "serve", "worker"} and not _has_url(arguments)
     )
-    if starts_comfyui and _part("locate").find_engine(_option(arguments, "--comfyui")).own:
+    # `report` measures with torch, in its own process
+    if command == "report" or (starts_comfyui and _part("locate").find_engine(_option(arguments, "--comfyui")).own):
         groups.insert(0, "engine")
     if command in SERVER_COMMANDS:
         groups.append("gateway")

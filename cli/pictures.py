@@ -13,6 +13,8 @@ from .errors import CliError
 
 def check_picture(path: Path, field: str) -> None:
     """Raise CliError unless ``path`` is a picture that decodes whole and has a usable size. ``field`` is its title."""
+    if path.is_dir():
+        raise CliError(f"{field}: {path} is a folder; give a picture file.")
     if not path.is_file():
         raise CliError(f"{field}: there is no file {path}.")
     try:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -31,11 +32,23 @@ class OutputFile:
     channel: str = "images"  # of the node's outputs
 
 
+def checked_url(url: str) -> str:
+    """A ComfyUI's address without a slash at its end. Raises EngineError for what is no URL."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname is not None and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise EngineError(f"ComfyUI's address must be a URL such as http://127.0.0.1:8188; got {url!r}.")
+    return url.rstrip("/")
+
+
 class ComfyClient:
-    """Calls one ComfyUI at ``url``; an async context manager. All methods raise EngineError's children."""
+    """Calls one ComfyUI at ``url``; an async context manager. It and all methods raise EngineError or its children."""
 
     def __init__(self, url: str, *, timeout_s: float = 60) -> None:
-        self.url = url.rstrip("/")
+        self.url = checked_url(url)
         self.client_id = uuid.uuid4().hex
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=10)
         self._session: aiohttp.ClientSession | None = None

@@ -199,7 +199,7 @@ def add_parsers(commands: Any) -> None:
     """Add the four commands to a parser."""
     server = commands.add_parser("serve", help="serve RunComfy's and WaveSpeed's APIs from this machine")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    server.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
+    server.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"port to listen on (default {DEFAULT_PORT})")
     server.add_argument("--no-auth", dest="auth", action="store_false", default=None, help="no keys; on loopback only")
     server.add_argument("--demo", action="store_true", default=None, help="micro models, no GPU, no key; loopback only")
     server.add_argument("--no-worker", action="store_true", help="only the gateway; workers run elsewhere")
@@ -249,6 +249,12 @@ def _name(text: str) -> str:
     if not 0 < len(text) <= 100 or text.startswith(".") or not text.isprintable() or set(text) & set("/\\:"):
         raise argparse.ArgumentTypeError(f"must have 1 to 100 characters, no / \\ or : and no dot first; got {text!r}")
     return text
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 65535; got {text!r}")
+    return int(text)
 
 
 def _default_name() -> str:

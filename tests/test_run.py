@@ -117,6 +117,36 @@ def test_a_users_paths_are_meant_from_where_the_user_is(tmp_path: Path) -> None:
     assert "payload.json must hold a JSON object" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "groups"),
+    [
+        ("demo", ["engine", "cli"]),
+        ("generate --models m", ["engine", "cli"]),
+        ("batch pairs.csv --models m", ["engine", "cli"]),
+        ("storyboard a.json --models m", ["engine", "cli"]),
+        ("storyboard a.json --comfyui-url http://127.0.0.1:8188", ["cli"]),
+        ("batch pairs.csv --remote=wavespeed", ["cli"]),
+        ("report a.mp4", ["engine", "cli"]),
+        ("serve", ["engine", "cli", "gateway"]),
+        ("jobs", ["cli"]),
+    ],
+)
+def test_what_a_command_needs_is_installed(
+    run_py: ModuleType, monkeypatch: pytest.MonkeyPatch, asked: str, groups: list[str]
+) -> None:
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    assert run_py.groups_for(asked.split()[0], asked.split()) == groups
+
+
+def test_a_folder_that_is_no_comfyui_gets_one_line_and_no_command_the_help(tmp_path: Path) -> None:
+    asked = [*RUN, "generate", "--comfyui", str(tmp_path)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"run.py: {tmp_path} is no ComfyUI: it has no main.py and comfy/ folder. Give its folder.\n"
+    done = subprocess.run(RUN, capture_output=True, text=True, check=False)
+    assert (done.returncode, "demo " in done.stdout, done.stderr) == (0, True, "")
+
+
 def test_without_symbolic_links_the_linters_still_see_the_package_as_it_is_now(
     run_py: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

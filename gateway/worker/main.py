@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...engine.client import checked_url
 from ...engine.process import ComfyServer
 from ...engine.setup import micro_models, models_folder, prepare
 from ..database import Database, new_id, patiently
@@ -85,7 +86,7 @@ def _home_id(home: Path) -> str:
 
 def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
     if arguments.comfyui_url:
-        return Supervisor(arguments.comfyui_url.rstrip("/"))
+        return Supervisor(checked_url(arguments.comfyui_url))
     if arguments.comfyui_command:
         return Owned(home, command=shlex.split(arguments.comfyui_command))
     tiny = getattr(arguments, "tiny", False) and not arguments.models

@@ -59,6 +59,11 @@ NO_SERVER = ["--comfyui-url", "http://127.0.0.1:9"]
         (["--out", "x.avi"], "--out must end in .mp4"),
         (["--payload", "nowhere.json"], "nowhere.json cannot be read"),
         (NO_SERVER, "no ComfyUI answers at http://127.0.0.1:9"),
+        (
+            ["--comfyui-url", "127.0.0.1:8188"],
+            "ComfyUI's address must be a URL such as http://127.0.0.1:8188; got '127",
+        ),
+        (["--comfyui-url", "http://127.0.0.1:81888"], "ComfyUI's address must be a URL"),
         (["--comfyui", "/nowhere"], "/nowhere is no ComfyUI"),
         (["--models", "/nowhere"], "there is no folder /nowhere"),
     ],
@@ -81,6 +86,8 @@ def broken_picture(folder: Path, kind: str) -> Path:
         path.write_text("this is no picture")
     elif kind == "tiny":
         Image.new("RGB", (1, 1)).save(path)
+    elif kind == "folder":
+        path.mkdir()
     elif kind == "huge":
         Image.new("1", (20000, 20000)).save(path)
     elif kind == "cut":
@@ -93,6 +100,7 @@ def broken_picture(folder: Path, kind: str) -> Path:
     ("kind", "message"),
     [
         ("missing", "there is no file"),
+        ("folder", "folder.png is a folder; give a picture file."),
         ("text", "is no picture that can be read"),
         ("tiny", "between 16 and 16384 pixels on each side; got 1 x 1. Give a larger one."),
         (

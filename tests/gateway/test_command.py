@@ -24,6 +24,23 @@ def test_serve_ends_when_its_worker_can_never_start_and_says_why(tmp_path: Path,
     assert "Fatal Python error" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "status", "words"),
+    [
+        (
+            ["worker", "--comfyui-url", "127.0.0.1:8188"],
+            78,
+            "ComfyUI's address must be a URL such as http://127.0.0.1:8188",
+        ),
+        (["serve", "--port", "99999"], 2, "argument --port: must be between 0 and 65535; got '99999'"),
+    ],
+)
+def test_a_wrong_address_is_one_line(tmp_path: Path, wrong: list[str], status: int, words: str) -> None:
+    line = [sys.executable, "-m", "wan_flf2v.gateway", *wrong, "--data", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (status, True, False), done.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "worker", "status"])
 def test_a_database_that_can_not_be_opened_is_one_line_without_its_password(tmp_path: Path, command: str) -> None:
     for url, words in (
