@@ -17,7 +17,7 @@ from typing import Any
 import av
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageOps, ImageStat
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from wan_flf2v.engine.client import ComfyClient
 from wan_flf2v.engine.locate import Engine
@@ -240,7 +240,9 @@ def open_playground(page: Page, url: str) -> list[str]:
     return problems
 
 
-def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, pictures: tuple[Path, Path]) -> None:
+def test_a_video_is_made_at_the_playground_by_clicking(
+    page: Page, demo: Serve, pictures: tuple[Path, Path], tmp_path: Path
+) -> None:
     problems = open_playground(page, demo.url)
     page.click("#run")  # the example pictures, with the prompt that belongs to them
     play = "() => { const video = document.querySelector('#video'); return !video.paused && video.currentTime > 0 }"
@@ -249,6 +251,13 @@ def test_a_video_is_made_at_the_playground_by_clicking(page: Page, demo: Serve, 
     for side in ("first", "last"):
         size = page.evaluate(f"document.querySelector('#outcome-{side}').naturalWidth")
         assert size == 64, "the picture stands beside the video"
+    (tmp_path / "a.png").write_text("no picture")
+    page.evaluate("scrollTo(0, 0)")
+    page.set_input_files("#field-68_image", tmp_path / "a.png")
+    expect(page.locator("#problem")).to_contain_text("can't be read")
+    expect(page.locator("#problem")).to_be_in_viewport()
+    expect(page.locator("#field-68_image")).to_be_in_viewport()
+    assert problems.pop().startswith("Failed to load resource")
     page.set_input_files("#field-68_image", pictures[0])
     page.set_input_files("#field-62_image", pictures[1])
     page.fill("#field-57_steps", "99")

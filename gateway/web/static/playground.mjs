@@ -218,7 +218,10 @@ async function load() {
 
 $("key").value = sessionStorage.getItem("flf2v-key") ?? "";
 $("key").addEventListener("input", () => sessionStorage.setItem("flf2v-key", $("key").value));
-$("model").addEventListener("change", drawFields);
+$("model").addEventListener("change", () => {
+  $("problem").hidden = true;
+  drawFields();
+});
 $("form").addEventListener("submit", run);
 $("cancel").addEventListener("click", cancel);
 $("copy").addEventListener("click", async () => {
