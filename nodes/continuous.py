@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from .host.continuous import available_samplers, sample_high, sample_low
+from .host.continuous import MULTISTEP, sample_high, sample_low
 from .host.expansion import GraphBuilder, composite_schema
 from .host.schema import part_schema
 from .host.types import Link
@@ -44,9 +44,7 @@ class WanFLF2VContinuousSampler(io.ComfyNode):
                 io.Int.Input("switch_at_step", default=10, **count, tooltip="The low-noise model's first step."),
                 guidance_input("cfg", 4.0, "Guidance of the first part."),
                 guidance_input("cfg_low", 4.0, "Guidance after it."),
-                io.Combo.Input(
-                    "sampler_name", options=available_samplers(), tooltip="A sampler that remembers earlier steps."
-                ),
+                io.Combo.Input("sampler_name", options=MULTISTEP, tooltip="A sampler that remembers earlier steps."),
                 scheduler_input("The scheduler of the whole run."),
                 *low_prompt_inputs("model"),
             ],
@@ -99,7 +97,7 @@ class WanFLF2VContinuousHigh(io.ComfyNode):
                 io.Int.Input("start_at_step", **count),
                 io.Int.Input("switch_at_step", **count),
                 guidance_input("cfg", 4.0, "Guidance."),
-                io.Combo.Input("sampler_name", options=available_samplers()),
+                io.Combo.Input("sampler_name", options=MULTISTEP),
                 scheduler_input("The scheduler."),
             ],
             outputs=[PAUSED.Output("out_paused"), io.Latent.Output("latent")],

@@ -1,26 +1,5 @@
 """What can go wrong with a remote job, one class per thing a caller can act on.
 
-    ProviderError                 every error of this package; carries ``provider`` and ``request_id``
-    ├── ConfigError               profile, key or base URL: nothing was sent
-    ├── JournalError              the job journal cannot be used: nothing was submitted
-    ├── NotSent                   no connection could be made, so the request was surely not received
-    ├── ConnectionLost            the connection broke or timed out after the request may have been received
-    ├── ServerTrouble             HTTP 408, 5xx or an unreadable answer: asking again may help
-    ├── Rejected                  the provider answered no; no job was made
-    │   ├── KeyRejected           missing, wrong or powerless key
-    │   ├── NoCredit              the account cannot pay
-    │   ├── RateLimited           HTTP 429, after polite resends; ``retry_after_s`` as the provider asked
-    │   └── BadInput              a field or picture was refused
-    ├── MaybeSubmitted            the job may have been created and is not submitted again
-    ├── JobFailed                 the provider ran the job and it failed
-    │   └── Flagged               the safety checker withheld the video
-    ├── JobCancelled              the job was cancelled at the provider
-    ├── JobGone                   unknown, deleted or expired request id
-    ├── StillRunning              the deadline passed; the job goes on and can be collected later
-    └── DownloadError             the video could not be fetched
-        └── DownloadRefused       it must not be fetched: wrong address, type or size
-
-``Interrupted`` is no error: the user stopped waiting. The job stays in the journal.
 Texts are made here or cleaned with ``secret.redact`` before they come in: no key is ever part of one.
 """
 
@@ -28,7 +7,7 @@ from __future__ import annotations
 
 
 class ProviderError(Exception):
-    """Base of all errors of remote jobs."""
+    """Every error of a remote job."""
 
     def __init__(self, message: str, *, provider: str = "", request_id: str = "") -> None:
         super().__init__(message)
@@ -41,19 +20,19 @@ class ConfigError(ProviderError):
 
 
 class JournalError(ProviderError):
-    """The journal cannot be read or written."""
+    """The job journal cannot be used: nothing was submitted."""
 
 
 class NotSent(ProviderError):
-    """No connection: the request was surely not received."""
+    """No connection could be made, so the request was surely not received."""
 
 
 class ConnectionLost(ProviderError):
-    """The connection broke after the request may have been received."""
+    """The connection broke or timed out after the request may have been received."""
 
 
 class ServerTrouble(ProviderError):
-    """The provider could not answer just now."""
+    """HTTP 408, 5xx or an unreadable answer: asking again may help."""
 
 
 class Rejected(ProviderError):
@@ -69,7 +48,7 @@ class NoCredit(Rejected):
 
 
 class RateLimited(Rejected):
-    """Too many requests. ``retry_after_s`` is None where the provider named no time."""
+    """HTTP 429, after polite resends. ``retry_after_s`` is None where the provider named no time."""
 
     def __init__(
         self, message: str, *, provider: str = "", request_id: str = "", retry_after_s: float | None = None
@@ -83,7 +62,7 @@ class BadInput(Rejected):
 
 
 class MaybeSubmitted(ProviderError):
-    """The submit may have been received; it is not sent again."""
+    """The job may have been created, and is not submitted again."""
 
 
 class JobFailed(ProviderError):
@@ -99,11 +78,11 @@ class JobCancelled(ProviderError):
 
 
 class JobGone(ProviderError):
-    """The provider does not know this request id (any more)."""
+    """An unknown, deleted or expired request id."""
 
 
 class StillRunning(ProviderError):
-    """The job was not finished when the deadline passed."""
+    """The deadline passed; the job goes on and can be collected later."""
 
 
 class DownloadError(ProviderError):
@@ -111,8 +90,8 @@ class DownloadError(ProviderError):
 
 
 class DownloadRefused(DownloadError):
-    """The video must not be fetched from there, or is not a video."""
+    """The video must not be fetched: wrong address, type or size."""
 
 
 class Interrupted(Exception):
-    """The user stopped waiting for a remote job."""
+    """No error: the user stopped waiting. The job stays in the journal."""

@@ -25,17 +25,8 @@ from .grids import SAMPLERS
 from .types import Conditioning, Latent, Model
 
 # Samplers that remember earlier steps, draw no noise, and ask the model for nothing but x and sigma.
-MULTISTEP = (
-    "uni_pc",
-    "uni_pc_bh2",
-    "dpmpp_2m",
-    "res_multistep",
-    "ipndm",
-    "ipndm_v",
-    "deis",
-    "lms",
-    "gradient_estimation",
-)
+_MULTISTEP = "uni_pc uni_pc_bh2 dpmpp_2m res_multistep ipndm ipndm_v deis lms gradient_estimation"
+MULTISTEP = [name for name in _MULTISTEP.split() if name in SAMPLERS]
 
 
 def check_sampler(sampler_name: str) -> None:
@@ -45,11 +36,6 @@ def check_sampler(sampler_name: str) -> None:
             f"keep_history works with samplers that remember earlier steps: {', '.join(MULTISTEP)}; got {sampler_name}. "
             "Choose one of them, or turn keep_history off."
         )
-
-
-def available_samplers() -> list[str]:
-    """The samplers with a history that this ComfyUI has."""
-    return [name for name in MULTISTEP if name in SAMPLERS]
 
 
 class ContinuousRun:
