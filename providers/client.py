@@ -321,6 +321,8 @@ class RemoteClient:
                     with suppress(JournalError):  # a list may show it; the job does not depend on it
                         self.journal.seen(row.row, *noted)
             except (NotSent, ConnectionLost, ServerTrouble, RateLimited) as error:
+                if not wait:
+                    raise
                 # The job goes on without us, so trouble in asking ends the waiting at the deadline only.
                 status = None
                 self.report(f"{self.vendor.title}: asking again after trouble ({error})")

@@ -13,7 +13,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -274,10 +274,12 @@ class Journal:
         with self._guard("written"):
             old = self.now() - KEEP_RESULT_S
             for row in self._connection.execute("SELECT * FROM jobs WHERE video IS NOT NULL AND finished_at<?", (old,)):
-                Path(row["video"]).unlink(missing_ok=True)
+                with suppress(OSError):  # a player may hold it open; it goes another time
+                    Path(row["video"]).unlink()
             for part in self.videos.glob(".part-*"):  # left by a process that was killed while downloading
-                if self.now() - part.stat().st_mtime > STALE_PART_S:
-                    part.unlink(missing_ok=True)
+                with suppress(OSError):  # or one that has just become a video
+                    if self.now() - part.stat().st_mtime > STALE_PART_S:
+                        part.unlink()
             self._connection.execute(
                 "DELETE FROM jobs WHERE created_at<? AND state NOT IN ('submitting','uncertain','running')",
                 (self.now() - KEEP_ROW_S,),

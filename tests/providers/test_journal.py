@@ -166,6 +166,18 @@ def test_half_downloaded_files_are_dropped_after_an_hour(past: float, kept: bool
         assert (part.exists(), other.exists()) == (kept, True)
 
 
+def test_a_file_that_cannot_be_dropped_now_keeps_no_job_from_being_made(tmp_path: Path) -> None:
+    with Journal(tmp_path, now=lambda: 1e9) as journal:
+        held = tmp_path / "held.mp4"
+        held.mkdir()  # can't be unlinked, as a file that a player holds open on Windows
+        put(journal, "completed", "a", video=held)
+        journal.videos.mkdir()
+        (journal.videos / ".part-gone").symlink_to(tmp_path / "became a video")
+        journal.now = lambda: 1e9 + 8 * DAY
+        journal.prune()
+        assert claim(journal).kind == "new"
+
+
 def test_what_is_written_down_is_read_again(tmp_path: Path) -> None:
     now = [1e9]
     with Journal(tmp_path, now=lambda: now[0]) as journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from wan_flf2v.providers.calls import Candidate, Picture, Status, is_request_id, split_url
+from wan_flf2v.providers.client import RemoteClient
 from wan_flf2v.providers.data_uri import data_uri, without_data_uris
-from wan_flf2v.providers.errors import BadInput
+from wan_flf2v.providers.errors import BadInput, ServerTrouble
 from wan_flf2v.providers.journal import Journal
 from wan_flf2v.providers.outcome import Outcome, progress_text
 from wan_flf2v.providers.reconcile import CLOCK_SKEW_S, LATEST_S, choose
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
-from wan_flf2v.tests.doubles.remote import QUICK, generate
+from wan_flf2v.tests.doubles.remote import QUICK, generate, profile_of, rows
 from wan_flf2v.tests.doubles.vendor import Fault, Script
 
 SENT = 1000.0
@@ -225,3 +227,18 @@ def test_trouble_in_asking_is_told_and_waited_out_anew_after_each_answer(wavespe
     assert steps.slept[:6] == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0]
     assert sum("asking again after trouble" in text for text in told) == 3
     assert wavespeed.count("submit") == 1
+
+
+def test_who_does_not_wait_is_told_of_trouble_at_once_and_the_job_stays(wavespeed, tmp_path: Path) -> None:
+    generate(wavespeed, tmp_path, wait=False)
+    wavespeed.fail_always("status", Fault(status=503, body=""))
+
+    async def look() -> None:
+        with Journal(tmp_path) as journal:
+            async with RemoteClient(profile_of(wavespeed, "wavespeed"), "wavespeed", journal, policy=QUICK) as client:
+                await client.collect(next(iter(wavespeed.jobs)), wait=False)
+
+    with pytest.raises(ServerTrouble):
+        asyncio.run(look())
+    assert wavespeed.count("status") == 1
+    assert rows(tmp_path)[0].state == "running"
