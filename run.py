@@ -54,6 +54,9 @@ def main(arguments: list[str]) -> int:
     except (SetupError, FileNotFoundError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nrun.py: interrupted; the next call goes on", file=sys.stderr)
+        return 130
     if command == "test":
         return run([str(BIN / "pytest"), *(arguments[1:] or WHOLE_SUITE)], ROOT)
     if command == "check":
@@ -141,6 +144,9 @@ def _make_venv() -> None:
             f"the virtual environment {VENV} could not be made ({error}). "
             "On Debian and Ubuntu install the package python3-venv."
         ) from None
+    except KeyboardInterrupt:
+        shutil.rmtree(VENV, ignore_errors=True)  # it may have no pip yet
+        raise
 
 
 def _install_torch() -> None:
@@ -178,8 +184,10 @@ def _run_pip(arguments: list[str]) -> str | None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return None
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-    last = (errors or done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    last = ([line for line in lines if line.startswith("ERROR")] or [*filter(None, lines)] or ["pip gave no reason"])[
+        -1
+    ]
     return f"{last.removeprefix('ERROR: ').rstrip('.')}."
 
 

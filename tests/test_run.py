@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,25 @@ def test_what_a_command_needs_is_installed(
 ) -> None:
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
     assert run_py.groups_for(asked.split()[0], asked.split()) == groups
+
+
+@posix
+def test_an_interrupted_installation_is_one_line_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+    for name in ("run.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = [sys.executable, str(tmp_path / "run.py"), "jobs"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        begun = process.stderr.read(len("Making .venv …"))
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".venv/bin/python")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (begun, process.returncode) == ("Making .venv …", 130)
+    assert said.splitlines()[-1] == "run.py: interrupted; the next call goes on"
+    assert "Traceback" not in said
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_a_folder_that_is_no_comfyui_gets_one_line_and_no_command_the_help(tmp_path: Path) -> None:
