@@ -22,7 +22,7 @@ class Layout:
 PICTURES = {"68": (460, 0, 320, 380), "62": (460, 440, 320, 380)}
 PROMPTS = {"6": (860, 0, 400, 200), "7": (860, 260, 400, 220)}
 TEXTS = {"38": (0, 340, 380, 110), "39": (0, 510, 380, 60)}
-PICTURE_GROUP = {"Pick the first and the last frame": ["68", "62"]}
+PICTURE_GROUP = {"Pick the two frames": ["68", "62"]}
 PROMPT_GROUP = {"Describe the motion": ["6", "7"]}
 
 TWO_STAGE = Layout(
@@ -45,7 +45,7 @@ TWO_STAGE = Layout(
         **PROMPT_GROUP,
         "Choose the size": ["71"],
         "Put the frames into the prompt": ["67"],
-        "Sample: high noise, then low noise": ["54", "57"],
+        "Sample: high, then low noise": ["54", "57"],
         "Save the video": ["8", "73"],
     },
     about="# Wan 2.2: first and last frame to video\n\nTwo pictures and a prompt become a video. Pick the pictures, "
@@ -90,7 +90,7 @@ THREE_STAGE = Layout(
     groups={
         **{name: nodes for name, nodes in FOUR_STEP.groups.items() if not name.startswith(("Sample", "Save"))},
         "Set the same shift": ["54", "93"],
-        "Sample: first model, high noise, low noise": ["57"],
+        "Sample in three stages": ["57"],
         "Save the video": ["8", "73"],
     },
     about="# Wan 2.2 in three stages: first and last frame to video\n\nThe high-noise model begins without its LoRA, with "
@@ -184,7 +184,7 @@ CORE = Layout(
         **PROMPT_GROUP,
         "Put the frames into the prompt": ["67"],
         "Set the shift of both models": ["54", "55"],
-        "Sample: high noise, then low noise": ["57", "58"],
+        "Sample: high, then low noise": ["57", "58"],
         "Save the video": ["8", "60", "61"],
     },
     about="# Wan 2.2 with ComfyUI's own nodes alone\n\nThe same job without this pack, for comparison: with steps 20, "
@@ -214,7 +214,7 @@ def remote(provider: str, login: str, variable: str, model: str, tips: list[str]
     return Layout(
         nodes=REMOTE_NODES,
         groups={
-            "Pick the first and the last frame": ["68", "62"],
+            "Pick the two frames": ["68", "62"],
             f"Make the video at {provider}": ["80"],
             "Save the video": ["81"],
         },

@@ -77,6 +77,8 @@ def test_layout_runs_from_left_to_right_without_overlap(name: str) -> None:
     for _, source, _, target, _, _ in graph["links"]:
         start, end = nodes[source], nodes[target]
         assert start["pos"][0] <= end["pos"][0], f"the link {source} -> {target} runs backwards"
+    for group in graph["groups"]:
+        assert len(group["title"]) * group["font_size"] / 2 <= group["bounding"][2], f"{group['title']} fits its group"
 
 
 @pytest.mark.parametrize("name", NAMES)
