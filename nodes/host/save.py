@@ -24,6 +24,7 @@ from .types import Latent, Pictures, Vae
 from .video_files import Names, VideoFiles, clear_errors, decode_into
 from .writer import PICTURE, Contents, check_sound
 
+LONGEST_NAME = 200  # bytes; file systems take 255, and a file that is not whole has a longer name
 STRIDE = 8  # pixels of a frame to one of the latent, each way
 
 
@@ -108,6 +109,11 @@ class _Target:
         folder, name, number, self.subfolder, self._prefix = folder_paths.get_save_image_path(
             prefix, folder_paths.get_output_directory(), self._width, self._height
         )
+        if len(name.encode()) > LONGEST_NAME:
+            raise FLF2VError(
+                f"filename_prefix gives a file name of {len(name.encode())} bytes; it may have {LONGEST_NAME}, beside its "
+                "number and ending. Shorten it, or take a text out of it."
+            )
         suffix = "" if request.encoding.codec is None else f".{request.encoding.format}"
         self.names = Names(Path(folder), name, number, suffix)
 

@@ -179,6 +179,7 @@ def test_metadata_carries_prompt_and_workflow_unless_disabled(
         ({"frames_per_video": 4}, "6 frames cannot be split into videos of 4 frames"),
         ({"frame_rate": 0.5}, "frame_rate must be between 1 and 120"),
         ({"frame_rate": 121}, "frame_rate must be between 1 and 120"),
+        ({"filename_prefix": "test/" + "漢" * 67}, "a file name of 201 bytes; it may have 200"),
         ({"images": clip()[:0]}, r"1 or more frames, .* got \[0, 48, 64, 3\]"),
         ({"images": clip()[..., :1]}, "3 or more channels"),
         ({"images": clip() * float("nan")}, "no numbers .NaN., so it shows nothing"),
