@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from .calls import (
     Call,
-    Candidate,
     Flow,
     Json,
     Picture,
@@ -60,7 +59,6 @@ class RunComfy:
     serverless: bool = False
     base_path: str = ""  # of the profile's base URL, which the addresses that a gateway names carry, too
     vendor: Vendor = VENDOR
-    history: bool = False  # no endpoint lists past requests
 
     def upload(self, picture: Picture) -> Flow[str]:
         """What to put into the picture's field: the URL as given, else the bytes as data URI."""
@@ -97,11 +95,6 @@ class RunComfy:
         if "not_cancellable" in said:
             return "not cancellable any more: the job is running or finished, and is charged"
         return f"RunComfy answered {', '.join(sorted(filter(None, said))) or 'without an outcome'}"
-
-    def recent(self, model: str, since: float) -> Flow[list[Candidate]]:
-        """Always empty: RunComfy has no documented list of past requests."""
-        return []
-        yield
 
     def _path(self, ticket: Ticket, what: str) -> str:
         """The path for this job: the one the provider named (its API version drifts), else the documented one.

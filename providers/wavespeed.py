@@ -48,7 +48,6 @@ class WaveSpeed:
     """WaveSpeed's predictions."""
 
     vendor: Vendor = VENDOR
-    history: bool = True
 
     def upload(self, picture: Picture) -> Flow[str]:
         """The URL of the picture: as given, else where the upload put it.

@@ -97,13 +97,6 @@ def _middle_numbers(pictures: Pictures | None, text: str) -> tuple[int, ...]:
     return numbers
 
 
-def empty_latent(frames: EncodedFrames, batch_size: int) -> Latent:
-    """The latent to sample, zeros of ``[batch_size, 16, T, h, w]``."""
-    _, channels, latents, height, width = frames.latent.shape
-    device = comfy.model_management.intermediate_device()
-    return {"samples": torch.zeros([batch_size, channels, latents, height, width], device=device)}
-
-
 def apply_frames(
     positive: Conditioning,
     negative: Conditioning,
@@ -120,7 +113,9 @@ def apply_frames(
     if vision is not None:
         values["clip_vision_output"] = vision
     positive, negative = (node_helpers.conditioning_set_values(prompt, values) for prompt in (positive, negative))
-    return positive, negative, empty_latent(frames, batch_size)
+    _, *size = frames.latent.shape
+    latent = torch.zeros([batch_size, *size], device=comfy.model_management.intermediate_device())
+    return positive, negative, {"samples": latent}
 
 
 def see_picture(model: ClipVision | None, picture: Pictures | None) -> ClipVisionOutput | None:

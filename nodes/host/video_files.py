@@ -63,13 +63,13 @@ class Names:
 class Playback:
     """Passes frames to a writer in the order in which they are to be seen.
 
-    "loop" leaves the last frame out, for a video that ends on its first. "ping-pong" also goes back, the two ends once
-    each, by a nameless file of raw frames.
+    "loop" leaves the last of ``frames`` out, for a video that ends on its first. "ping-pong" also goes back, the two ends
+    once each, by a nameless file of raw frames.
     """
 
-    def __init__(self, writer: Writer, playback: str) -> None:
+    def __init__(self, writer: Writer, playback: str, frames: int) -> None:
         self._writer = writer
-        self._loops = playback == "loop"
+        self._shown = max(frames - (playback == "loop"), 1)
         raw = playback == "ping-pong"
         self._raw = tempfile.TemporaryFile(dir=writer.path.parent) if raw else None  # noqa: SIM115 - closed at the end
         self._last: Pixels | None = None
@@ -79,19 +79,12 @@ class Playback:
         """Write some frames."""
         if self._raw is not None:
             self._raw.write(pixels.tobytes())
-        if self._loops:
-            if self._last is not None:
-                self._writer.encode(self._last)
-            self._writer.encode(pixels[:-1])
-        else:
-            self._writer.encode(pixels)
+        self._writer.encode(pixels[: max(self._shown - self._count, 0)])
         self._last = pixels[-1:]
         self._count += len(pixels)
 
     def finish(self) -> Path:
         """Write what comes after the last frame and make the file whole."""
-        if self._last is not None and self._loops and self._count == 1:
-            self._writer.encode(self._last)
         if self._last is not None and self._raw is not None:
             for number in range(self._count - 2, 0, -1):
                 self._raw.seek(number * self._last.nbytes)
@@ -163,7 +156,8 @@ class VideoFiles:
     def _encode(self, key: tuple[int, int], pixels: Pixels) -> None:
         if key not in self._files:
             path = self._names.preliminary(len(self._files))
-            self._files[key] = Playback(open_writer(path, self._encoding, self._contents), self._playback)
+            writer = open_writer(path, self._encoding, self._contents)
+            self._files[key] = Playback(writer, self._playback, self._frames_per_file)
         self._files[key].encode(pixels)
 
     @property
