@@ -152,6 +152,7 @@ class Keeper:
 
     async def _look(self) -> None:
         """Ask ComfyUI what it is and has. Raises EngineError while it does not answer."""
+        before = self.info, self.workflows
         async with ComfyClient(self.supervisor.url, timeout_s=60) as client:
             stats = await client.system_stats()
             self.workflows = await runnable(client, every_workflow())
@@ -161,6 +162,8 @@ class Keeper:
             "comfyui": system.get("comfyui_version", ""),
             "devices": [str(device.get("name", "")) for device in stats.get("devices", [])],
         }
+        if (self.info, self.workflows) == before:
+            return  # it is asked again and again while it lacks model files
         if _is_old(str(self.info["comfyui"])):
             log.warning("this ComfyUI lacks security fixes of 0.28; keep it on loopback", extra=self.info)
         if not self.workflows:

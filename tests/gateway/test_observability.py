@@ -9,9 +9,14 @@ import re
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestServer as Server
 
 from wan_flf2v.gateway.logs import REQUEST_ID, JsonFormatter
+from wan_flf2v.gateway.settings import Settings
+from wan_flf2v.gateway.worker.keeper import Keeper
+from wan_flf2v.gateway.worker.supervisor import Supervisor
 
+from .fake_comfyui import FakeComfyUI
 from .local import local, run
 
 FOLDER = Path(__file__).parents[2] / "gateway" / "observability"
@@ -56,3 +61,24 @@ def test_every_request_is_logged_with_its_id_and_no_key(tmp_path: Path, caplog: 
             assert here.secret not in text
 
     run(main)
+
+
+def test_a_comfyui_that_goes_on_lacking_model_files_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def told() -> None:
+        return None
+
+    async def main() -> None:
+        comfy = FakeComfyUI(b"")
+        async with Server(comfy.app()) as server:
+            keeper = Keeper(Supervisor(str(server.make_url("/"))), Settings(data=tmp_path), lambda: False, told)
+            for models in (False, False, False, True, False):
+                comfy.settings["models"] = models
+                await keeper._look()
+                assert bool(keeper.workflows) is models
+
+    run(main)
+    assert [record.message for record in caplog.records if "of no workflow" in record.message] == [
+        "this ComfyUI has the model files of no workflow; wan-flf2v status says what is missing"
+    ] * 2
