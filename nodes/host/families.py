@@ -10,6 +10,11 @@ from ...flf2v.errors import FLF2VError
 from ...flf2v.frames import is_finite
 from .types import Latent, Model, Vae
 
+OTHER_VAES = {
+    "AutoencodingEngine",
+    "CausalContinuousVideoTokenizer",
+}  # Hunyuan Video's and Cosmos', of 16 channels, too
+
 
 def check_vae(vae: Vae) -> None:
     """Raise FLF2VError unless this is a Wan 2.1 VAE (16 channels, 8 x 8 x 4), which Wan 2.2 A14B also uses."""
@@ -19,7 +24,8 @@ def check_vae(vae: Vae) -> None:
             "this VAE has 48 channels: it is the Wan 2.2 VAE of the 5B model, which takes no last frame. "
             "Load wan_2.1_vae.safetensors; the A14B models of Wan 2.2 use it too."
         )
-    if channels != 16 or getattr(vae, "latent_dim", None) != 3:
+    bases = {base.__name__ for base in type(getattr(vae, "first_stage_model", None)).__mro__}
+    if channels != 16 or getattr(vae, "latent_dim", None) != 3 or bases & OTHER_VAES:
         raise FLF2VError(
             f"this VAE has {channels} channels and is no video VAE of Wan. Load wan_2.1_vae.safetensors (16 channels)."
         )

@@ -244,8 +244,20 @@ def test_a_5b_vae_and_an_image_vae_are_refused(comfy: Any, call: Call) -> None:
     with pytest.raises(ValueError, match=r"Wan 2\.2 VAE of the 5B model.*Load wan_2.1_vae.safetensors"):
         call("WanFLF2VEncodeFrames", vae=Other(), **inputs)
     Other.latent_channels, Other.latent_dim = 4, 2
-    with pytest.raises(ValueError, match="no video VAE of Wan"):
+    with pytest.raises(ValueError, match="this VAE has 4 channels and is no video VAE of Wan"):
         call("WanFLF2VEncodeFrames", vae=Other(), **inputs)
+
+
+def test_another_video_models_vae_of_16_channels_is_refused(comfy: Any, call: Call, vae: Any) -> None:
+    from comfy.ldm.models.autoencoder import AutoencoderKL
+
+    sizes = {"double_z": True, "z_channels": 16, "resolution": 16, "in_channels": 3, "out_ch": 3, "ch": 32}
+    sizes |= {"ch_mult": [1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0, "conv3d": True}
+    hunyuan = copy.copy(vae)
+    hunyuan.first_stage_model = AutoencoderKL(ddconfig=sizes, embed_dim=16)  # as ComfyUI makes Hunyuan Video's
+    inputs = {"width": 48, "height": 32, "length": 5, "fit": "crop", "start_image": frames(1)}
+    with pytest.raises(ValueError, match="this VAE has 16 channels and is no video VAE of Wan"):
+        call("WanFLF2VEncodeFrames", vae=hunyuan, **inputs)
 
 
 def test_sizes_and_length_are_checked_before_a_prompt_is_queued(pack: dict[str, Any]) -> None:
