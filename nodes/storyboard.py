@@ -15,7 +15,7 @@ from ..flf2v.errors import FLF2VError
 from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS, Storyboard, parse_storyboard
 from ..flf2v.video_model import WAN
 from .host.expansion import GraphBuilder, check_order, composite_schema, is_link, is_read, not_kept, past_shift
-from .host.input_files import input_file
+from .host.input_files import input_file, input_picture
 from .host.progress import warn_on_node
 from .host.schema import SEGMENTS
 from .host.types import Link
@@ -196,7 +196,7 @@ def read_board(text: str, slots: Sequence[int], videos: Sequence[str]) -> Storyb
             input_file(video.name, video.slot)
     for number, (_, keyframe) in enumerate(board.keyframes, 1):
         if keyframe.picture is not None:
-            input_file(keyframe.picture, f"keyframe {number}")
+            input_picture(keyframe.picture, f"keyframe {number}")
     return board
 
 

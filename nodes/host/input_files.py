@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import folder_paths
+from PIL import Image
 
 from ...flf2v.errors import FLF2VError
+from ...flf2v.sizes import check_picture_size
 
 
 def input_file(name: str, whose: str) -> Path:
@@ -21,4 +23,19 @@ def input_file(name: str, whose: str) -> Path:
         raise FLF2VError(
             f"{whose}: there is no file {name!r} in ComfyUI's input folder. Upload it, or correct the name."
         )
+    return path
+
+
+def input_picture(name: str, whose: str) -> Path:
+    """As ``input_file``, of a picture that can be a frame. Only its header is read."""
+    path = input_file(name, whose)
+    try:
+        with Image.open(path) as image:
+            size = image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise FLF2VError(f"{whose}: {name!r} is no picture that can be read. Give a PNG, JPEG or WebP.") from None
+    try:
+        check_picture_size(*size)
+    except FLF2VError as error:
+        raise FLF2VError(f"{whose}: {error}") from None
     return path

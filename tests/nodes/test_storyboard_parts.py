@@ -49,6 +49,33 @@ def test_a_link_in_the_input_folder_is_followed_and_nothing_leads_out_of_it(
             input_file(name, "keyframe 1")
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("text", "^keyframe 2: 'b.png' is no picture that can be read. Give a PNG, JPEG or WebP.$"),
+        (
+            "tiny",
+            "^keyframe 2: a picture must be between 16 and 16384 pixels on each side; got 1 x 1. Give a larger one.$",
+        ),
+    ],
+)
+def test_a_keyframe_that_can_be_no_frame_is_refused_before_a_run(
+    comfy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, message: str
+) -> None:
+    import folder_paths
+
+    from wan_flf2v.nodes.storyboard import read_board
+
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    if kind == "text":
+        (tmp_path / "b.png").write_text("no picture")
+    else:
+        Image.new("RGB", (1, 1)).save(tmp_path / "b.png")
+    with pytest.raises(FLF2VError, match=message):
+        read_board('{"keyframes": [{"picture": "a.png"}, {"picture": "b.png"}]}', (), ())
+
+
 def test_of_an_animated_keyframe_the_first_picture_is_taken(comfy_server: Any, names: list[str]) -> None:
     folder = Path(comfy_server.server.home) / "input"
     with Image.open(folder / names[0]) as picture:
