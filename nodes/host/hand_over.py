@@ -55,14 +55,11 @@ def pick(latent: Latent, number: int) -> Latent:
         raise FLF2VError(f"index must be between 1 and {count}, the number of drafts; got {number + 1}.")
 
     def one(value: Any) -> Any:
-        return value[number : number + 1]
+        at = number % len(value)  # masks and indices are as many as the videos of one seed
+        return value[at : at + 1]
 
-    picked = {**latent, "samples": one(latent["samples"])}
-    mask, told = latent.get("noise_mask"), latent.get(KEY)
-    if mask is not None and len(mask) == count:
-        picked["noise_mask"] = one(mask)
-    if "batch_index" in latent:
-        picked["batch_index"] = one(latent["batch_index"])
+    told, each = latent.get(KEY), ("samples", "noise_mask", "batch_index")
+    picked = {**latent, **{name: one(latent[name]) for name in each if latent.get(name) is not None}}
     if told is not None:
         picked[KEY] = replace(told, seeds=one(told.seeds), predicted=one(told.predicted))
     return picked

@@ -195,6 +195,17 @@ def test_a_picked_draft_has_the_noise_and_the_mask_of_its_own_number(comfy: Any)
     assert torch.equal(shared["noise_mask"], masks[:1])
 
 
+def test_of_two_videos_with_three_drafts_each_the_mask_is_the_picked_videos(comfy: Any) -> None:
+    from wan_flf2v.nodes.host.hand_over import pick
+
+    two = {"noise_mask": torch.arange(2.0).view(2, 1, 1, 1), "batch_index": [4, 7]}
+    six = {**two, "samples": torch.arange(6.0).view(6, 1, 1, 1, 1)}
+    for number in range(6):
+        picked = pick(six, number)
+        assert (picked["samples"].item(), picked["noise_mask"].item()) == (number, number % 2)
+        assert picked["batch_index"] == [(4, 7)[number % 2]]
+
+
 def test_four_drafts_and_one_finish_take_fifty_steps_not_eighty(
     values: Values, experts: tuple[Any, Any], prompts: dict[str, Any]
 ) -> None:
