@@ -70,7 +70,7 @@ class Unfinished:
         try:
             with file.open("rb") as opened:
                 (size,) = struct.unpack("<Q", opened.read(8))  # safetensors: the header's size, then JSON
-                texts: Mapping[str, str] = json.loads(opened.read(size))["__metadata__"]
+                texts: Mapping[str, str] = json.loads(opened.read(min(size, file.stat().st_size)))["__metadata__"]
             found = {key: json.loads(text) for key, text in texts.items()}
             finish = found.pop(FINISH)
             graph, node = finish["graph"], finish["node"]

@@ -97,7 +97,7 @@ def read_fields(
     fields: dict[str, object] = {}
     if arguments.payload is not None:
         try:
-            payload = json.loads(arguments.payload.read_text(encoding="utf-8"))
+            payload = json.loads(arguments.payload.read_text(encoding="utf-8-sig"))
         except OSError as error:
             raise CliError(f"--payload: {arguments.payload} cannot be read: {error.strerror}.") from None
         except ValueError as error:

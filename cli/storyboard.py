@@ -111,11 +111,11 @@ class StoryboardJob:
 def read_job(path: Path, settings: list[str]) -> StoryboardJob:
     """The storyboard of this file. Raises CliError with one sentence."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         board = parse_storyboard(text)
-    except OSError as error:
-        raise CliError(f"{path} cannot be read: {error.strerror}.") from None
-    except (FLF2VError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.") from None
+    except FLF2VError as error:
         raise CliError(f"{path}: {error}") from None
     pictures = {}
     for number, (_, keyframe) in enumerate(board.keyframes, 1):

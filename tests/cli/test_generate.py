@@ -72,6 +72,30 @@ def test_a_wrong_request_gets_one_clear_line(capsys: Captured, request_of: Any, 
     assert message in refused(capsys, request_of(*words))
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("finish FILE", "is no unfinished latent of Wan FLF2V Save Video."),
+        ("storyboard FILE", "cannot be read: it is no UTF-8."),
+    ],
+)
+def test_a_picture_in_place_of_another_file_gets_one_clear_line(
+    capsys: Captured, pictures: tuple[Path, Path], command: str, message: str
+) -> None:
+    line = refused(capsys, [*command.replace("FILE", str(pictures[0])).split(), *NO_SERVER])
+    assert line == f"wan-flf2v: {pictures[0]} {message}"
+
+
+def test_files_that_windows_wrote_with_a_byte_order_mark_are_read(
+    capsys: Captured, request_of: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.json"
+    file.write_text('{"57_steps": 99}', encoding="utf-8-sig")
+    assert "57_steps (Steps) must be" in refused(capsys, request_of("--payload", str(file)))
+    file.write_text('{"keyframes": []}', encoding="utf-8-sig")
+    assert "needs between 2 and 12 keyframes" in refused(capsys, ["storyboard", str(file), *NO_SERVER])
+
+
 def test_a_folder_that_can_not_be_written_is_named_before_any_work(
     capsys: Captured, request_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

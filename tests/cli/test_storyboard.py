@@ -116,5 +116,5 @@ def test_a_cut_or_missing_file_is_one_line(
     assert main(["storyboard", str(board[0])]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 3
-    for line, message in zip(said, ("can't decode", "cannot be read", "is no JSON"), strict=True):
+    for line, message in zip(said, ("it is no UTF-8", "cannot be read", "is no JSON"), strict=True):
         assert message in line
