@@ -162,8 +162,10 @@ def check_sound(audio: Any) -> None:
 def _encode_sound(stream: Any, audio: Any, seconds: Fraction) -> Iterator[Any]:
     """The packets of the first waveform, cut to the video's length and resampled to what the encoder takes."""
     rate = int(audio["sample_rate"])
-    waveform = audio["waveform"][0, :, : int(rate * seconds) + 1].float().cpu().contiguous().numpy()
-    frame = av.AudioFrame.from_ndarray(waveform, format="fltp", layout=LAYOUTS[waveform.shape[0] - 1])
+    waveform = audio["waveform"][0, :, : int(rate * seconds) + 1].float().cpu()
+    # one channel's sample after the other's: PyAV takes no 8 planes
+    samples = waveform.T.reshape(1, -1).numpy()
+    frame = av.AudioFrame.from_ndarray(samples, format="flt", layout=LAYOUTS[len(waveform) - 1])
     frame.sample_rate = rate
     frame.pts = 0
     resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, frame_size=stream.frame_size or None)

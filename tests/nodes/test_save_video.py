@@ -133,7 +133,7 @@ def sound(channels: int, samples: int = 1000, level: float = 0.0) -> dict[str, A
 
 
 @pytest.mark.parametrize("rate", [44100, 48000, 22050, 12345, 192000])
-@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("channels", [1, 2, 6, 8])
 @pytest.mark.parametrize(("container", "quality"), [("mp4", "default"), ("mp4", "high"), ("webm", "default")])
 def test_sound_is_kept_and_cut_to_the_video(save: Save, container: str, quality: str, rate: int, channels: int) -> None:
     tone = torch.sin(torch.arange(3 * rate) * 2 * torch.pi * 440 / rate).expand(1, channels, -1) * 0.5
