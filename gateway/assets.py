@@ -120,13 +120,9 @@ class AssetStore:
             self.remove(going)
         return over <= 0
 
-    def remove(self, ids: Sequence[str]) -> None:
-        """Forget assets, and their bytes when these were the last to need them."""
-        self._disown(ASSETS.c.id.in_(ids))
-
-    def remove_of_jobs(self, job_ids: Sequence[str]) -> None:
-        """Forget what these jobs took in and put out."""
-        self._disown(ASSETS.c.job.in_(job_ids))
+    def remove(self, ids: Sequence[str] = (), *, jobs: Sequence[str] = ()) -> None:
+        """Forget assets, and all of these jobs, and their bytes when these were the last to need them."""
+        self._disown(ASSETS.c.id.in_(ids) | ASSETS.c.job.in_(jobs))
 
     def remove_uploads(self, before: float) -> None:
         """Forget uploads that came in before this time."""

@@ -111,14 +111,11 @@ class AttemptStore:
             return True
 
     def finish(self, claim: Claim, state: State, error: str = "", outputs: Outputs = ()) -> bool:
-        """End the job by this attempt; False when the attempt is no longer the job's, and then nothing is written.
-
-        True also when it was ended so already: the answer to an earlier call may have been lost.
-        """
+        """End the job by this attempt; False when the attempt is no longer the job's, and then nothing is written."""
         with self.database.write() as connection:
             row = locked(connection, claim.job)
             if row is None or not claim.counts_for(row):
-                ended = (claim.attempt, claim.worker, state, [*map(dict, outputs)])
+                ended = (claim.attempt, claim.worker, state, [*map(dict, outputs)])  # before, and the answer was lost
                 return row is not None and (row.attempt, row.worker, row.state, row.outputs) == ended
             if row.cancel:  # whoever asked was told so
                 state, error, outputs = "cancelled", CANCELLED, ()

@@ -16,7 +16,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from ..providers.addresses import PublicResolver, may_be_public
-from .errors import is_full
+from .errors import DISK_FULL
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 3
@@ -94,7 +94,7 @@ class Dialer:
             ):
                 yield response
         except (aiohttp.ClientError, OSError, asyncio.TimeoutError, ValueError) as error:
-            if is_full(error):
+            if getattr(error, "errno", None) in DISK_FULL:
                 raise  # the disk here is full, for which nobody else is to blame
             if isinstance(error, asyncio.TimeoutError):
                 raise DialRefused(f"{url.host} did not answer within {timeout_s:.0f} s.") from None

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-
-def is_full(error: BaseException) -> bool:
-    """Whether this says that a disk here takes nothing more."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class ApiError(Exception):

@@ -44,7 +44,7 @@ class PictureIntake:
         refs = await asyncio.gather(*(one(name, text) for name, text in pictures.items()), return_exceptions=True)
         for ref in refs:
             if isinstance(ref, BaseException):
-                await self._service.call(self._assets.remove_of_jobs, [job.id])
+                await self._service.call(self._assets.remove, jobs=[job.id])
                 raise ref
         return dict(zip(pictures, map(str, refs), strict=True)), uploads
 

@@ -145,20 +145,15 @@ class JobStore:
             connection.execute(sa.delete(IDEMPOTENCY).where(IDEMPOTENCY.c.job.in_(sa.select(JOBS.c.id).where(mine))))
             return connection.execute(sa.update(JOBS).where(mine).values(owner=NOBODY, webhook="")).rowcount
 
-    def disowned(self, limit: int = 200) -> list[str]:
-        """Jobs that have ended and belong to nobody any more."""
-        query = sa.select(JOBS.c.id).where(JOBS.c.owner == NOBODY, JOBS.c.state.not_in(OPEN_STATES)).limit(limit)
+    def ended(self, which: sa.ColumnElement[bool], limit: int = 200) -> list[str]:
+        """Jobs that have ended and of which this is true."""
+        query = sa.select(JOBS.c.id).where(JOBS.c.state.not_in(OPEN_STATES), which).limit(limit)
         return [row.id for row in self.database.rows(query)]
 
     def names(self, owner: str, text: str) -> bool:
         """Whether a job of this key has this text among its values."""
         query = sa.select(JOBS.c.id).where(JOBS.c.owner == owner, sa.cast(JOBS.c["values"], sa.Text).contains(text))
         return self.database.first(query.limit(1)) is not None
-
-    def expired(self, before: float, limit: int = 200) -> list[str]:
-        """Jobs that ended before this time."""
-        rows = self.database.rows(sa.select(JOBS.c.id).where(JOBS.c.finished_at < before).limit(limit))
-        return [row.id for row in rows]
 
     def forget(self, job_ids: Sequence[str]) -> None:
         """Remove jobs from every table."""

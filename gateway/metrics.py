@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -40,10 +40,6 @@ class Metrics(Collector):
         self.seconds = Histogram(
             "flf2v_request_seconds", "Time to answer", ["path"], buckets=_SECONDS, registry=self.registry
         )
-
-    def text(self) -> bytes:
-        """Everything, in Prometheus' text format. Reads the database."""
-        return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
         """What the shared tables say."""

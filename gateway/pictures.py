@@ -50,9 +50,11 @@ class PictureDecoder:
                     return await asyncio.wait_for(asyncio.wrap_future(work), self._patience_s)
                 except BrokenProcessPool:
                     died += 1
-                    child = _ended(child)
+                    _end(child)
+                    child = _child()
                 except asyncio.TimeoutError:
-                    child = _ended(child)
+                    _end(child)
+                    child = _child()
                     text = "The gateway is too busy to read this request's pictures; try again."
                     raise Unavailable(text, retry_after_s=5) from None
                 finally:
@@ -74,8 +76,3 @@ def _end(child: ProcessPoolExecutor) -> None:
     for process in list((child._processes or {}).values()):  # no public way to end a hung child
         process.kill()
     child.shutdown(wait=False, cancel_futures=True)
-
-
-def _ended(child: ProcessPoolExecutor) -> ProcessPoolExecutor:
-    _end(child)
-    return _child()

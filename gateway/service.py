@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 import sqlalchemy.exc
 
 from ..workflows import Bindings
@@ -21,12 +22,12 @@ from .database import Database, is_away
 from .dial import Dialer, DialRefused
 from .errors import Invalid, NotFound, TooMany, Unavailable
 from .intake import PictureIntake
-from .jobs import JobStore, Verdict
+from .jobs import NOBODY, JobStore, Verdict
 from .keys import KeyStore, shared_secret
 from .offer import WAVESPEED_MODEL, Offer, is_plain
 from .settings import Settings
 from .signing import Links, WebhookSigner
-from .tables import Job, Key
+from .tables import JOBS, Job, Key
 from .workers import WorkerStore
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class JobService:
         job.values = bindings.with_pictures(values, stored) | ({"uploads": uploads} if uploads else {})
         verdict = await self.commits.ask(job)
         if bring and verdict != ("accepted", job.id):
-            await self.call(self.assets.remove_of_jobs, [job.id])
+            await self.call(self.assets.remove, jobs=[job.id])
         return self._said(verdict) or job.id
 
     async def _ask(self, job: Job) -> str | None:
@@ -131,13 +132,14 @@ class JobService:
 
     async def job(self, job_id: str, key: Key) -> Job:
         """One of the key's jobs. Raises NotFound, also for another key's job."""
-        job = await self.call(self.jobs.get, job_id) if _ID.fullmatch(job_id) else None
-        return _own(job, key)
+        return (await self.status(job_id, key))[0]
 
     async def status(self, job_id: str, key: Key) -> tuple[Job, int | None]:
         """One of the key's jobs and, while it waits, its place in the queue: 1 is next. Raises NotFound."""
-        job, place = (await self.call(self.jobs.look, job_id) if _ID.fullmatch(job_id) else None) or (None, None)
-        return _own(job, key), place
+        found = await self.call(self.jobs.look, job_id) if _ID.fullmatch(job_id) else None
+        if found is None or found[0].owner != key.id:
+            raise NotFound(_NO_JOB)
+        return found
 
     async def cancel(self, job_id: str, key: Key) -> bool:
         """Cancel a queued or running job; False when it was over. Raises NotFound."""
@@ -158,28 +160,18 @@ class JobService:
         for upload in uploads:
             if not await self.call(self.jobs.names, key.id, upload):
                 await self.call(self.assets.remove, [upload])
-        await self.forget_deleted()
+        await self.forget(JOBS.c.owner == NOBODY)
         return found
 
-    async def forget_deleted(self) -> None:
-        """Drop the deleted jobs that have ended."""
-        while ended := await self.call(self.jobs.disowned):
-            await self.forget(ended)
-
-    async def forget(self, job_ids: list[str]) -> None:
-        """Drop jobs that have ended, with all that is stored of them."""
-        await self.call(self.assets.remove_of_jobs, job_ids)
-        await self.call(self.jobs.forget, job_ids)
-        await self.call(self.jobs.database.wipe)
+    async def forget(self, which: sa.ColumnElement[bool]) -> None:
+        """Drop the jobs that have ended and of which this is true, with all that is stored of them."""
+        while ended := await self.call(self.jobs.ended, which):
+            await self.call(self.assets.remove, jobs=ended)
+            await self.call(self.jobs.forget, ended)
+            await self.call(self.jobs.database.wipe)
 
     def close(self) -> None:
         """End the threads, child processes and connections."""
         self.jobs.database.close()
         self.intake.decoder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _own(job: Job | None, key: Key) -> Job:
-    if job is None or job.owner != key.id:
-        raise NotFound(_NO_JOB)
-    return job

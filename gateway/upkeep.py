@@ -12,8 +12,10 @@ from ..workflows import Bindings, available_bindings
 from .attempts import AttemptStore
 from .bodies import remove_scratch
 from .database import clock, now
+from .jobs import NOBODY
 from .queue import queue_of
 from .service import JobService
+from .tables import JOBS
 
 _STRAY_S = 3600.0
 _MOMENT_S = 3.0
@@ -30,12 +32,10 @@ class Upkeep:
         """One round of sweeping."""
         service = self.service
         if await service.call(self._dead):
-            # A database that takes no writes keeps heartbeats out as well: once it takes one, the living have a moment.
-            await service.call(service.workers.forget_dead, self._keep_workers_s)
             await asyncio.sleep(_MOMENT_S)
             taken = await service.call(self.take_over)
             log.warning("took over the jobs of dead workers", extra={"jobs": taken})
-        await service.forget_deleted()  # while they ran
+        await service.forget(JOBS.c.owner == NOBODY)  # deleted while they ran
         await service.call(service.assets.collect)
 
     def take_over(self) -> list[str]:
@@ -47,6 +47,8 @@ class Upkeep:
 
     def _dead(self) -> list[tuple[str, str]]:
         """The tickets that dead workers hold, with these."""
+        # A write: a database that takes none keeps heartbeats out as well. Once it does, the living have a moment.
+        self.service.workers.forget_dead()
         held = self.service.jobs.queue.held()
         alive = self.service.workers.holding()  # asked after: a worker reports itself before it takes a job
         return [(ticket, worker) for ticket, executor in held if (worker := executor.rpartition("@")[0]) not in alive]
@@ -70,16 +72,10 @@ class Upkeep:
         service = self.service
         [today] = await service.call(service.jobs.database.first, sa.select(clock()))  # this machine's may be years off
         before = today - service.settings.keep_s
-        while old := await service.call(service.jobs.expired, before):
-            await service.forget(old)
+        await service.forget(JOBS.c.finished_at < before)
         await service.call(remove_scratch, service.settings.data, now() - _STRAY_S)
         await service.call(service.assets.remove_uploads, before)
         await service.call(service.assets.remove_strays, today - _STRAY_S)
-        await service.call(service.workers.forget_dead, self._keep_workers_s)
-
-    @property
-    def _keep_workers_s(self) -> float:
-        return max(self.service.settings.keep_s, self.service.settings.remember_s)
 
 
 async def repeat(what: str, function: Callable[[], Awaitable[None]], pause_s: float) -> None:

@@ -90,6 +90,7 @@ class WorkerStore:
         known = [worker for worker in self.every() if worker.workflows and worker.age < self.timing.remember_s]
         return [worker for worker in known if self.lives(worker)] or known
 
-    def forget_dead(self, before_s: float) -> None:
-        """Drop workers that have not been seen for so long."""
-        self.database.change(sa.delete(WORKERS).where(WORKERS.c.beat_at < clock() - before_s))
+    def forget_dead(self) -> None:
+        """Drop workers that have not been seen for as long as jobs are kept."""
+        longest = max(self.timing.keep_s, self.timing.remember_s)
+        self.database.change(sa.delete(WORKERS).where(WORKERS.c.beat_at < clock() - longest))

@@ -132,10 +132,6 @@ class Call:
             raise Invalid(f"{name} must be a text of at most 4096 characters.", field=name)
         return text
 
-    def links_of(self, job: Job) -> list[str]:
-        """Fresh signed links to what a job put out."""
-        return self.service.links.of(job.outputs, self.base)
-
 
 def whole(name: str, value: object, low: int, high: int) -> int:
     """The value, a whole number of this range. Raises Invalid."""

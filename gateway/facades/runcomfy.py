@@ -78,7 +78,7 @@ async def deployment_result(call: Call) -> web.Response:
     job, _ = await _job(call)
     told: dict[str, Any] = {"instance_id": job.worker} if job.worker else {}
     if job.state == "succeeded":
-        told["outputs"] = by_node(job, call.links_of(job))
+        told["outputs"] = by_node(job, call.service.links.of(job.outputs, call.base))
     if job.state == "failed":
         told["error"] = [{"errorCode": 500001, "error": job.error, "debugInfo": f"attempt {job.attempt}"}]
     return _result(job, told)
@@ -120,7 +120,7 @@ def finished(job: Job) -> dict[str, Any]:
 def _by_kind(call: Call, job: Job) -> dict[str, Any]:
     """The links to what a job put out: of each kind the first, and all."""
     kinds: dict[str, list[str]] = {}
-    for item, url in zip(job.outputs, call.links_of(job), strict=True):
+    for item, url in zip(job.outputs, call.service.links.of(job.outputs, call.base), strict=True):
         kinds.setdefault("image" if str(item["media_type"]).startswith("image/") else "video", []).append(url)
     return {name: urls[0] for name, urls in kinds.items()} | {f"{name}s": urls for name, urls in kinds.items()}
 

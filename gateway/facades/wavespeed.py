@@ -80,7 +80,7 @@ async def result(call: Call) -> web.Response:
 
 
 def _prediction(call: Call, job: Job) -> dict[str, Any]:
-    return prediction_of(job, call.base, call.links_of(job))
+    return prediction_of(job, call.base, call.service.links.of(job.outputs, call.base))
 
 
 async def history(call: Call) -> web.Response:

@@ -18,12 +18,8 @@ VERSION_TABLE = "flf2v_version"
 OLDEST = "0005"
 
 
-class SchemaError(GatewayError):
-    """The database belongs to a release that this one can't work beside."""
-
-
 def migrate(connection: Connection, meta: sa.MetaData) -> None:
-    """Make or upgrade the tables in this transaction. Raises SchemaError when they are of a newer release."""
+    """Make or upgrade the tables in this transaction. Raises GatewayError when they are of a newer release."""
     script = ScriptDirectory(str(Path(__file__).parent))
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     head, current = script.get_current_head() or "", context.get_current_revision()
@@ -34,7 +30,7 @@ def migrate(connection: Connection, meta: sa.MetaData) -> None:
     if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
         known = connection.execute(sa.select(secrets.c.value).where(oldest)).scalar()
         if known is None or head < str(known):
-            raise SchemaError(
+            raise GatewayError(
                 f"The database can't be used: it is of a newer release (schema {current}), and this release, which knows "
                 f"schema {head}, can't work beside it: install the newer release here too."
             )

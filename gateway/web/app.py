@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from ...providers.addresses import is_loopback, is_public
 from ..bodies import SCRATCH, SMALL, Scratch
 from ..database import new_id
-from ..errors import ApiError, BadRequest, Forbidden, TooLarge, TooMany, Unauthorized, Unavailable, is_full
+from ..errors import DISK_FULL, ApiError, BadRequest, Forbidden, TooLarge, TooMany, Unauthorized, Unavailable
 from ..facades.call import Call
 from ..keys import NOBODY, Scope
 from ..logs import REQUEST_ID
@@ -210,7 +210,7 @@ def _answer_errors(metrics: Metrics) -> Any:
             if request.writer.output_size:  # in the middle of a file: the client must not take an error for its rest
                 raise
             told = ApiError("This is a fault of the gateway; its log has more.")
-            if is_full(error):
+            if getattr(error, "errno", None) in DISK_FULL:
                 told = Unavailable("The gateway's disk is full; nothing was done. Try again later.", retry_after_s=60)
             response = error_response(request.path, told)
         path, seconds = request.get(_PATH, "other"), time.perf_counter() - began

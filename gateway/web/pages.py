@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from prometheus_client import generate_latest
 
 from ...workflows import Bindings
 from ...workflows.examples import EXAMPLES, FOLDER, example_file, example_prompt
@@ -123,7 +124,7 @@ async def overview(call: Call) -> web.Response:
 
 async def metrics(call: Call) -> web.Response:
     """Answer the metrics."""
-    text = await call.service.call(call.metrics.text)
+    text = await call.service.call(generate_latest, call.metrics.registry)
     return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

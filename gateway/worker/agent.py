@@ -14,16 +14,13 @@ from ...engine.client import ComfyClient
 from ...engine.errors import EngineError
 from ..database import is_away, new_id, patiently
 from ..queue import queue_of
+from ..signals import until
 from ..tables import Status, Worker
 from ..workers import WorkerStore
 from .attempt import Runner
 from .keeper import Keeper
 
 log = logging.getLogger(__name__)
-
-
-class NameTaken(EngineError):
-    """Another worker lives under this name."""
 
 
 class Agent:
@@ -45,7 +42,7 @@ class Agent:
         return "busy" if self.runner.claim is not None and self.comfy.sound else self.comfy.status
 
     async def run(self) -> None:
-        """Work until told to drain. Raises NameTaken."""
+        """Work until told to drain. Raises EngineError when another worker has the name."""
         await self._enter()
         loops = (self._work, self.comfy.run, self._heartbeat, self._listen)
         tasks = [asyncio.create_task(loop()) for loop in loops]
@@ -75,7 +72,9 @@ class Agent:
             # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
             if time.monotonic() > deadline:
                 name = self.runner.worker
-                raise NameTaken(f"A worker named {name} lives already, with other data. Give this one another --name.")
+                raise EngineError(
+                    f"A worker named {name} lives already, with other data. Give this one another --name."
+                )
             await asyncio.sleep(0.5)
         self.runner.measured = counted
 
@@ -84,12 +83,13 @@ class Agent:
         while not self._drain.is_set():
             try:
                 await self._resume()
-                await self._take()
+                while await self._ready():
+                    await self._take()
             except sqlalchemy.exc.SQLAlchemyError as error:
                 if not is_away(error):
                     raise
                 log.error("the database is away; tried again", extra={"problem": type(error).__name__})
-                await self._sleep(1)
+                await until(self._drain, timeout_s=1)
 
     async def _resume(self) -> None:
         """Go on with what this worker holds; give it back when ComfyUI does not come up."""
@@ -106,17 +106,14 @@ class Agent:
                 self.holds = False
 
     async def _take(self) -> None:
-        name = self.runner.worker
-        log.info("the worker takes jobs", extra={"worker": name})
-        while await self._ready():
-            queues = [queue_of(workflow) for workflow in self.comfy.workflows]
-            self._turn += 1
-            turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
-            taken = await asyncio.to_thread(self.queue.take, f"{name}@{self.boot}", turned)
-            if taken is not None:
-                await self._run(taken)
-            else:
-                await self._sleep(self.runner.settings.engine_poll_s)
+        queues = [queue_of(workflow) for workflow in self.comfy.workflows]
+        self._turn += 1
+        turned = queues[self._turn % len(queues) :] + queues[: self._turn % len(queues)]
+        taken = await asyncio.to_thread(self.queue.take, f"{self.runner.worker}@{self.boot}", turned)
+        if taken is not None:
+            await self._run(taken)
+        else:
+            await until(self._drain, timeout_s=self.runner.settings.engine_poll_s)
 
     async def _ready(self, resuming_s: float = 0) -> bool:
         """Wait, to resume for so long, until ComfyUI is up, sound, and can run something; False also to drain."""
@@ -124,12 +121,8 @@ class Agent:
         while not self._drain.is_set() and time.monotonic() < deadline:
             if self.comfy.sound and (resuming_s or self.comfy.workflows):
                 return True
-            await self._sleep(0.05)
+            await until(self._drain, timeout_s=0.05)
         return False
-
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._drain.wait(), seconds)
 
     async def _run(self, ticket: str) -> None:
         runner, self.holds = self.runner, True
@@ -146,7 +139,7 @@ class Agent:
         await patiently(self.queue.drop, [ticket])
         self.holds = False
         if claim is not None and ended.fault:  # others have the job first
-            await self._sleep(2 * runner.settings.engine_poll_s)
+            await until(self._drain, timeout_s=2 * runner.settings.engine_poll_s)
 
     async def _heartbeat(self) -> None:
         while True:
@@ -155,7 +148,7 @@ class Agent:
 
     async def _beat(self) -> None:
         if not await patiently(self.workers.beat, self._row()):
-            raise NameTaken(f"Another worker has taken the name {self.runner.worker}; this one ends.")
+            raise EngineError(f"Another worker has taken the name {self.runner.worker}; this one ends.")
 
     def _row(self) -> Worker:
         comfy, measured = self.comfy, vars(self.runner.measured)

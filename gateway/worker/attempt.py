@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...engine.client import ComfyClient
-from ...engine.errors import EngineError, Refused, Unreachable
+from ...engine.errors import EngineError, Refused
 from ...workflows import Bindings
 from ...workflows.examples import FOLDER
 from ..assets import AssetStore
@@ -66,8 +66,6 @@ class Runner:
                 client.client_id = self.client_id
                 ended = await self._make(client, claim)
                 await self._tidy(client, claim)
-        except EngineError as error:
-            ended = Ended("lost", str(error))
         except Exception as error:
             log.exception("an attempt failed here", extra={"job": claim.job})
             ended = Ended("lost", f"{type(error).__name__} in the worker")
@@ -81,8 +79,8 @@ class Runner:
         return ended
 
     async def _make(self, client: ComfyClient, claim: Claim) -> Ended:
-        job = await self.job_of(claim)
-        if job is None:
+        job: Job | None = await patiently(self.jobs.get, claim.job)
+        if job is None or not claim.counts_for(job):
             return Ended("fenced")
         age = await patiently(self.attempts.age, claim) if claim.resumed else 0.0
         if claim.attempt == 1 and not claim.resumed and job.started_at is not None:
@@ -90,11 +88,6 @@ class Runner:
         attempt = Attempt(self, client, claim, job, time.monotonic() - age)
         self.current = attempt.progress
         return (None if claim.resumed else await attempt.submit()) or await attempt.follow()
-
-    async def job_of(self, claim: Claim) -> Job | None:
-        """The job, if this attempt is still the one that counts."""
-        job: Job | None = await patiently(self.jobs.get, claim.job)
-        return job if job is not None and claim.counts_for(job) else None
 
     async def _tidy(self, client: ComfyClient, claim: Claim) -> None:
         """Leave nothing of a job in a ComfyUI that is ours: its pictures, its video, its graph with the prompt."""
@@ -125,8 +118,8 @@ class Attempt:
             return await self._finish("failed", said.error)
         except MissingPicture as error:
             return await self._finish("failed", str(error))
-        except Unreachable:  # its fate is unknown: the polling finds out by the prompt's id
-            log.warning("a submit was not answered", extra={"job": self.job.id})
+        except EngineError as error:  # its fate is unknown: the polling finds out by the prompt's id
+            log.warning("a submit was not answered", extra={"job": self.job.id, "problem": str(error)[:300]})
         return None
 
     async def follow(self) -> Ended:
@@ -198,8 +191,6 @@ class Attempt:
             return Ended("machine", outcome.error)
         if outcome.state != "succeeded":
             return await self._finish("failed", outcome.error)
-        if await self.runner.job_of(self.claim) is None:
-            return Ended("fenced")
         began = time.monotonic()
         try:
             outputs = await self.runner.collector.collect(self.client, self.job, record)

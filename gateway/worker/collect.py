@@ -16,7 +16,7 @@ from typing import Any
 from ...engine.client import ComfyClient, OutputFile, outputs_of
 from ..assets import UNKNOWN, AssetStore
 from ..database import is_away
-from ..errors import is_full
+from ..errors import DISK_FULL
 from ..jobs import SAFETY
 from ..tables import Job
 
@@ -56,8 +56,8 @@ class Collector:
                 return await self._try(client, job, file)
             except Exception as error:  # noqa: BLE001 - whatever it is, rendering again would not help
                 log.warning("a video was not collected", extra={"job": job.id, "problem": f"{error}"[:300]})
-                pause = next(pauses, None)
-                if pause is None and not (is_away(error) or is_full(error)):  # both pass; else all jobs would fail so
+                pause, passes = next(pauses, None), is_away(error) or getattr(error, "errno", None) in DISK_FULL
+                if pause is None and not passes:
                     raise NotCollected(f"The video was rendered, but it could not be stored: {error}"[:500]) from None
                 await asyncio.sleep(pause or self.pauses[-1])
 

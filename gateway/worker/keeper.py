@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...engine.client import ComfyClient
-from ...engine.errors import EngineError
 from ..offer import every_workflow
 from ..settings import Settings
 from ..tables import Status
@@ -19,8 +18,7 @@ from .comfy import probe, runnable
 from .supervisor import Supervisor
 
 _READY_POLL_S = 0.3
-_LOOK_S = 3.0  # from one look whether an idle ComfyUI answers to the next
-_AGAIN_S = 5.0  # from one look for model files to the next, while there are none
+_LOOK_S = 3.0  # from one look whether an idle ComfyUI answers to the next, or has model files by now
 _FAULTS = 2  # of the machine in a row, and it is taken out
 _PROBE_S = 60.0
 log = logging.getLogger(__name__)
@@ -46,8 +44,8 @@ class Keeper:
     up: asyncio.Event = field(default_factory=asyncio.Event)
     _state: Status = "starting"
     _faults: int = 0
+    _curing: bool = False
     _pause_s: float = 0.0
-    _looked: float = 0.0
     _asked: float = 0.0
     _answered: float = field(default_factory=time.monotonic)
     _silent: int = 0
@@ -87,24 +85,26 @@ class Keeper:
             await asyncio.sleep(_READY_POLL_S)
 
     async def _round(self, now: float) -> None:
-        if self._faults >= _FAULTS:
-            await self._cure()
+        if self._faults >= _FAULTS and not self._curing:
+            await self._wait("this worker is in quarantine", "")
+            await asyncio.to_thread(self.supervisor.kill)
+            self._curing = True
+            self.up.clear()
         if await asyncio.to_thread(self.supervisor.ensure):
             self.restarts += bool(self.workflows)
             self._state = "restarting" if self.workflows else "starting"
             self.up.clear()
-        if not self.up.is_set() or (not self.workflows and now - self._looked > _AGAIN_S):
+        if not self.up.is_set() or (not self.workflows and now - self._asked > _LOOK_S):
             await self._look()
-            self._looked, self._state = now, "ready"
+            self._state = "ready"
             self.up.set()
             await self.told()
         elif now - self._asked > _LOOK_S and not self.busy():
             async with ComfyClient(self.supervisor.url, timeout_s=10) as client:
                 await client.queue_state()
-            self._asked = now
         else:
             return
-        self._silent, self._answered = 0, now
+        self._silent, self._answered, self._asked = 0, now, now
 
     async def _is_down(self, error: Exception) -> None:
         """ComfyUI did not answer: its process ended, or it still starts, or somebody else's is away."""
@@ -130,32 +130,18 @@ class Keeper:
         await self.told()
         await asyncio.sleep(self._pause_s)
 
-    async def _cure(self) -> None:
-        """Start ComfyUI anew after a pause and have it compute something; it stays taken out until it can."""
-        await self._wait("this worker is in quarantine", "")
-        await asyncio.to_thread(self.supervisor.kill)
-        await asyncio.to_thread(self.supervisor.ensure)
-        self.restarts += 1
-        problem, deadline = "it did not answer", time.monotonic() + self.settings.start_s
-        while await asyncio.to_thread(self.supervisor.alive) and time.monotonic() < deadline:
-            try:
-                async with ComfyClient(self.supervisor.url, timeout_s=60) as client:
-                    problem = await probe(client, _PROBE_S)
-                break
-            except EngineError as error:
-                problem = str(error)
-                await asyncio.sleep(_READY_POLL_S)
-        if problem:
-            log.error("the probe failed", extra={"problem": problem[:300]})
-        else:
-            self._faults = _FAULTS - 1  # until a job goes well: the probe may not need what is broken
-
     async def _look(self) -> None:
-        """Ask ComfyUI what it is and has. Raises EngineError while it does not answer."""
+        """Ask ComfyUI what it is and has, and when in doubt to compute. Raises EngineError while it does not answer."""
         before = self.info, self.workflows
         async with ComfyClient(self.supervisor.url, timeout_s=60) as client:
             stats = await client.system_stats()
             self.workflows = await runnable(client, every_workflow())
+            problem = await probe(client, _PROBE_S) if self._curing else ""
+        if problem:
+            log.error("the probe failed", extra={"problem": problem[:300]})
+        elif self._curing:
+            self._faults = _FAULTS - 1  # until a job goes well: the probe may not need what is broken
+        self._curing = False
         system = stats.get("system", {})
         self.info = {
             "host": platform.node(),

@@ -20,6 +20,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.exc
+from aiohttp import web
 
 from wan_flf2v.engine.process import free_port
 from wan_flf2v.gateway import decode, upkeep
@@ -169,6 +170,26 @@ def test_a_result_that_breaks_off_when_it_is_asked_for_costs_no_render(tmp_path:
             row = await here.until(await here.submit())
             assert (row["state"], row["attempt"], len(other.comfy.prompts)) == ("succeeded", 1, 1)
             assert len(asked) > 3
+
+    run(main)
+
+
+def test_a_prompt_whose_submit_was_answered_by_a_proxy_is_followed(tmp_path: Path) -> None:
+    """Regression: it was taken for lost while it ran, and given to ComfyUI once more."""
+
+    async def main() -> None:
+        async with local(tmp_path, worker=False) as here, machine(here, "w2", seconds=0.5) as other:
+            prompt = other.comfy.prompt
+
+            async def times_out(request: Any) -> Any:
+                await prompt(request)
+                return web.Response(status=504, text="<html>Gateway Time-out</html>", content_type="text/html")
+
+            await other.stop_comfy()
+            other.comfy.prompt = times_out  # type: ignore[method-assign]
+            await other.start_comfy()
+            row = await here.until(await here.submit())
+            assert (row["state"], row["attempt"], len(other.comfy.prompts)) == ("succeeded", 1, 1)
 
     run(main)
 

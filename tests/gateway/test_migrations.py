@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.migrations import VERSION_TABLE, SchemaError
+from wan_flf2v.gateway.migrations import VERSION_TABLE
 from wan_flf2v.gateway.queue import queue_of
-from wan_flf2v.gateway.settings import Timing
+from wan_flf2v.gateway.settings import GatewayError, Timing
 from wan_flf2v.gateway.tables import META, Worker
 from wan_flf2v.gateway.upkeep import Upkeep
 from wan_flf2v.gateway.workers import WorkerStore
@@ -145,5 +145,5 @@ def test_an_older_release_works_beside_a_newer_ones_schema_where_that_one_says_s
     if works:
         Database(url).close()
         return
-    with pytest.raises(SchemaError, match="newer release"):
+    with pytest.raises(GatewayError, match="newer release"):
         Database(url)
