@@ -7,6 +7,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -69,6 +70,7 @@ class Database:
 
 
 def _sqlite_engine(url: str) -> Engine:
+    Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     engine = sa.create_engine(url, pool_size=8, max_overflow=24)
 
     @event.listens_for(engine, "connect")

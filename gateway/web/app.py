@@ -203,8 +203,7 @@ def _answer_errors(metrics: Metrics) -> Any:
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except (RecursionError, web.RequestPayloadError):
-            text = "The body is nested too deep, or it is not encoded as its headers say."
-            response = error_response(request.path, BadRequest(text))
+            response = error_response(request.path, BadRequest("The body is nested too deep or badly encoded."))
         except Exception as error:
             log.exception("a request failed here", extra={"path": request.get(_PATH, "")})
             if request.writer.output_size:  # in the middle of a file: the client must not take an error for its rest
