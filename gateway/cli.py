@@ -105,9 +105,7 @@ async def _keep_worker(arguments: argparse.Namespace, settings: Settings, stops:
         if first and await ended == CANNOT_START:
             raise GatewayError("The worker can't start; the line above says why. The gateway ends with it.")
         first = False
-        log.error(
-            "the worker ended; it is started again", extra={"status": await ended}
-        )  # printing fails on a full disk
+        log.error("the worker ended; it is started again", extra={"status": await ended})  # a print can fail
         await asyncio.sleep(1)
 
 

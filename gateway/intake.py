@@ -52,9 +52,8 @@ class PictureIntake:
         if text in EXAMPLES:
             return f"example:{example_file(text, self._service.settings.demo)}"
         source: bytes | Path
-        own = self._service.links.asset_of(text)
         try:
-            if own is not None:
+            if (own := self._service.links.asset_of(text)) is not None:
                 asset = await self._service.call(self._assets.linked, own)
                 shared = None
                 if asset is not None and asset.complete and not asset.job:  # an upload is a plain picture already

@@ -45,8 +45,7 @@ class Metrics(Collector):
         """What the shared tables say."""
         depth = GaugeMetricFamily("flf2v_queue_depth", "Jobs that wait", labels=["workflow"])
         age = GaugeMetricFamily("flf2v_queue_age_seconds", "Wait of the job that is next", labels=["workflow"])
-        nothing = {name: (0, 0.0) for name in available_bindings()}
-        waiting = nothing | self._service.jobs.depths.waiting()
+        waiting = {name: (0, 0.0) for name in available_bindings()} | self._service.jobs.depths.waiting()
         for workflow, (number, oldest) in waiting.items():
             depth.add_metric([workflow], number)
             age.add_metric([workflow], oldest)
@@ -81,7 +80,6 @@ def _of_workers(store: WorkerStore) -> Iterator[Metric]:
             attempts.add_metric([worker.id, outcome], number)
         for name, kept in measured.times.items():
             if name in times:
-                bounds = [*map(str, BUCKETS), "+Inf"]
-                buckets = list(zip(bounds, accumulate(kept["buckets"]), strict=True))
+                buckets = list(zip([*map(str, BUCKETS), "+Inf"], accumulate(kept["buckets"]), strict=True))
                 times[name].add_metric([worker.id], buckets, kept["sum"])
     yield from (up, status, seen, restarts, attempts, *times.values())

@@ -72,9 +72,7 @@ class Agent:
             # Its machine may have died a moment ago; then its heartbeat grows old meanwhile.
             if time.monotonic() > deadline:
                 name = self.runner.worker
-                raise EngineError(
-                    f"A worker named {name} lives already, with other data. Give this one another --name."
-                )
+                raise EngineError(f"A worker named {name} lives already, with other data. Choose another --name.")
             await asyncio.sleep(0.5)
         self.runner.measured = counted
 

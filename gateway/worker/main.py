@@ -39,8 +39,7 @@ def run_worker(arguments: argparse.Namespace, settings: Settings) -> None:
     try:
         lock.acquire(timeout=_LOCK_S, poll_interval=0.2)
     except Timeout:
-        text = f"Another worker named {arguments.name} runs on {home}. Give this one another --name."
-        raise GatewayError(text) from None
+        raise GatewayError(f"Another worker named {arguments.name} runs on {home}. Choose another --name.") from None
     if arguments.follow_parent:
         _end_with_parent()
     supervisor = _supervisor(arguments, home)
@@ -94,8 +93,9 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
     given = Path(arguments.models).expanduser().absolute() if arguments.models else None
     models = micro_models(engine) if tiny else models_folder(engine, given)
     extra = () if arguments.keep_metadata else ("--disable-metadata",)
-    folder = home / "comfyui"
-    server = ComfyServer(engine, folder, models=models, tiny=tiny, extra_args=extra, environment=environment())
+    server = ComfyServer(
+        engine, home / "comfyui", models=models, tiny=tiny, extra_args=extra, environment=environment()
+    )
     return Owned(home, server=server)
 
 
