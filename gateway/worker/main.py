@@ -93,9 +93,7 @@ def _supervisor(arguments: argparse.Namespace, home: Path) -> Supervisor:
     given = Path(arguments.models).expanduser().absolute() if arguments.models else None
     models = micro_models(engine) if tiny else models_folder(engine, given)
     extra = () if arguments.keep_metadata else ("--disable-metadata",)
-    server = ComfyServer(
-        engine, home / "comfyui", models=models, tiny=tiny, extra_args=extra, environment=environment()
-    )
+    server = ComfyServer(engine, home / "comfyui", models, tiny=tiny, extra_args=extra, environment=environment())
     return Owned(home, server=server)
 
 
