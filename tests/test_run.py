@@ -144,7 +144,11 @@ def test_an_interrupted_installation_is_one_line_and_leaves_nothing_half_made(tm
     for name in ("run.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     command = [sys.executable, str(tmp_path / "run.py"), "jobs"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+    def as_at_a_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in a shell's background ignores it
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=as_at_a_terminal) as process:
         assert process.stderr is not None
         begun = process.stderr.read(len("Making .venv …"))
         deadline = time.monotonic() + 60
