@@ -1,6 +1,6 @@
 """``python -m wan_flf2v.training.card``: every table of ``models/README.md``, measured on what training never saw.
 
-About half an hour on one free core; ``--only`` makes one table.
+About 40 minutes on one free core; ``--only`` makes one table.
 """
 
 from __future__ import annotations
