@@ -181,7 +181,8 @@ def test_an_input_changes_its_own_field_and_no_other(
             with pytest.raises(ValueError, match=row.refused):
                 executor.run(graph, [pairs.pop(name)[1]])
     waiting = {pairs["wait"][1]} if kind == "WanFLF2VRemoteFetch" else set()
-    found = executor.run(graph, {node for pair in pairs.values() for node in pair} - waiting)
+    found = executor.run(graph, {pair[0] for pair in pairs.values()})
+    found |= executor.run(graph, {pair[1] for pair in pairs.values()} - waiting)
     double.finish_jobs()  # of fetching the one job of all, for which nobody waited
     found |= executor.run(graph, waiting)
     told = {node: {"video": each["video"], **sent(double, each["request_id"][0])} for node, each in found.items()}
