@@ -63,9 +63,8 @@ def main(arguments: list[str]) -> int:
         return check()
     if command == "mutants":
         return run([str(PYTHON), str(ROOT / "tests" / "mutants.py"), *arguments[1:]], ROOT)
-    return run(
-        [str(PYTHON), "-c", "from wan_flf2v.cli import main; raise SystemExit(main())", *(arguments or ["--help"])]
-    )
+    start = "from wan_flf2v.cli import main; raise SystemExit(main())"
+    return run([str(PYTHON), "-c", start, *(arguments or ["--help"])])
 
 
 def groups_for(command: str, arguments: list[str]) -> list[str]:
@@ -185,9 +184,8 @@ def _run_pip(arguments: list[str]) -> str | None:
     if done.returncode == 0:
         return None
     lines = [line.strip() for line in done.stderr.splitlines()]
-    last = ([line for line in lines if line.startswith("ERROR")] or [*filter(None, lines)] or ["pip gave no reason"])[
-        -1
-    ]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    last = (errors or [line for line in lines if line] or ["pip gave no reason"])[-1]
     return f"{last.removeprefix('ERROR: ').rstrip('.')}."
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..flf2v.storyboard import Clip, Keyframe
-from .host.expansion import GraphBuilder, check_order, composite_schema, past_shift
+from .host.expansion import GraphBuilder, composite_schema, past_shifts
 from .host.schema import PART
 from .host.types import Link
 from .inputs import expert_inputs, fit_input, guidance_input, size_inputs, split_inputs, steps_input
@@ -50,9 +50,8 @@ class WanFLF2VPairs(io.ComfyNode):
     async def execute(
         cls, model_high: Link, model_low: Link, pairs: str, save: str, width: Any, height: Any, **given: Any
     ) -> io.NodeOutput:
-        check_order(cls.hidden.dynprompt, model_high, model_low)
         graph = GraphBuilder()
-        high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
+        high, low = past_shifts(graph, cls.hidden.dynprompt, model_high, model_low)
         size = {"width": width, "height": height}
         clips = ClipNodes(graph, high, low, {}, {**given, **size}, images=False)
         saved, jobs = json.loads(save), json.loads(pairs)

@@ -14,7 +14,7 @@ from comfy_api.latest import io
 from ..flf2v.errors import FLF2VError
 from ..flf2v.storyboard import MAX_KEYFRAMES, VIDEOS, Storyboard, parse_storyboard
 from ..flf2v.video_model import WAN
-from .host.expansion import GraphBuilder, check_order, composite_schema, is_link, is_read, not_kept, past_shift
+from .host.expansion import GraphBuilder, composite_schema, is_link, is_read, not_kept, past_shifts
 from .host.input_files import input_file, input_picture
 from .host.progress import warn_on_node
 from .host.schema import SEGMENTS
@@ -154,9 +154,8 @@ class WanFLF2VStoryboard(io.ComfyNode):
         slots = {number: given.pop(f"keyframe_{number}", None) for number in range(1, MAX_KEYFRAMES + 1)}
         videos = {name: given.pop(name, None) for name in VIDEOS}
         board = read_board(storyboard, _connected(slots), _connected(videos))
-        check_order(cls.hidden.dynprompt, model_high, model_low)
         graph = GraphBuilder()
-        high, low = (past_shift(graph, cls.hidden.dynprompt, model) for model in (model_high, model_low))
+        high, low = past_shifts(graph, cls.hidden.dynprompt, model_high, model_low)
         wants_images = is_read(cls.hidden.dynprompt, cls.hidden.unique_id, IMAGES)
         clips = ClipNodes(graph, high, low, slots | videos, {**given, "frame_rate": frame_rate}, wants_images).add(
             board

@@ -76,6 +76,12 @@ def past_shift(graph: GraphBuilder, prompt: Any, link: Link) -> Link:
     return found
 
 
+def past_shifts(graph: GraphBuilder, prompt: Any, high: Link, low: Link) -> tuple[Link, Link]:
+    """``past_shift`` of both models, which ``check_order`` takes for rightly connected."""
+    check_order(prompt, high, low)
+    return past_shift(graph, prompt, high), past_shift(graph, prompt, low)
+
+
 def check_order(prompt: Any, high: Link, low: Link) -> None:
     """Raise FLF2VError where the names of the two models' files, or of their LoRAs, say that they are swapped."""
     files, others = _files(prompt, high), _files(prompt, low)

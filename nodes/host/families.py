@@ -10,10 +10,8 @@ from ...flf2v.errors import FLF2VError
 from ...flf2v.frames import is_finite
 from .types import Latent, Model, Vae
 
-OTHER_VAES = {
-    "AutoencodingEngine",
-    "CausalContinuousVideoTokenizer",
-}  # Hunyuan Video's and Cosmos', of 16 channels, too
+# Hunyuan Video's and Cosmos', of 16 channels, too
+OTHER_VAES = {"AutoencodingEngine", "CausalContinuousVideoTokenizer"}
 
 
 def check_vae(vae: Vae) -> None:

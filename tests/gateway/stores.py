@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wan_flf2v.gateway.attempts import AttemptStore
+from wan_flf2v.gateway.attempts import AttemptStore, Claim
 from wan_flf2v.gateway.database import Database
 from wan_flf2v.gateway.jobs import JobStore
-from wan_flf2v.gateway.queue import JobQueue, queue_of
+from wan_flf2v.gateway.queue import JobQueue, queue_of, ticket_of
 from wan_flf2v.gateway.tables import Worker
 from wan_flf2v.gateway.workers import WorkerStore
 
@@ -32,6 +32,12 @@ class Kit:
     def places(self, jobs: list[str]) -> dict[str, int | None]:
         """What each of these jobs is told of its place."""
         return {job: seen[1] for job in jobs if (seen := self.jobs.look(job)) is not None}
+
+    def claim(self, job: str, number: int = 1, worker: str = "w1") -> Claim:
+        """This attempt, which must be there to be had."""
+        claim = self.attempts.claim(ticket_of(job, number), worker)
+        assert claim is not None
+        return claim
 
     def take(self, worker: str = "w1@1", *workflows: str) -> str | None:
         """The job that this worker gets."""

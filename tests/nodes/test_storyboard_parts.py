@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from wan_flf2v.flf2v.errors import FLF2VError
-from wan_flf2v.tests.nodes.boards import board_of, film_of, pixels_of, run, work
+from wan_flf2v.tests.nodes.boards import board_of, film_of, graph_of, pixels_of, run, work
 
 
 @pytest.mark.parametrize("name", ["video_before", "video_after"])
@@ -89,3 +89,11 @@ def test_of_an_animated_keyframe_the_first_picture_is_taken(comfy_server: Any, n
         assert work(done)["film"] == 1
         films.append(pixels_of(film_of(comfy_server, done)))
     assert np.array_equal(*films)
+
+
+def test_swapped_experts_are_refused_before_anything_is_loaded(comfy_server: Any, names: list[str]) -> None:
+    graph = graph_of(board_of(names[:2], (5,), seed=351), model_high=["54", 1], model_low=["54", 0])
+    done = comfy_server.run(graph)
+    assert "the unet_name files are swapped: " in done.error
+    assert not done.ran("37")
+    assert not done.ran("56")
