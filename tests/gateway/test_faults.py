@@ -210,6 +210,24 @@ def test_a_worker_that_can_store_no_picture_takes_itself_out(tmp_path: Path) -> 
     run(main)
 
 
+def test_after_quarantine_one_more_fault_is_enough_until_a_job_goes_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        timing = FAST.model_copy(update={"restart_pause_s": 0.1})
+        async with local(tmp_path, worker=False, timing=timing) as here, machine(here, "w2") as one:
+            keeper, seen = one.agent.comfy, []
+            for word in ("fault", "fault", "fault", "well", "fault"):
+                while not keeper.sound:
+                    await asyncio.sleep(0.01)
+                if word == "well":
+                    keeper.well()
+                else:
+                    await keeper.fault("CUDA error")
+                    seen.append(keeper.status)
+            assert seen == ["restarting", "quarantined", "quarantined", "restarting"]
+
+    run(main)
+
+
 def test_a_held_job_is_given_back_when_comfyui_does_not_come_up_again(tmp_path: Path) -> None:
     """Regression: a machine that came back without its GPU held the job that it had for ever, alive as it was."""
 
