@@ -74,7 +74,7 @@ class WanFLF2VSaveVideo(io.ComfyNode):
                     tooltip="Frames of one video when images hold several: the length. 0 = all in one file; of a latent, "
                     "one file for each video.",
                 ),
-                io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length."),
+                io.Audio.Input("audio", optional=True, tooltip="Sound for the video, cut to its length; png has none."),
                 io.Latent.Input(
                     "latent", optional=True, tooltip="The sampled latent, to be decoded while it is saved."
                 ),

@@ -200,8 +200,9 @@ def clear_errors(folder: Path, still: str = "ComfyUI still has the latent: queue
     try:
         yield
     except OSError as error:
+        do = "Allow ComfyUI to write" if isinstance(error, PermissionError) else "Make room"
         raise FLF2VError(
-            f"nothing can be written to {folder} ({error.strerror or error}). Make room there. {still}"
+            f"nothing can be written to {folder} ({error.strerror or error}). {do} there. {still}"
         ) from error
 
 

@@ -224,6 +224,16 @@ def test_a_full_disk_gives_one_clear_error_and_keeps_the_latent(engine: Any, mod
     assert "Make room there. ComfyUI still has the latent: queue again." in second
 
 
+def test_a_folder_that_may_not_be_written_is_not_told_as_a_full_disk(engine: Any, tmp_path: Path) -> None:
+    from wan_flf2v.nodes.host.video_files import clear_errors
+
+    with (
+        pytest.raises(ValueError, match=r"\(Permission denied\)\. Allow ComfyUI to write there\. ComfyUI still has"),
+        clear_errors(tmp_path),
+    ):
+        raise PermissionError(13, "Permission denied")
+
+
 @pytest.mark.parametrize(
     ("samples", "words"),
     [
