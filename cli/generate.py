@@ -18,7 +18,7 @@ from ..engine.locate import Engine
 from ..engine.process import ComfyServer
 from ..engine.setup import is_prepared, models_folder, prepare
 from ..workflows import Bindings, Field, FieldError, first_last_workflows
-from ..workflows.bindings import Value
+from ..workflows.fields import Value
 from ..workflows.models import missing_files
 from . import remote
 from .errors import CliError

@@ -13,7 +13,7 @@ from typing import Any
 from ..engine.client import ComfyClient, OutputFile, outputs_of
 from ..engine.errors import EngineError, JobFailed, Refused
 from ..workflows import Bindings
-from ..workflows.bindings import Value
+from ..workflows.fields import Value
 from ..workflows.models import model_files
 from .errors import CliError
 from .progress import JobProgress

@@ -9,9 +9,9 @@ from typing import Any
 
 from ..providers.models import model
 from ..workflows import Bindings, FieldError, available_bindings
-from ..workflows.bindings import Value, check_fields
 from ..workflows.boards import board_of, with_length
 from ..workflows.examples import MICRO_SIDE, MICRO_VALUES
+from ..workflows.fields import Value, check_fields
 from .errors import Invalid, NotFound, Unavailable
 from .settings import Limits
 from .tables import Worker

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..workflows import Bindings, Field, FieldError, first_last_workflows
-from ..workflows.bindings import Value
+from ..workflows.fields import Value
 from .calls import Json, Picture, is_request_id
 from .errors import BadInput
 

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from .bindings import Bindings, Field, FieldError, Target, first_last_workflows
+from .bindings import Bindings, first_last_workflows
+from .fields import Field, FieldError, Target
 
 BASE_URL = "https://model-api.runcomfy.net"
 PUBLISHED = "community/wan-2-2/first-last-frame"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...workflows import Bindings, Field
-from ...workflows.bindings import properties_of, required_of
+from ...workflows.fields import properties_of, required_of
 
 
 def fields_schema(fields: Mapping[str, Field], **more: Any) -> dict[str, Any]:
