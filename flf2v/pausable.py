@@ -107,7 +107,7 @@ class PausableSampler:
     ) -> ModelCall | torch.Tensor:
         """Answer the sampler's calls; returns its result, or the first call for which ``until`` holds, unanswered.
 
-        The next ``serve`` begins with that call. What ``model`` or ``callback`` raises ends the sampler and is raised.
+        The next ``serve`` begins with that call. After what ``model`` or ``callback`` raises only ``stop`` may follow.
         """
         while True:
             question = self._waiting or self._asked.get()
@@ -118,15 +118,11 @@ class PausableSampler:
                 self._waiting = question
                 self.served_by = None  # a model that waits for nothing is not kept
                 return question
-            try:
-                answer = None
-                if isinstance(question, ModelCall):
-                    answer = model(question)
-                else:
-                    callback(question.values)
-            except BaseException:
-                self.stop()
-                raise
+            answer = None
+            if isinstance(question, ModelCall):
+                answer = model(question)
+            else:
+                callback(question.values)
             self._answered.put(answer)
 
     def stop(self) -> None:

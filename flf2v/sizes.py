@@ -92,8 +92,7 @@ def place(source_width: int, source_height: int, width: int, height: int, fit: F
         return Placement((x, y, source_width - 2 * x, source_height - 2 * y), whole_target)
     if fit == "pad":
         scale = min(width / source_width, height / source_height)
-        inner_width = min(width, max(1, round(source_width * scale)))
-        inner_height = min(height, max(1, round(source_height * scale)))
+        inner_width, inner_height = max(1, round(source_width * scale)), max(1, round(source_height * scale))
         corner = ((width - inner_width) // 2, (height - inner_height) // 2)
         return Placement(whole_source, (*corner, inner_width, inner_height))
     raise FLF2VError(f"fit must be one of {', '.join(FITS)}; got {fit!r}.")

@@ -19,7 +19,8 @@ def noise(count: int, seed: int) -> torch.Tensor:
 
 @st.composite
 def clips(draw: st.DrawFn) -> Clip:
-    length, start, end = 4 * draw(st.integers(3, 30)) + 1, draw(st.integers(0, 9)), draw(st.integers(0, 4))
+    length, start = 4 * draw(st.integers(3, 30)) + 1, draw(st.integers(0, 9))
+    end = draw(st.integers(0, 4) | st.integers(0, length - start))
     free = st.integers(max(start, 1), length - 1 - max(end, 1)) if length > 2 + start + end else st.nothing()
     middle = draw(st.lists(free, unique=True, max_size=4)) if length > 2 + start + end else []
     given_middle = {number: noise(1, 100 + number)[0] for number in middle}

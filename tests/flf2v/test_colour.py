@@ -36,6 +36,7 @@ def test_a_flat_frame_is_moved_and_not_blown_up() -> None:
     match = match_colours(flat, frame(2))
     assert match.scale.tolist() == [2.0] * 3
     assert match.moved(flat).isfinite().all()
+    assert torch.allclose(match_colours(flat, flat + 0.3).moved(flat), flat + 0.3), "and to a flat one"
 
 
 @pytest.mark.parametrize("carried", [1, 5, 9])

@@ -149,6 +149,8 @@ def test_frame_numbers_are_read_or_refused() -> None:
 def test_middle_frames_that_are_not_free_are_refused(numbers: list[int], message: str) -> None:
     with pytest.raises(FLF2VError, match=message):
         check_middle(81, numbers)
+    with pytest.raises(FLF2VError, match="between 1 and 79"):
+        check_middle(81, [0], 0, 0)
     check_middle(81, [1, 79], 1, 1)
     with pytest.raises(FLF2VError, match="between 5 and 77"):
         check_middle(81, [4], 5, 3)

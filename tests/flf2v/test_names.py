@@ -17,6 +17,8 @@ PROMPT: dict[str, Any] = {
         "_meta": {"title": "My: node"},
     },
     "58": {"class_type": "Sampler", "inputs": {"seed": 99}, "_meta": {"title": "Second"}},
+    "59": {"class_type": "Other", "inputs": {"seed": 3}, "_meta": {"title": "Sampler"}},
+    "60": {"class_type": "Other", "inputs": {"seed": 4}, "_meta": {"title": "58"}},
     "6": {"class_type": "CLIPTextEncode", "inputs": {"text": 'a/b\\c: "d"?'}},
 }
 
@@ -29,7 +31,7 @@ PROMPT: dict[str, Any] = {
         ("%date:hh:mm:ss%", "15_06_07"),
         ("%date:yyyyMMdd%_%Sampler.seed%", "20260304_12"),
         ("%My: node.seed%", "12"),
-        ("%Second.seed%-%58.seed%", "99-99"),
+        ("%Second.seed%-%6.seed%-%58.seed%-%60.seed%", "99-%6.seed%-4-4"),
         ("%Sampler.cfg%", "8"),
         ("%CLIPTextEncode.text%", "a_b_c_ _d__"),
         ("%Sampler.model% %Nobody.seed% %year% 100%", "%Sampler.model% %Nobody.seed% %year% 100%"),

@@ -37,6 +37,10 @@ def test_words_that_only_contain_high_or_low_say_nothing(name: str) -> None:
     assert partner(name, [name, "shigh_fhigh.safetensors"]) is None
 
 
+def test_a_name_that_says_both_is_no_sides() -> None:
+    assert side_of("high_noise/wan22_low_noise.safetensors") is None
+
+
 def test_a_file_without_its_other_half_has_no_partner() -> None:
     assert partner("a_high_noise.safetensors", ["a_high_noise.safetensors", "b_low_noise.safetensors"]) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from typing import Any
 
@@ -57,7 +58,7 @@ def test_the_history_goes_on_over_the_change_of_model(steps: int, data: Any) -> 
 
 
 @pytest.mark.parametrize("where", ["model", "callback", "sampler"])
-def test_an_error_is_raised_where_it_is_served_and_leaves_no_thread(where: str) -> None:
+def test_an_error_is_raised_where_it_is_served_and_stopping_leaves_no_thread(where: str) -> None:
     def fail(_: Any) -> Any:
         raise InterruptedError(where)
 
@@ -88,6 +89,23 @@ def test_the_sampler_sees_the_attributes_of_the_model_that_serves() -> None:
     assert sampler.served_by is None, "a paused sampler keeps no model in memory"
     sampler.served_by, Model.noise_scale = Model(), 5.0
     assert torch.equal(sampler.serve(high, lambda values: None), x * 3 + 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_the_sampler_computes_as_who_starts_it_would(inference: bool) -> None:
+    seen: list[tuple[bool, bool, str]] = []
+    of_run = contextvars.ContextVar("of_run", default="")
+
+    def looking(model: Any, x: torch.Tensor, sigmas: torch.Tensor, callback: Any) -> torch.Tensor:
+        seen.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled(), of_run.get()))
+        return x
+
+    of_run.set("this one")
+    sampler = PausableSampler(looking)
+    with torch.inference_mode(inference):
+        sampler.start(torch.ones(1), torch.ones(1))
+        sampler.serve(high, lambda values: None)
+    assert seen == [(inference, False, "this one")]
 
 
 def test_a_sampler_that_is_given_up_ends() -> None:

@@ -127,6 +127,7 @@ def test_a_frozen_middle_is_counted() -> None:
     frames[4:13] = frames[4]
     assert report_of(frames).frozen == pytest.approx(8 / 16)
     assert report_of(moving_square()).frozen == 0
+    assert measure(moving_square()[:1].expand(9, -1, -1, -1)).frozen == 1
 
 
 def test_drift_is_measured_against_the_straight_line_between_the_pictures() -> None:
@@ -154,8 +155,12 @@ def test_figures_are_json_even_where_a_level_is_infinite() -> None:
 
 
 def test_pictures_of_another_size_are_refused() -> None:
-    with pytest.raises(FLF2VError, match="48 x 48"):
-        measure(moving_square(), torch.zeros(32, 48, 3))
+    other = torch.zeros(32, 48, 3)
+    for pictures in ((other, None), (moving_square()[0], other), (other, moving_square()[0])):
+        with pytest.raises(FLF2VError, match="48 x 48"):
+            measure(moving_square(), *pictures)
+    with pytest.raises(FLF2VError, match=r"\[height, width, 3\]; got \[48, 48, 1\]"):
+        match_end_colour(moving_square()[..., :1], moving_square()[0], 4)
 
 
 def test_plot_and_filmstrip_show_every_part() -> None:
@@ -178,6 +183,7 @@ def test_colour_match_brings_the_last_frame_to_the_picture_and_leaves_the_others
     frames = moving_square()
     wrong = frames.clone()
     wrong[-4:] = wrong[-4:] * 0.8 + 0.05
+    wrong[-4:-1] += 0.1  # light that changes on the way is no fault of the last frame
     repaired = match_end_colour(wrong, frames[-1], 4)
     assert torch.equal(repaired[:-4], wrong[:-4])
     assert psnr(repaired[-1], frames[-1]) > psnr(wrong[-1], frames[-1]) + 20
@@ -269,6 +275,11 @@ def test_video_and_pictures_on_different_devices_give_the_same(video_elsewhere: 
     assert report == expected
     assert torch.equal(given, repaired)
     assert strip.tobytes() == draw_filmstrip(frames, COUNT).tobytes()
+
+
+def test_half_precision_is_measured_in_full() -> None:
+    frames = moving_square().half()
+    assert report_of(frames) == report_of(frames.float())
 
 
 def test_two_frames_are_no_video() -> None:

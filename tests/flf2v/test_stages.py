@@ -115,6 +115,12 @@ def test_a_model_before_both_stages_ends_exactly_where_they_go_on(
     assert three.sigmas[three.first :] == two.sigmas[first:]
 
 
+def test_a_finer_step_at_the_very_sigma_where_the_split_goes_on_is_left_out() -> None:
+    two = split_steps((1.0, 0.95, 0.9, 0.5, 0.0), 0.9)
+    three = with_first(two, 1, (1.0, 0.97, 0.95), 3)
+    assert (three.sigmas, three.first) == ((1.0, 0.97, 0.95, 0.9, 0.5, 0.0), 2)
+
+
 def test_without_first_steps_there_are_two_stages() -> None:
     two = split_steps(grid(8, 5), 0.9)
     assert with_first(two, 0, (), 0) == two

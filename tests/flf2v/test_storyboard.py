@@ -124,6 +124,15 @@ def test_a_keyframe_is_gone_through_at_any_frame_that_is_not_given(carry: int, l
                 clip(first - 1, before)
 
 
+def test_with_carried_frames_and_beside_videos_a_keyframe_may_be_gone_through_where_none_is_given() -> None:
+    board = {"keyframes": [*pictures("a"), {"picture": "b", "through": True}, *pictures("c")], "carry": 5}
+    (clip,) = parse({**board, "segments": [{"length": 5}, {"length": 9}]}).clips
+    assert clip.middle[0][0] == 4, "nothing is carried into the first clip"
+    alone = {"keyframes": [{"picture": "b", "through": True}], "video_before": "a.mp4", "video_after": "c.mp4"}
+    (clip,) = parse({**alone, "length": 9, "segments": [{}, {}]}).clips
+    assert ([at for at, _ in clip.middle], clip.length) == ([8], 17)
+
+
 def test_every_number_is_taken_up_to_both_of_its_bounds_and_not_beyond() -> None:
     properties = {**SCHEMA["properties"], **SCHEMA["properties"]["segments"]["items"]["properties"]}
     bounded = {name: rules for name, rules in properties.items() if "maximum" in rules}
