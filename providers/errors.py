@@ -50,10 +50,8 @@ class NoCredit(Rejected):
 class RateLimited(Rejected):
     """HTTP 429, after polite resends. ``retry_after_s`` is None where the provider named no time."""
 
-    def __init__(
-        self, message: str, *, provider: str = "", request_id: str = "", retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message, provider=provider, request_id=request_id)
+    def __init__(self, message: str, *, provider: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, provider=provider)
         self.retry_after_s = retry_after_s
 
 

@@ -28,8 +28,8 @@ async def find_lost_job(
     policy: Policy,
 ) -> Candidate | None:
     """The one job in the provider's history that can be this row's, or None. Raises ProviderError."""
-    if not isinstance(provider, WaveSpeed):
-        return None  # no endpoint of RunComfy lists past requests
+    if provider.recent is None:
+        return None
     sent = row.submitted_at or row.created_at
     for attempt in range(policy.reconcile_tries):
         if attempt:

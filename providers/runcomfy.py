@@ -59,6 +59,7 @@ class RunComfy:
     serverless: bool = False
     base_path: str = ""  # of the profile's base URL, which the addresses that a gateway names carry, too
     vendor: Vendor = VENDOR
+    recent = None  # no endpoint lists past requests
 
     def upload(self, picture: Picture) -> Flow[str]:
         """What to put into the picture's field: the URL as given, else the bytes as data URI."""

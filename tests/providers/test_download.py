@@ -248,6 +248,7 @@ def test_a_download_that_breaks_off_is_tried_again(wavespeed, tmp_path) -> None:
 def test_an_expired_address_is_asked_for_anew_once(status, wavespeed, tmp_path) -> None:
     wavespeed.fail("media", Fault(status=status, body=""))
     assert generate(wavespeed, tmp_path).video is not None
+    assert [seen.step for seen in wavespeed.seen][-3:] == ["media", "status", "media"]
     wavespeed.fail_always("media", Fault(status=status, body=""))
     with pytest.raises(DownloadError, match="no longer at"):
         asyncio.run(Downloader(wavespeed.url, QUICK).fetch(f"{wavespeed.url}/media/a.mp4", tmp_path / "b"))

@@ -137,6 +137,38 @@ def test_an_interrupted_submit_still_takes_an_answer_that_comes_at_once(wavespee
     assert [(row.state, row.request_id) for row in rows(tmp_path)] == [("running", next(iter(wavespeed.jobs)))]
 
 
+def test_a_second_interrupt_during_the_submit_leaves_it_an_open_question(wavespeed, tmp_path) -> None:
+    wavespeed.fail("submit", Fault(seconds=30))
+
+    async def main() -> None:
+        with Journal(tmp_path) as journal:
+            policy = replace(QUICK, interrupt_grace_s=30)
+            async with RemoteClient(profile_of(wavespeed, "wavespeed"), "wavespeed", journal, policy=policy) as client:
+                task = asyncio.create_task(client.generate(job_of()))
+                while not wavespeed.count("submit"):
+                    await asyncio.sleep(0.02)
+                for _ in range(2):
+                    task.cancel()
+                    await asyncio.wait({task}, timeout=0.1)
+                assert [row.state for row in journal.newest()] == ["uncertain"]
+
+    asyncio.run(main())
+
+
+def test_an_interrupt_between_two_tries_of_a_submit_leaves_no_question(wavespeed, tmp_path) -> None:
+    wavespeed.fail("submit", Fault(status=429, body={}))
+    waits = threading.Event()
+
+    async def sleep(seconds: float) -> None:
+        waits.set()
+        await asyncio.sleep(30)
+
+    with pytest.raises(Interrupted):
+        generate(wavespeed, tmp_path, clock=Clock(sleep=sleep), interrupted=waits.is_set)
+    assert [row.state for row in rows(tmp_path)] == ["failed"]
+    assert generate(wavespeed, tmp_path).video is not None
+
+
 def test_one_interrupt_stops_every_waiting_job(wavespeed, tmp_path) -> None:
     wavespeed.script = Script(queue_s=30)
     flag = threading.Event()
@@ -276,15 +308,16 @@ def test_a_wrong_id_is_refused_at_once_and_an_id_of_another_address_is_not_asked
     moved = replace(profile_of(runcomfy, "runcomfy"), base_url="https://elsewhere.example")
     patient = replace(QUICK, unknown_grace_s=60)
 
-    async def collect(profile: Profile, wanted: str) -> None:
+    async def ask(profile: Profile, wanted: str, cancel: bool = False) -> None:
         with Journal(tmp_path) as journal:
             async with RemoteClient(profile, "runcomfy", journal, policy=patient) as client:
-                await client.collect(wanted)
+                await (client.cancel(journal.newest()[-1]) if cancel else client.collect(wanted))
 
     with pytest.raises(JobGone):
-        asyncio.run(collect(profile_of(runcomfy, "runcomfy"), "no-such-job"))
-    with pytest.raises(ConfigError, match=r"points to https://elsewhere\.example"):
-        asyncio.run(collect(moved, request_id))
+        asyncio.run(ask(profile_of(runcomfy, "runcomfy"), "no-such-job"))
+    for cancel in (False, True):
+        with pytest.raises(ConfigError, match=r"points to https://elsewhere\.example"):
+            asyncio.run(ask(moved, request_id, cancel))
 
 
 def test_old_results_are_dropped_and_open_jobs_are_not(wavespeed, tmp_path) -> None:

@@ -224,9 +224,16 @@ def test_trouble_in_asking_is_told_and_waited_out_anew_after_each_answer(wavespe
     policy = dataclasses.replace(QUICK, poll_s=0.25, backoff_s=1, backoff_cap_s=30)
     outcome = generate(wavespeed, tmp_path, clock=steps.clock, policy=policy, report=told.append)
     assert outcome.video is not None
-    assert steps.slept[:6] == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0]
+    assert steps.slept[:7] == [0.25, 1.0, 1.0, 1.0, 0.25, 1.0, 0.25]
     assert sum("asking again after trouble" in text for text in told) == 3
     assert wavespeed.count("submit") == 1
+
+
+def test_an_answer_that_asks_for_no_wait_is_not_hurried_after(wavespeed, tmp_path: Path) -> None:
+    steps = Stepping(wavespeed.script, 3)
+    wavespeed.fail("status", Fault(status=429, body={}, headers={"Retry-After": "0"}))
+    generate(wavespeed, tmp_path, clock=steps.clock, policy=dataclasses.replace(QUICK, poll_s=0.25))
+    assert steps.slept[0] == 0.25
 
 
 def test_who_does_not_wait_is_told_of_trouble_at_once_and_the_job_stays(wavespeed, tmp_path: Path) -> None:
