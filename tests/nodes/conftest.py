@@ -19,6 +19,7 @@ from PIL import Image
 
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.tests.nodes.executor import Executor
+from wan_flf2v.tests.nodes.saving import DEFAULTS, Save, with_hidden
 
 
 @pytest.fixture(scope="session")
@@ -166,3 +167,20 @@ def keyframes(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def names(comfy_server: Any, keyframes: list[Path]) -> list[str]:
     """The pictures' names in the input folder."""
     return [comfy_server.upload(path) for path in keyframes]
+
+
+@pytest.fixture
+def save(pack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
+    """Runs the node with ComfyUI's output folder in a temporary place; returns the files."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    node = with_hidden(pack["WanFLF2VSaveVideo"], {})
+
+    def run(images: Any, **changes: Any) -> list[Path]:
+        output = node.execute(images=images, **{**DEFAULTS, **changes})
+        shown = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
+        assert len(output.result[0]) == len(shown["images"]) or changes.get("format") == "png"
+        return [tmp_path / item["subfolder"] / item["filename"] for item in shown["images"]]
+
+    return run

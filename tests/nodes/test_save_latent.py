@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from .test_save_video import DEFAULTS, with_hidden
+from .saving import DEFAULTS, with_hidden
 
 Save = Callable[..., Any]
 
