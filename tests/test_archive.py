@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -55,10 +56,18 @@ def test_the_archive_is_small_and_installs_and_starts_nothing(archive: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_archive_alone_gives_every_node_to_comfyui(engine: Engine, archive: Path, tmp_path: Path) -> None:
+def test_the_archive_alone_gives_every_node_to_comfyui_and_a_second_copy_is_named(
+    engine: Engine, archive: Path, tmp_path: Path
+) -> None:
+    copies = tmp_path / "home" / "custom_nodes"
+    shutil.copytree(archive, copies / "wan-flf2v.bak")
     with ComfyServer(engine, tmp_path / "home", tiny=True, pack=archive) as server:
         with urllib.request.urlopen(f"{server.url}/object_info") as answer:
             nodes = {name for name in json.load(answer) if name.startswith("WanFLF2V")}
         with urllib.request.urlopen(f"{server.url}/workflow_templates") as answer:
             assert "wan-flf2v" in json.load(answer)
     assert nodes >= set(json.loads((ROOT / "tests" / "golden" / "node_contract.json").read_text(encoding="utf-8")))
+    said = re.findall(
+        r"comfy_entrypoint in (.*): Wan FLF2V is installed twice.* is: (.*)\. Move", server.log_path.read_text()
+    )
+    assert [set(pair) for pair in said] == [{str(copies / "wan-flf2v.bak"), str(copies / "wan-flf2v")}]

@@ -61,9 +61,8 @@ def _decode(vae: Any, latent: torch.Tensor) -> torch.Tensor:
     """As WanVAE's own, all latent frames behind the first at once."""
     kept: list[Any] = [None] * len(list(vae.decoder.modules()))
     latent = vae.conv2(latent)
-    return torch.cat(
-        [vae.decoder(part, feat_cache=kept, feat_idx=[0]) for part in (latent[:, :, :1], latent[:, :, 1:])], 2
-    )
+    parts = [vae.decoder(part, feat_cache=kept, feat_idx=[0]) for part in (latent[:, :, :1], latent[:, :, 1:])]
+    return torch.cat([torch.cat(part, 2) if isinstance(part, list) else part for part in parts], 2)  # newer: a list
 
 
 def _pyramid_only(vae: Any, wan: Any) -> None:

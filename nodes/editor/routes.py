@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ...flf2v.errors import FLF2VError
@@ -22,7 +23,7 @@ Answer = Callable[[Any], Any]
 
 
 def register_routes() -> None:
-    """Add the routes to ComfyUI's server, where one is running."""
+    """Add the routes to ComfyUI's server, where one is running. Raises RuntimeError where another copy of the pack has."""
     server = prompt_server()
     if server is None:
         return
@@ -33,11 +34,18 @@ def register_routes() -> None:
         "api_call": api_call,
         **HANDLERS,
     }
-    known = {(route.method, route.path) for route in server.routes}
+    # another pack's may be a folder of files, which has no path
+    ours = [route for route in server.routes if getattr(route, "path", "").startswith(f"{PREFIX}/")]
+    known = {route.path: route.handler.__code__.co_filename for route in ours}
     for name, answer in handlers.items():
         path = f"{PREFIX}/{name}"
-        if ("POST", path) not in known:  # a pack that is reloaded finds its routes there
+        if path not in known:
             server.routes.post(path)(_handler(answer))
+        elif known[path] != __file__:  # a pack that is reloaded finds its own
+            raise RuntimeError(
+                f"Wan FLF2V is installed twice. This copy is not loaded; the other one is: {Path(known[path]).parents[2]}. "
+                "Move one of the two out of custom_nodes."
+            )
 
 
 def _handler(answer: Answer) -> Callable[[Any], Awaitable[Any]]:
