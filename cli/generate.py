@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -203,18 +203,8 @@ def run_locally(
             raise CliError(f"{models} lacks model files. " + "; ".join(file.advice() for file in absent))
     with tempfile.TemporaryDirectory(prefix="wan-flf2v-", ignore_cleanup_errors=True) as home:
         print(f"Starting ComfyUI ({engine.comfyui.name}) …", file=sys.stderr, flush=True)
-        server = ComfyServer(engine, Path(home), models, tiny=weights is not None)
-        with _stopping(server):
-            server.start()
+        with ComfyServer(engine, Path(home), models, tiny=weights is not None) as server:
             run_cancellable(job.run(server.url, arguments.out))
-
-
-@contextlib.contextmanager
-def _stopping(server: ComfyServer) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        server.stop()
 
 
 def run_cancellable(work: Coroutine[Any, Any, None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..engine.client import ComfyClient
 from ..flf2v.errors import FLF2VError
+from ..flf2v.json_text import check_value
 from ..flf2v.storyboard import VIDEOS, Storyboard, parse_storyboard
 from ..workflows.bindings import API_FOLDER, model_files_of
 from . import remote
@@ -141,8 +142,7 @@ def _settings(given: list[str], inputs: Mapping[str, Any]) -> dict[str, Any]:
             raise CliError(f"--set takes INPUT=VALUE with one of {', '.join(widgets)}; got {item!r}.")
         try:
             found[name] = text if isinstance(inputs[name], str) else json.loads(text)
+            check_value(found[name], {"type": "string" if isinstance(inputs[name], str) else "number"}, name)
         except ValueError:
             raise CliError(f"--set {name} takes a number; got {text!r}.") from None
-        if not isinstance(found[name], (str, int, float)) or isinstance(found[name], bool):
-            raise CliError(f"--set {name} takes a number; got {text!r}.")
     return found

@@ -61,7 +61,11 @@ class ComfyServer:
         return self.process is not None and self.process.poll() is None
 
     def __enter__(self) -> ComfyServer:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # a Ctrl-C, too
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -57,16 +57,15 @@ def draw_report(report: Report) -> Image.Image:
 def draw_filmstrip(
     frames: Iterable[torch.Tensor],
     total: int,
-    count: int = STRIP_PICTURES,
     each: Callable[[int], None] = lambda number: None,
     joints: Sequence[int] = (),
 ) -> Image.Image:
-    """Up to ``count`` of the ``total`` frames side by side, evenly spaced, the first and the last among them.
+    """Nine of the ``total`` frames or fewer side by side, evenly spaced, the first and the last among them.
 
     ``each`` is told the number of every frame. The frame of each joint and both beside it are shown too, marked.
     """
     marked = {number + beside for number in joints for beside in (-1, 0, 1)}
-    indices = {round(float(index)) for index in torch.linspace(0, total - 1, min(count, total))} | marked
+    indices = {round(float(index)) for index in torch.linspace(0, total - 1, min(STRIP_PICTURES, total))} | marked
     width = max(1, STRIP_WIDTH // len(indices))
     pictures = {}
     for number, frame in enumerate(frames):

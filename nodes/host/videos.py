@@ -34,8 +34,8 @@ def check_rate(video: Video, frame_rate: float, name: str) -> None:
         )
 
 
-def fitted_frames(video: Video, width: int, height: int, fit: Fit, some: int = 16) -> Iterator[torch.Tensor]:
-    """A video's frames in this size, ``some`` at a time: ``[n, height, width, 3]``."""
+def fitted_frames(video: Video, width: int, height: int, fit: Fit) -> Iterator[torch.Tensor]:
+    """A video's frames in this size, some at a time: ``[n, height, width, 3]``."""
     frames = iter(frames_of(video))
-    while chunk := list(islice(frames, some)):
+    while chunk := list(islice(frames, 16)):
         yield fit_frames(torch.stack(chunk), width, height, fit)[:, :height, :width]

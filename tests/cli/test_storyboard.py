@@ -96,6 +96,8 @@ def test_a_bad_board_is_one_line_before_anything_starts(
         (["--set", "length=5"], "--set takes INPUT=VALUE with one of width, height"),
         (["--set", "width=wide"], "--set width takes a number; got 'wide'"),
         (["--set", "width=[1]"], "--set width takes a number"),
+        (["--set", "width=true"], "--set width takes a number; got 'true'"),
+        (["--set", "cfg=NaN"], "--set cfg takes a number; got 'NaN'"),
         (["--out", "film.avi"], "--out must end in .mp4"),
     ],
 )

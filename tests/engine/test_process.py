@@ -178,6 +178,17 @@ def test_one_that_stays_silent_is_stopped_after_the_time(server, monkeypatch) ->
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal to ignore")
+def test_one_whose_start_is_interrupted_is_stopped(server: ComfyServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(timeout_s: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "wait_ready", interrupted)
+    with pytest.raises(KeyboardInterrupt), server:
+        pass
+    assert server.process is not None
+    assert not server.running
+
+
 def test_one_that_will_not_end_is_killed_after_the_grace(server, monkeypatch) -> None:
     monkeypatch.setenv("STANDS_IN", "stubborn")
     server.start()

@@ -276,6 +276,8 @@ def test_joined_grids_strictly_fall_for_all_samplers_and_schedulers_that_follow_
     ("changes", "message"),
     [
         ({"keep_history": True, "steps_low": 4}, "keep_history is one run .* or steps_low back"),
+        ({"keep_history": True, "sampler_low": "lcm", "scheduler_low": "beta"}, "or sampler_low, scheduler_low back"),
+        ({"keep_history": True, "first_steps": 2, "model_first": ["1", 0]}, "or first_steps back"),
         ({"keep_history": True, "stages": "high only"}, "keep_history is one run .* or stages back"),
         ({"drafts": 2}, "drafts need stages high only, Wan FLF2V Pick .* got 2 drafts with both"),
         ({"first_steps": 1}, "first_steps are made by model_first, which is not connected"),
