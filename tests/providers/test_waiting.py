@@ -12,12 +12,12 @@ import pytest
 from wan_flf2v.providers.calls import Candidate, Picture, Status, is_request_id, split_url
 from wan_flf2v.providers.client import RemoteClient
 from wan_flf2v.providers.data_uri import data_uri, without_data_uris
-from wan_flf2v.providers.errors import BadInput, ServerTrouble
+from wan_flf2v.providers.errors import BadInput, JournalError, ServerTrouble
 from wan_flf2v.providers.journal import Journal
 from wan_flf2v.providers.outcome import Outcome, progress_text
 from wan_flf2v.providers.reconcile import CLOCK_SKEW_S, LATEST_S, choose
 from wan_flf2v.providers.retry import Clock, Policy, parse_retry_after
-from wan_flf2v.tests.doubles.remote import QUICK, generate, profile_of, rows
+from wan_flf2v.tests.doubles.remote import QUICK, generate, job_of, profile_of, rows
 from wan_flf2v.tests.doubles.vendor import Fault, Script
 
 SENT = 1000.0
@@ -233,7 +233,19 @@ def test_an_answer_that_asks_for_no_wait_is_not_hurried_after(wavespeed, tmp_pat
     steps = Stepping(wavespeed.script, 3)
     wavespeed.fail("status", Fault(status=429, body={}, headers={"Retry-After": "0"}))
     generate(wavespeed, tmp_path, clock=steps.clock, policy=dataclasses.replace(QUICK, poll_s=0.25))
-    assert steps.slept[0] == 0.25
+    assert steps.slept == [0.25] * (wavespeed.count("status") - 1)
+
+
+def test_a_journal_that_fails_meanwhile_ends_no_waiting_and_hides_no_refusal(wavespeed, tmp_path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise JournalError("the disk is full")
+
+    monkeypatch.setattr(Journal, "seen", full)
+    assert generate(wavespeed, tmp_path).video is not None
+    monkeypatch.setattr(Journal, "finish", full)
+    wavespeed.fail("submit", Fault(status=400, body={"message": "a wrong prompt"}))
+    with pytest.raises(BadInput, match="a wrong prompt"):
+        generate(wavespeed, tmp_path, job=job_of(noise_seed=8))
 
 
 def test_who_does_not_wait_is_told_of_trouble_at_once_and_the_job_stays(wavespeed, tmp_path: Path) -> None:
