@@ -91,6 +91,7 @@ def _sqlite_engine(url: str) -> Engine:
 
 # A host that went away without a word, seconds; tcp_user_timeout in milliseconds. The URL's own values count first.
 _DEAD_HOST = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "15", "keepalives_interval": "5"}
+_DEAD_HOST["options"] = "-c idle_in_transaction_session_timeout=60000"  # the other way round: its locks go with it
 
 
 def _postgres_engine(url: str, connections: int) -> Engine:

@@ -75,8 +75,10 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
                     raise PictureError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}.")
                 probe.verify()
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:  # verify leaves a picture unusable
-                upright = ImageOps.exif_transpose(image)
-                plain = upright.convert("RGB")
+                image.load()
+                image.getexif()  # read before the metadata go: damaged, they would make an upright copy or a PNG fail
+                image.info.clear()
+                plain = ImageOps.exif_transpose(image).convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(f"A picture must have at most {max_pixels} pixels.") from None
     except PictureError:

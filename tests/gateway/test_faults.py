@@ -327,7 +327,8 @@ def test_a_host_that_went_away_without_a_word_is_noticed(postgres_url: str) -> N
         database = Database(url)
         with database.read() as connection:
             told = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
-        assert (told["connect_timeout"], told["tcp_user_timeout"]) == (seconds, "30000")
+            locks_go = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
+        assert (told["connect_timeout"], told["tcp_user_timeout"], locks_go) == (seconds, "30000", "1min")
         database.close()
 
 

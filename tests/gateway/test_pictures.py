@@ -119,6 +119,21 @@ def test_base64_is_decoded_by_the_child(tmp_path: Path) -> None:
     run(main)
 
 
+def test_damaged_metadata_and_a_transparent_colour_spoil_no_picture(tmp_path: Path) -> None:
+    """Regression: each was a 500, though the picture can be seen."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    damaged = exif.tobytes().replace(b"\1\x0f\0\2", b"\1\1\0\2")  # so that a text is the picture's height
+    for mode, metadata in (("RGB", {"exif": damaged}), ("I;16", {"transparency": 5}), ("1", {"transparency": 1})):
+        Image.new(mode, (64, 48)).save(tmp_path / "in.png", **metadata)
+        to_png(tmp_path / "in.png", tmp_path / "out.png", 10**6, 10**6)
+        with Image.open(tmp_path / "out.png") as stored:
+            assert (stored.mode, stored.size) == ("RGB", (48, 64) if "exif" in metadata else (64, 48))
+            assert not stored.info
+
+
 def test_no_module_of_the_door_imports_a_picture_library(tmp_path: Path) -> None:
     import subprocess
     import sys
