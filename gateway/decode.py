@@ -26,7 +26,7 @@ PNG_BYTES = 99 * 1024**2  # ComfyUI takes uploads of 100 MiB
 CPU_S = 20  # of a processor, for one picture or body
 
 
-class PictureError(ValueError):
+class PictureError(Exception):
     """The bytes are no picture that is taken; the text may be shown."""
 
 
@@ -69,8 +69,6 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as probe:
                 width, height = probe.size
-                if width * height > max_pixels:
-                    raise PictureError(f"A picture must have at most {max_pixels} pixels; got {width} x {height}.")
                 if width < 16 or height < 16:
                     raise PictureError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}.")
                 probe.verify()
@@ -81,8 +79,6 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
                 plain = ImageOps.exif_transpose(image).convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureError(f"A picture must have at most {max_pixels} pixels.") from None
-    except PictureError:
-        raise
     except MemoryError:
         raise PictureError("The picture needs too much memory to decode.") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:

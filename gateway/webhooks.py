@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from .database import clock, now
+from .database import clock
 from .dial import DialRefused
 from .service import JobService
 from .tables import JOBS, OUTBOX, Job
@@ -45,9 +45,9 @@ class WebhookSender:
 
     def waiting(self) -> tuple[int, float]:
         """How many deliveries wait, and how old the oldest is, in seconds."""
-        query = sa.select(sa.func.count(), sa.func.min(OUTBOX.c.created_at)).where(OUTBOX.c.state == "waiting")
-        number, oldest = self.database.first(query)
-        return int(number), 0.0 if oldest is None else max(0.0, now() - oldest)
+        age = clock() - sa.func.min(OUTBOX.c.created_at)
+        number, oldest = self.database.first(sa.select(sa.func.count(), age).where(OUTBOX.c.state == "waiting"))
+        return int(number), max(0.0, oldest or 0.0)
 
     def _lease(self, busy: Counter[str]) -> list[tuple[Row[Any], Job]]:
         """What to send now beside what is being sent: rows of the outbox, with their jobs."""
@@ -91,7 +91,7 @@ class WebhookSender:
         if not problem:
             values: dict[str, Any] = {"state": "sent"}
             self.sent += 1
-        elif now() + pause - event.created_at > _GIVE_UP_S:
+        elif event.next_at + pause - event.created_at > _GIVE_UP_S:
             values = {"state": "dead"}
             self.failed += 1
         else:

@@ -47,9 +47,7 @@ class Agent:
         loops = (self._work, self.comfy.run, self._heartbeat, self._listen)
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await until(asyncio.Event(), *tasks)  # the first of them ends it
         finally:
             for task in tasks:
                 task.cancel()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...engine.client import ComfyClient
-from ...engine.errors import EngineError, Refused
+from ...engine.errors import EngineError, JobFailed, Refused
 from ...workflows import Bindings
 from ...workflows.examples import FOLDER
 from ..assets import AssetStore
@@ -116,7 +116,7 @@ class Attempt:
             if said.state == "machine":
                 return Ended("machine", said.error)
             return await self._finish("failed", said.error)
-        except MissingPicture as error:
+        except JobFailed as error:
             return await self._finish("failed", str(error))
         except EngineError as error:  # its fate is unknown: the polling finds out by the prompt's id
             log.warning("a submit was not answered", extra={"job": self.job.id, "problem": str(error)[:300]})
@@ -225,10 +225,6 @@ class Attempt:
             return await self.client.upload_image(FOLDER / name, name=(own if self.bindings.storyboard else "") + name)
         asset = await patiently(self.runner.assets.get, name)
         if asset is None or not asset.complete:
-            raise MissingPicture("A picture of this job is not stored any more.")
+            raise JobFailed("A picture of this job is not stored any more.")
         data = await patiently(self.runner.assets.load, asset)
         return await self.client.upload_bytes(data, f"{own}{asset.id}.png")
-
-
-class MissingPicture(EngineError):
-    """A job's picture is gone."""

@@ -97,6 +97,28 @@ def test_a_process_is_found_again_by_the_next_agent_and_no_other_process_is_take
     assert not first.alive()
 
 
+@pytest.mark.skipif(not psutil.LINUX, reason="elsewhere a process keeps the time at which it was started")
+def test_a_clock_that_is_set_makes_no_second_comfyui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: one was started every moment, in vain, beside the one that went on."""
+    owned = Owned(tmp_path, command=[sys.executable, "-c", "import time; time.sleep(600)"])
+    assert owned.ensure()
+    try:
+        remembered = json.loads((tmp_path / "comfyui.json").read_text())
+        system = tmp_path / "proc"
+        (system / str(remembered["pid"])).parent.mkdir()
+        (system / str(remembered["pid"])).symlink_to(f"/proc/{remembered['pid']}")
+        (system / "stat").write_text(f"btime {int(psutil.boot_time()) + 3600}\n")
+        by_clock = psutil.Process(remembered["pid"]).create_time()
+        with monkeypatch.context() as stepped:
+            stepped.setattr(psutil, "PROCFS_PATH", str(system))
+            assert not owned.ensure()
+            assert not Owned(tmp_path).ensure()
+        (tmp_path / "comfyui.json").write_text(json.dumps({**remembered, "started": by_clock}))
+        assert Owned(tmp_path).alive(), "the release before noted it so"
+    finally:
+        owned.stop()
+
+
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
 def test_however_a_job_ends_its_pictures_files_and_prompt_leave_a_comfyui_of_ones_own(tmp_path: Path, end: str) -> None:
     cleaned: list[str] = []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import sqlalchemy as sa
 
+from wan_flf2v.gateway.attempts import AttemptStore
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.queue import ticket_of
 from wan_flf2v.gateway.service import JobService
 from wan_flf2v.gateway.settings import Settings
 from wan_flf2v.gateway.tables import JOBS, OUTBOX
@@ -18,7 +22,7 @@ from wan_flf2v.gateway.webhooks import WebhookSender
 from .local import new_job
 
 
-def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) -> None:
+def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database, no = Database(f"sqlite:///{tmp_path}/jobs.sqlite"), cast(Any, None)
     service, began = JobService(Settings(data=tmp_path), database), time.time()
     sender = WebhookSender(service, no)
@@ -27,8 +31,11 @@ def test_a_webhook_that_never_arrives_is_given_up_after_a_day(tmp_path: Path) ->
         for name, age in ages.items():
             row = {"id": name, "job": name, "event": "succeeded", "next_at": began, "created_at": began - age}
             connection.execute(sa.insert(OUTBOX).values(tries=30 if name == "often" else 0, **row))
-    for event in database.rows(sa.select(OUTBOX)):
-        sender._note(event, "HTTP 500")
+    with monkeypatch.context() as wrong:
+        wrong.setattr(time, "time", lambda: began + 365 * 86400)  # this machine's clock; the database's counts
+        for event in database.rows(sa.select(OUTBOX)):
+            sender._note(event, "HTTP 500")
+        assert 86000 <= sender.waiting()[1] < 2 * 86400
     with database.read() as connection:
         rows = {row.id: row for row in connection.execute(sa.select(OUTBOX))}
     assert {row.problem for row in rows.values()} == {"HTTP 500"}
@@ -64,6 +71,27 @@ def test_a_webhook_is_delivered_when_its_receiver_takes_it_and_else_sent_again(t
     assert found == {
         status: ("sent", "") if 200 <= status < 300 else ("waiting", f"HTTP {status}") for status in statuses
     }
+    service.close()
+
+
+def test_what_a_webhook_could_not_be_told_of_a_job_is_not_told_after_its_end(tmp_path: Path) -> None:
+    """Regression: the word that a job had begun, sent again, came after the word that it had ended."""
+    service = JobService(Settings(data=tmp_path), Database(f"sqlite:///{tmp_path}/jobs.sqlite"))
+    sender = WebhookSender(service, lambda job, event: {})
+    attempts = AttemptStore(service.jobs.database, service.jobs.queue, 3)
+    jobs = [new_job(webhook="https://hook.example/", webhook_all=True) for _ in range(3)]
+    service.jobs.add(jobs, 10, 10)
+    for number, job in enumerate(jobs):
+        claim = attempts.claim(ticket_of(job.id, 1), "w1")
+        assert claim is not None
+        if number:
+            [(event, _)] = sender._lease(Counter())  # it is being sent
+        if number == 1:
+            sender._note(event, "HTTP 500")
+        assert attempts.finish(claim, "succeeded")
+        told = service.jobs.database.rows(sa.select(OUTBOX.c.event).where(OUTBOX.c.job == job.id))
+        assert [row.event for row in told] == [*["in_progress"][number:], "succeeded"]
+        service.jobs.database.change(sa.update(OUTBOX).values(state="sent"))
     service.close()
 
 
