@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engine.client import ComfyClient
-from ..engine.errors import JobFailed
 from ..workflows import Bindings
 from .batch_rows import Batch, Row
 from .errors import CliError
@@ -90,7 +89,7 @@ class LocalBatch(Batch[Job]):
             self.folder.add(together=[row.key for row in rows])
             try:
                 return await self._make_together(client, rows)
-            except (CliError, JobFailed) as error:
+            except CliError as error:
                 print(f"{error} Each pair alone:", file=sys.stderr, flush=True)
         for row in rows:
             if row.missing:

@@ -20,6 +20,7 @@ from wan_flf2v.cli import build_parser, main
 from wan_flf2v.cli.batch_folder import BatchFolder
 from wan_flf2v.cli.batch_local import LocalBatch
 from wan_flf2v.cli.errors import CliError
+from wan_flf2v.cli.job import Job
 from wan_flf2v.cli.pairs import read_pairs
 from wan_flf2v.cli.video import describe_video
 from wan_flf2v.engine.errors import EngineError, Unreachable
@@ -121,7 +122,8 @@ def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:
 
 def batch_of(folder: Path, *options: str) -> LocalBatch:
     """The pairs of a folder, for a ComfyUI that is not there."""
-    command = ["batch", str(folder), "--prompt", "p", "--out", str(folder / "out")]
+    out = (folder if folder.is_dir() else folder.parent) / "out"
+    command = ["batch", str(folder), "--prompt", "p", "--out", str(out)]
     arguments = build_parser().parse_args([*command, "--comfyui-url", "http://127.0.0.1:9", *options])
     return LocalBatch(arguments, BatchFolder(arguments.out), read_pairs(folder))
 
@@ -184,6 +186,57 @@ def test_all_that_decides_a_pairs_video_decides_whether_it_is_made_already(folde
     found.append(keys())
     assert found[-1][1] == before[1], "the pair whose pictures are as they were"
     assert len({key for one in found for key in one}) == 2 * len(found) - 1
+    table = folder / "twice.jsonl"
+    table.write_text('{"first": "1.png", "last": "2.png"}\n' * 2, encoding="utf-8")
+    alike = batch_of(table).jobs
+    assert alike[0].key != alike[1].key, "a video of each row"
+
+
+def test_pairs_whose_common_job_fails_are_made_alone_and_what_is_made_is_left(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    asked: list[dict[str, Any]] = []
+
+    class Forgetful(Remembers):
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def system_stats(self) -> None:
+            pass
+
+        async def history(self, prompt_id: str) -> Any:
+            return None
+
+    async def graph_on(client: Any, job: Job) -> dict[str, Any]:
+        return job.bindings.apply(job.values)
+
+    async def out_of_memory(client: Any, graph: dict[str, Any], *_: Any, **__: Any) -> Any:
+        asked.append(graph)
+        raise CliError("Pairs: the GPU's memory ran out.")
+
+    async def alone(client: Any, job: Job, out: Path, prompt_id: str) -> None:
+        made.append(out.name)
+        out.touch()
+
+    for name, stand_in in {
+        "ComfyClient": lambda url: Forgetful(),
+        "graph_on": graph_on,
+        "run_graph": out_of_memory,
+        "run_on": alone,
+    }.items():
+        monkeypatch.setattr(f"wan_flf2v.cli.batch_local.{name}", stand_in)
+    rows = [{"first": "1.png", "last": "2.png", "57_steps": steps} for steps in (6, 6, 7, 7)]
+    table = folder / "pairs.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    asyncio.run(batch_of(table).make_on(""))
+    assert (len(asked), made) == (2, [f"00{number}_1.mp4" for number in (1, 2, 3, 4)])
+    (table.parent / "out" / "004_1.mp4").unlink()
+    asyncio.run(batch_of(table).make_on(""))
+    assert (len(asked), made[4:]) == (2, ["004_1.mp4"])
 
 
 @pytest.mark.parametrize(

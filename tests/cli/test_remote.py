@@ -153,6 +153,10 @@ def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: Wave
     assert run(*batch)[0] == 1
     assert (home / "out" / "002_b.mp4").read_bytes() == ws.video
     assert ws.count("submit") == 3, "the journal has what was paid for"
+    for file in (home / "state").glob("jobs.sqlite3*"):
+        file.unlink()
+    assert run(*batch)[0] == 1
+    assert ws.count("submit") == 3, "and a video that is there is not asked for"
 
 
 @pytest.fixture
