@@ -68,7 +68,7 @@ function fitted(board) {
  * @param {Keyframe[]} keyframes the board's own objects, and new ones
  * @returns {Board}
  */
-export function rearranged(board, keyframes) {
+function rearranged(board, keyframes) {
   const next = { ...board, keyframes, segments: /** @type {Segment[]} */ ([]) };
   const left = board.segments.map((segment, index) => ({ segment, start: stopsOf(board)[index] }));
   const places = Array.from({ length: segmentsOf(next) }, (_, index) => ({ start: stopsOf(next)[index], segment: /** @type {Segment | undefined} */ (undefined) }));

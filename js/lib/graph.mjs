@@ -53,7 +53,7 @@ function targetsOf(node, index) {
 }
 
 /** @param {Graph} graph @returns {GraphNode[]} */
-export const nodesOf = (graph) => graph._nodes ?? graph.nodes ?? [];
+const nodesOf = (graph) => graph._nodes ?? graph.nodes ?? [];
 
 /**
  * Whether a node of this graph, or of a subgraph in it, is such a one.
@@ -98,7 +98,7 @@ export function containerOf(root, inner) {
  * @param {number} depth
  * @returns {Source | undefined}
  */
-export function sourceAt(node, index, depth = 0) {
+function sourceAt(node, index, depth = 0) {
   const graph = node.graph;
   const link = inputLink(node, index);
   if (!graph || !link || depth > DEPTH) return undefined;

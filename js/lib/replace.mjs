@@ -31,7 +31,7 @@ function comesFrom(node, name, from, slot) {
  * @param {GraphNode} frames
  * @returns {{high: GraphNode, low: GraphNode}}
  */
-export function samplersOf(frames) {
+function samplersOf(frames) {
   const all = downstream(frames, 2).filter((node) => node.type === SAMPLER && node.graph === frames.graph);
   const high = all.find((node) => comesFrom(node, "latent_image", frames, 2));
   const low = high && all.find((node) => comesFrom(node, "latent_image", high, 0));
