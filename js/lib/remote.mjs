@@ -29,7 +29,7 @@ export function age(seconds) {
 }
 
 /** How long a job has run, or ran. @param {Job} job @param {number} now */
-export const elapsed = (job, now) => age((isLive(job) ? now : (job.finished_at ?? now)) - job.created_at);
+export const elapsed = (job, now) => age((job.finished_at ?? now) - job.created_at);
 
 /** Where a job stands, in words. @param {Job} job @param {number} now */
 export function standing(job, now) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { containerOf, downstream, source, valueOf } from "../../js/lib/graph.mjs";
+import { containerOf, downstream, inGraph, isLinked, source, valueOf, valuesBehind } from "../../js/lib/graph.mjs";
 import { framesOf, fileUrl, pictureAt, summary } from "../../js/lib/frames.mjs";
 import { modelAt, scheduleOf } from "../../js/lib/schedule.mjs";
 
@@ -356,4 +356,27 @@ test("the shift nearest to the sampler counts, and the model is followed by the 
   assert.equal(modelAt(byId(graphOf(nodes), 4), "model_high").shift, 6);
   nodes[4].inputs.model_high = [6, 0];
   assert.equal(modelAt(byId(graphOf(nodes), 4), "model_high").shift, 3, "past an input of another type");
+});
+
+test("nodes in a circle end every look behind them", () => {
+  const graph = graphOf({
+    1: { type: "A", widgets: { seed: 1 }, inputs: { model: [2, 0] }, outputs: MODEL },
+    2: { type: "B", widgets: { seed: 2 }, inputs: { model: [1, 0] }, outputs: MODEL },
+  });
+  assert.match(JSON.stringify(valuesBehind(byId(graph, 1))), /"seed",2.*"seed",1/);
+  assert.equal(downstream(byId(graph, 1), 0).length, 1);
+});
+
+test("a node that an undo has left behind is in no graph, though it still names one", () => {
+  const graph = graphOf({ 1: { type: "A" } });
+  const left = { ...byId(graph, 1) };
+  assert.equal(inGraph(left), false);
+  assert.equal(inGraph(byId(graph, 1)), true);
+});
+
+test("an input of a subgraph's node is read by its link, as its own method means the inside", () => {
+  const graph = graphOf({ 1: { type: "A", outputs: MODEL }, 2: { type: "inner", inputs: { model: [1, 0] } } });
+  Object.assign(byId(graph, 2), { subgraph: { _nodes: [], links: new Map() }, getInputLink: () => null });
+  assert.equal(isLinked(byId(graph, 2), "model"), true);
+  assert.equal(source(byId(graph, 2), "model").node, byId(graph, 1));
 });
