@@ -72,6 +72,11 @@ def test_a_wrong_request_gets_one_clear_line(capsys: Captured, request_of: Any, 
     assert message in refused(capsys, request_of(*words))
 
 
+def test_free_is_offered_for_what_it_takes_alone(capsys: Captured, request_of: Any) -> None:
+    assert "With --free the workflow takes it" in refused(capsys, request_of("--set", "57_steps=5"))
+    assert "--free" not in refused(capsys, request_of("--set", "57_steps=0"))
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [

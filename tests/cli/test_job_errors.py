@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from wan_flf2v.cli.errors import CliError
-from wan_flf2v.cli.job import _outputs, run_graph, save_file
+from wan_flf2v.cli.job import _outputs, _wait, run_graph, save_file
+from wan_flf2v.cli.progress import JobProgress
 from wan_flf2v.engine.errors import JobFailed, JobInterrupted
 from wan_flf2v.workflows import Bindings
 
@@ -49,6 +50,23 @@ def test_an_interrupted_job_is_told_apart() -> None:
 def test_a_failure_without_a_reason_is_still_a_failure() -> None:
     with pytest.raises((CliError, JobFailed), match="see its log"):
         _outputs({"status": {"status_str": "error", "messages": []}}, Bindings.load().graph)
+
+
+def test_a_job_that_ends_between_two_questions_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wan_flf2v.cli.job.POLL_S", 0)
+
+    class Ends:
+        asked = 0
+
+        async def history(self, prompt_id: str) -> Any:
+            self.asked += 1
+            return {"outputs": {}} if self.asked > 1 else None
+
+        async def queue_state(self) -> tuple[list[str], list[str]]:
+            return [], []
+
+    progress = JobProgress({}, 1)
+    assert asyncio.run(_wait(Ends(), "job", progress)) == {"outputs": {}}  # type: ignore[arg-type]
 
 
 def test_of_what_a_jobs_nodes_saved_only_the_asked_nodes_files_are_its_videos() -> None:

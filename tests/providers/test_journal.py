@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 from typing import Any, get_args
 
@@ -273,11 +274,57 @@ def test_the_journal_is_the_users_alone(tmp_path: Path) -> None:
 
 
 def test_half_a_change_is_no_change(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal:
+    times = [0.0]
+    with Journal(tmp_path, lambda: times[0]) as journal:
+        put(journal, "running")
+        times[0] = 8 * DAY
         with pytest.raises(TypeError):
-            journal.claim("key", **PLACE, inputs={("no", "json"): 1})
-        assert journal.newest() == []
+            claim(journal, inputs={("no", "json"): 1})
+        assert [row.state for row in journal.newest()] == ["running"]
         assert claim(journal).kind == "new"  # and no transaction is left open
+
+
+def test_a_job_that_was_claimed_long_before_it_was_submitted_is_not_made_anew_too_early(tmp_path: Path) -> None:
+    times = [0.0]
+    with Journal(tmp_path, lambda: times[0]) as journal:
+        row = claim(journal).row.row
+        times[0] = 6 * DAY
+        journal.submitting(row)
+        journal.submitted(row, Ticket("job", "m"))
+        times[0] = 12 * DAY
+        assert claim(journal).kind == "resume"
+
+
+@pytest.mark.parametrize("state", ["preparing", "uncertain"])
+def test_of_two_processes_that_take_over_a_dead_ones_job_one_sends_it(state: str, tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        put(journal, state)
+    with Journal(tmp_path) as first, Journal(tmp_path) as second:
+        taken = claim(first)
+        if state == "uncertain":  # at a gateway that keeps keys
+            first.submitting(taken.row.row)
+        assert claim(second).kind == "busy"
+
+
+def test_a_claim_waits_for_another_processs_claim(tmp_path: Path) -> None:
+    kinds: list[str] = []
+
+    def other() -> None:
+        with Journal(tmp_path) as journal:
+            kinds.append(claim(journal).kind)
+
+    thread = threading.Thread(target=other)
+
+    class Meanwhile:
+        def __str__(self) -> str:
+            thread.start()
+            thread.join(0.5)
+            return "written between the look and the new row"
+
+    with Journal(tmp_path) as journal:
+        kinds.append(claim(journal, inputs={"prompt": Meanwhile()}).kind)
+        thread.join()
+    assert kinds == ["new", "busy"]
 
 
 ROWS: list[Any] = []

@@ -140,6 +140,9 @@ def test_a_broken_key_file_is_a_clear_error(store, tmp_path) -> None:
     (tmp_path / "comfy" / FILE_NAME).write_text("{")
     with pytest.raises(ConfigError, match="cannot be read"):
         store.names()
+    (tmp_path / "comfy" / FILE_NAME).write_text('{"mine": {"provider": "runcomfy", "key": 12345678}}')
+    with pytest.raises(ConfigError, match="no profile 'mine'"):
+        store.load("mine")
 
 
 def test_the_users_folder_can_be_chosen(monkeypatch, tmp_path) -> None:

@@ -112,6 +112,12 @@ def test_wherever_a_server_echoes_the_key_it_is_neither_told_nor_kept(echo, capl
         assert form.encode() not in kept
 
 
+def test_this_machine_is_reached_without_a_proxy_which_would_read_the_key(wavespeed, tmp_path, monkeypatch) -> None:
+    for variable in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    assert generate(wavespeed, tmp_path).video is not None
+
+
 def test_a_newline_at_the_end_of_the_key_is_stripped_before_sending(wavespeed: WaveSpeedDouble, tmp_path) -> None:
     assert generate(wavespeed, tmp_path, key=f" {wavespeed.key}\r\n").video is not None
     assert wavespeed.last("submit").headers["Authorization"] == f"Bearer {wavespeed.key}"
