@@ -24,6 +24,7 @@ from . import remote
 from .errors import CliError
 from .job import Job, run_job
 from .pictures import check_picture
+from .texts import read_text
 from .video import describe_video
 
 
@@ -97,9 +98,7 @@ def read_fields(
     fields: dict[str, object] = {}
     if arguments.payload is not None:
         try:
-            payload = json.loads(arguments.payload.read_text(encoding="utf-8-sig"))
-        except OSError as error:
-            raise CliError(f"--payload: {arguments.payload} cannot be read: {error.strerror}.") from None
+            payload = json.loads(read_text(arguments.payload))
         except ValueError as error:
             raise CliError(f"--payload: {arguments.payload} is no JSON: {error}.") from None
         if not isinstance(payload, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CliError
+from .texts import read_text
 
 COLUMNS = ("first", "last", "prompt", "negative", "name")
 PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -36,12 +37,7 @@ def read_pairs(source: Path) -> list[Pair]:
     if source.is_dir():
         pairs = list(_folder(source))
     else:
-        try:
-            text = source.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CliError(
-                f"{source} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}."
-            ) from None
+        text = read_text(source)
         readers = {".csv": _csv, ".jsonl": _json_lines}
         if source.suffix.lower() not in readers:
             raise CliError(f"pairs come from a .csv or .jsonl file or a folder of pictures; got {source}.")
@@ -106,7 +102,7 @@ def _folder(folder: Path) -> Iterable[Pair]:
         couples = list(pairwise(found))
     for number, (first, last) in enumerate(couples, 1):
         words = first.with_suffix(".txt")
-        prompt = words.read_text(encoding="utf-8").strip() if words.is_file() else None
+        prompt = read_text(words).strip() if words.is_file() else None
         yield Pair(number, _plain(f"{first.stem}-{last.stem}"), str(first), str(last), prompt)
 
 

@@ -21,6 +21,7 @@ from .generate import check_out, run_cancellable, run_locally
 from .job import run_graph, save_file
 from .pictures import check_picture
 from .storyboard_remote import make_film
+from .texts import read_text
 from .video import describe_video
 
 WORKFLOW = API_FOLDER / "wan22_storyboard.json"
@@ -111,11 +112,9 @@ class StoryboardJob:
 
 def read_job(path: Path, settings: list[str]) -> StoryboardJob:
     """The storyboard of this file. Raises CliError with one sentence."""
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
         board = parse_storyboard(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}.") from None
     except FLF2VError as error:
         raise CliError(f"{path}: {error}") from None
     pictures = {}

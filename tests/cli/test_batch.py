@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_pairs_each_picture_with_the_next_in_the_order_of_their_numbers(folder: Path) -> None:
     picture(folder / "10.png", 10)
-    (folder / "2.txt").write_text("a bird\n", encoding="utf-8")
+    (folder / "2.txt").write_text("a bird\n", encoding="utf-8-sig")  # as Windows writes it
     pairs = read_pairs(folder)
     assert [(Path(pair.first).name, Path(pair.last).name) for pair in pairs] == [
         ("1.png", "2.png"),
@@ -68,7 +68,7 @@ def test_a_folder_of_a_and_b_pairs_those_of_one_number(tmp_path: Path) -> None:
 
 def test_a_table_has_paths_beside_it_urls_texts_and_fields(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(
-        'first,last,prompt,57_steps,name\na.png,https://x.org/b.png,"one, two",4,my clip\nc.png,d.png,,,\n', "utf-8"
+        'first,last,prompt,57_steps,name\na.png,https://x.org/b.png,"one, two",4,my clip\nc.png,d.png,,,\n', "utf-8-sig"
     )
     one, two = read_pairs(tmp_path / "p.csv")
     assert (one.first, one.last) == (str(tmp_path / "a.png"), "https://x.org/b.png")
@@ -98,6 +98,12 @@ def test_a_bad_table_is_one_clear_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_a_prompt_that_is_no_utf_8_is_named(folder: Path) -> None:
+    (folder / "1.txt").write_bytes("été".encode("latin-1"))
+    with pytest.raises(CliError, match=r"1\.txt cannot be read: it is no UTF-8"):
+        read_pairs(folder)
 
 
 def test_a_cut_line_of_the_journal_counts_for_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from wan_flf2v.providers.calls import Reply, Ticket
 from wan_flf2v.providers.client import provider_of
 from wan_flf2v.providers.errors import JobCancelled
 from wan_flf2v.providers.models import Job
-from wan_flf2v.providers.runcomfy import RunComfy
+from wan_flf2v.providers.runcomfy import RunComfy, _read
 from wan_flf2v.providers.wavespeed import WaveSpeed
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, URLS, generate, job_of, rows
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
@@ -138,6 +138,14 @@ def test_a_job_ends_as_the_video_that_the_provider_made(service, runcomfy, waves
     assert any(("position 3" in text) for text in texts) == (service != "wavespeed")
     assert any("about $0.30" in text for text in texts) == (service == "wavespeed")
     assert [row.state for row in rows(tmp_path)] == ["completed"]
+
+
+def test_of_a_deployments_files_a_preview_is_not_taken_for_the_video() -> None:
+    files = [
+        {"url": f"https://x.org/{kind}.mp4", "filename": f"{kind}.mp4", "type": kind} for kind in ("temp", "output")
+    ]
+    body = {"status": "succeeded", "outputs": {"9": {"gifs": files[:1]}, "73": {"images": files[1:]}}}
+    assert _read(Reply(200, {}, body, "")).outputs == ("https://x.org/output.mp4", "https://x.org/temp.mp4")
 
 
 def test_start_is_68_and_end_is_62(runcomfy: RunComfyDouble, tmp_path: Path) -> None:
