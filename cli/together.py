@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,7 +44,7 @@ def common(graph: Graph) -> str:
 
 def together(graphs: Sequence[Graph]) -> dict[str, Any]:
     """One graph that makes the videos of all these, which share what is ``common``; the n-th is saved by ``save_n``."""
-    graph = copy.deepcopy(dict(graphs[0]))
+    graph = dict(graphs[0])
     sampler, frames, save = (graph.pop(node)["inputs"] for node in ("57", "67", "73"))
     text = graph["6"]["inputs"]["clip"]
     for node in ("6", "7", "62", "68", "8"):

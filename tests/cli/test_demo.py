@@ -72,6 +72,7 @@ def test_the_parts_of_a_continuous_run_count_the_steps_of_the_whole_run(
             shown.message(*step(f"57.0.0.part_{node}", value, 8))
     told = [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()]
     assert told[-1] == "Sampling, step 4 of 8, 0:40 of sampling left"
+    assert shown._steps == 8, "what the bar counts to"
 
 
 def test_a_first_model_and_an_own_low_stage_count_more_steps_than_the_job_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -17,7 +18,7 @@ from PIL import Image
 
 from wan_flf2v.cli import main
 from wan_flf2v.cli.errors import CliError
-from wan_flf2v.cli.remote import save
+from wan_flf2v.cli.remote import picture_of, save, side_by_side
 from wan_flf2v.cli.remote_jobs import _age
 from wan_flf2v.tests.doubles.runcomfy import RunComfyDouble
 from wan_flf2v.tests.doubles.vendor import KEY, Fault, Script
@@ -157,6 +158,35 @@ def test_a_batch_runs_at_the_provider_and_again_costs_nothing(run: Run, ws: Wave
         file.unlink()
     assert run(*batch)[0] == 1
     assert ws.count("submit") == 3, "and a video that is there is not asked for"
+
+
+def test_work_side_by_side_is_eight_at_a_time_and_a_fault_is_raised_when_all_has_ended() -> None:
+    running: set[int] = set()
+    most, ended = 0, []
+
+    async def work(number: int) -> int:
+        nonlocal most
+        running.add(number)
+        most = max(most, len(running))
+        await asyncio.sleep(0.01)
+        running.remove(number)
+        if number == 1:
+            raise CliError("one")
+        if number == 2:
+            raise asyncio.CancelledError
+        ended.append(number)
+        return number
+
+    with pytest.raises(CliError, match="one"):
+        asyncio.run(side_by_side(work, range(20)))
+    assert (most, len(ended)) == (8, 18)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(side_by_side(work, [2, 3]))
+
+
+def test_a_picture_is_sent_as_what_it_is(home: Path) -> None:
+    Image.new("RGB", (96, 64)).save("a.jpg")
+    assert [picture_of(name, "first").media_type for name in ("a.png", "a.jpg")] == ["image/png", "image/jpeg"]
 
 
 @pytest.fixture

@@ -62,3 +62,8 @@ def test_what_is_no_video_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_bad_option_of_a_report_is_named(option: str, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(video), option, "gone.png"]) == 1
     assert option in capsys.readouterr().err
+
+
+def test_a_plot_that_is_no_picture_by_its_name_is_one_line(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(video), "--plot", str(video.with_name("plot.none"))]) == 1
+    assert "plot.none cannot be written" in capsys.readouterr().err

@@ -71,6 +71,10 @@ def test_the_graph_names_pictures_and_videos_as_comfyui_has_them(board: tuple[Pa
         ({"keyframes": [{"picture": "a.png"}, {"picture": "z.png"}]}, "keyframe 2: there is no file"),
         ({"keyframes": [{"picture": "a.png"}, {"slot": 1}]}, "keyframe 2 takes slot 1"),
         ({"keyframes": [{"picture": "a.png"}, {"picture": "board.json"}]}, "keyframe 2: board.json is no picture"),
+        (
+            {"closed": False, "video_before": "gone.mp4", "segments": [{}, {}, {}]},
+            "video_before: there is no file",
+        ),
         ({"length": 14}, "segment 1: length must be 4n + 1"),
         ({"promt": "x"}, 'the storyboard has no field "promt"'),
         ({"prompt": "x" * 100_000}, "prompt must have between 0 and 10000 characters"),

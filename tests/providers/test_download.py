@@ -292,6 +292,9 @@ def test_a_whole_video_passes(tmp_path) -> None:
     path = tmp_path / "a"
     path.write_bytes(tiny_video())
     assert check_video(path) == ".mp4"
+    to_the_end = b"\0\0\0\0mdat and whatever follows"
+    path.write_bytes(tiny_video() + to_the_end)
+    assert check_video(path) == ".mp4"
 
 
 def test_the_shipped_limits() -> None:

@@ -137,6 +137,18 @@ def test_an_interrupted_submit_still_takes_an_answer_that_comes_at_once(wavespee
     assert [(row.state, row.request_id) for row in rows(tmp_path)] == [("running", next(iter(wavespeed.jobs)))]
 
 
+def test_an_interrupted_submit_that_is_refused_leaves_no_question(wavespeed, tmp_path) -> None:
+    wavespeed.fail("submit", Fault(seconds=0.15, status=400, body={"message": "no"}))
+    with pytest.raises(Interrupted):
+        generate(
+            wavespeed,
+            tmp_path,
+            interrupted=lambda: bool(wavespeed.count("submit")),
+            policy=replace(QUICK, interrupt_grace_s=10),
+        )
+    assert [row.state for row in rows(tmp_path)] == ["failed"]
+
+
 def test_a_second_interrupt_during_the_submit_leaves_it_an_open_question(wavespeed, tmp_path) -> None:
     wavespeed.fail("submit", Fault(seconds=30))
 
