@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         print(f"wan-flf2v: {error}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:  # what run.py installs, and pip does not
+        print(f"wan-flf2v: {arguments.command} needs the package {error.name}, which is not installed", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("wan-flf2v: interrupted", file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import av
@@ -67,3 +68,11 @@ def test_a_bad_option_of_a_report_is_named(option: str, video: Path, capsys: pyt
 def test_a_plot_that_is_no_picture_by_its_name_is_one_line(video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(video), "--plot", str(video.with_name("plot.none"))]) == 1
     assert "plot.none cannot be written" in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "wan_flf2v.flf2v.report", None)  # what import makes of it: a missing module
+    assert main(["report", str(tmp_path / "video.mp4")]) == 1
+    assert "report needs the package wan_flf2v.flf2v.report, which is not installed" in capsys.readouterr().err

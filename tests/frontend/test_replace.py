@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from wan_flf2v.tests.frontend.browser import load_workflow, shipped_graph
+from wan_flf2v.tests.frontend.browser import LATER, load_workflow, shipped_graph
 from wan_flf2v.tests.frontend.test_undo import remember, wait_for_change
 
 EXPORT = "async () => (await window.app.graphToPrompt()).output"
@@ -17,7 +17,6 @@ REPLACE = """(id) => {
 SET = """([id, name, value]) => {
   window.app.canvas.graph.getNodeById(id).widgets.find((each) => each.name === name).value = value;
 }"""
-LATER = {"bit_depth", "format.codec"}  # what newer versions of core's CreateVideo and SaveVideo ask for, too
 KINDS = "() => window.app.canvas.graph._nodes.map((node) => node.type).sort()"
 PACKED = """() => {
   const { canvas } = window.app;
