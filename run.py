@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+PIP = BIN / ("pip.exe" if os.name == "nt" else "pip")  # the last file of a new environment
 STAMP = VENV / "wan-flf2v-installed.json"
 TORCH, TORCHVISION = "torch==2.13.0", "torchvision==0.28.0"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs below ends with this process
     try:
         set_up(groups_for(command, arguments))
-    except (SetupError, FileNotFoundError) as error:
+    except (SetupError, OSError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -111,13 +112,13 @@ def _part(name: str) -> ModuleType:
 def set_up(groups: list[str]) -> None:
     """Install these groups into ``.venv`` unless exactly they are there already."""
     wanted = {group: _fingerprint(group) for group in groups}
-    done = json.loads(STAMP.read_text()) if STAMP.exists() and PYTHON.exists() else {}
+    done = _installed() if PYTHON.exists() else {}
     missing = [group for group in groups if done.get(group) != wanted[group]]
     if not missing:
         return
     if "engine" in missing:
         print(f"First use: {SETUP_TIME}. Later calls start at once.", file=sys.stderr)
-    if not PYTHON.exists():
+    if not (PYTHON.exists() and PIP.exists()):
         _step(f"Making {VENV.relative_to(ROOT)}", _make_venv)
     if "engine" in missing:
         _step("Installing torch (CPU build where there is one)", _install_torch)
@@ -129,6 +130,14 @@ def set_up(groups: list[str]) -> None:
     STAMP.write_text(json.dumps(done | wanted, indent=2))
 
 
+def _installed() -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(STAMP.read_text())
+    except (OSError, ValueError):  # nothing yet, or what a full disk left of it
+        return {}
+    return found
+
+
 def _fingerprint(group: str) -> str:
     sources = [ROOT / "engine" / "requirements.txt", Path(__file__)] if group == "engine" else [ROOT / "pyproject.toml"]
     text = b"".join(path.read_bytes() for path in sources)
@@ -137,15 +146,12 @@ def _fingerprint(group: str) -> str:
 
 def _make_venv() -> None:
     try:
-        venv.create(VENV, with_pip=True)
+        venv.create(VENV, with_pip=True, clear=True)  # what is there has no pip
     except (OSError, subprocess.CalledProcessError) as error:
         raise SetupError(
             f"the virtual environment {VENV} could not be made ({error}). "
             "On Debian and Ubuntu install the package python3-venv."
         ) from None
-    except KeyboardInterrupt:
-        shutil.rmtree(VENV, ignore_errors=True)  # it may have no pip yet
-        raise
 
 
 def _install_torch() -> None:
@@ -157,24 +163,22 @@ def _install_torch() -> None:
             [TORCH, TORCHVISION, "--retries", "0", "--timeout", "15", "--extra-index-url", CPU_WHEELS],
             [TORCH, TORCHVISION],
         ]
-    for number, attempt in enumerate(attempts, 1):
-        error = _run_pip(attempt)
-        if error is None:
+    for attempt in attempts[:-1]:
+        if _run_pip(attempt) is None:
             break
-        if number == len(attempts):
-            raise SetupError(f"{TORCH} could not be fetched: {error} Check the network and run the command again.")
-    error = _run_pip(["--no-deps", TORCHVISION])
-    if error is not None:
-        raise SetupError(f"{TORCHVISION} could not be fetched: {error} Check the network and run the command again.")
+    else:
+        _install(TORCH, *attempts[-1])
+    _install(TORCHVISION, "--no-deps", TORCHVISION)
 
 
 def _pip(what: str, *arguments: str) -> None:
-    def install() -> None:
-        error = _run_pip(list(arguments))
-        if error is not None:
-            raise SetupError(f"{what} could not be fetched: {error} Check the network and run the command again.")
+    _step(f"Installing {what}", lambda: _install(what, *arguments))
 
-    _step(f"Installing {what}", install)
+
+def _install(what: str, *arguments: str) -> None:
+    error = _run_pip([*arguments])
+    if error is not None:
+        raise SetupError(f"{what} could not be installed: {error} Check network and disk, and run the command again.")
 
 
 def _run_pip(arguments: list[str]) -> str | None:

@@ -140,7 +140,7 @@ def test_what_a_command_needs_is_installed(
 
 
 @posix
-def test_an_interrupted_installation_is_one_line_and_leaves_nothing_half_made(tmp_path: Path) -> None:
+def test_an_interrupted_installation_is_one_line_and_made_by_the_next_call(tmp_path: Path) -> None:
     for name in ("run.py", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     command = [sys.executable, str(tmp_path / "run.py"), "jobs"]
@@ -159,7 +159,13 @@ def test_an_interrupted_installation_is_one_line_and_leaves_nothing_half_made(tm
     assert (begun, process.returncode) == ("Making .venv …", 130)
     assert said.splitlines()[-1] == "run.py: interrupted; the next call goes on"
     assert "Traceback" not in said
-    assert not (tmp_path / ".venv").exists()
+    (tmp_path / ".venv" / "wan-flf2v-installed.json").write_text("")  # what a full disk leaves of it
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Making .venv … ")
+        process.terminate()  # before pip installs anything
+        assert "Traceback" not in process.communicate(timeout=60)[1]
+    assert (tmp_path / ".venv" / "bin" / "pip").exists()
 
 
 def test_a_folder_that_is_no_comfyui_gets_one_line_and_no_command_the_help(tmp_path: Path) -> None:
