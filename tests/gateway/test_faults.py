@@ -8,8 +8,10 @@ import gzip
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -28,6 +30,7 @@ from wan_flf2v.gateway.assets import AssetStore
 from wan_flf2v.gateway.attempts import AttemptStore, Claim
 from wan_flf2v.gateway.bodies import SCRATCH, remove_scratch
 from wan_flf2v.gateway.database import Database
+from wan_flf2v.gateway.jobs import JobStore
 from wan_flf2v.gateway.keys import KeyStore
 from wan_flf2v.gateway.queue import JobQueue, queue_of
 from wan_flf2v.gateway.server import prepare_data
@@ -52,6 +55,21 @@ def test_a_side_file_that_goes_away_refuses_no_start(tmp_path: Path) -> None:
     """SQLite removes its side files when the last process closes the database."""
     (tmp_path / "jobs.sqlite-wal").symlink_to(tmp_path / "gone")
     prepare_data(Settings(data=tmp_path))
+
+
+def test_a_database_that_another_process_makes_just_now_is_waited_for(tmp_path: Path) -> None:
+    """Regression: of several processes that started at once on no database, one ended: "database is locked"."""
+    other = sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    made = threading.Timer(0.5, other.execute, ["COMMIT"])
+    made.start()
+    database = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    assert JobStore(database).counts() == {}
+    database.close()
+    made.join()
+    again = Database(f"sqlite:///{tmp_path}/jobs.sqlite")
+    assert again.first(sa.text("PRAGMA journal_mode"))[0] == "wal"
+    again.close()
 
 
 def test_a_request_that_ends_while_scratch_is_cleared_keeps_nothing_else(tmp_path: Path) -> None:
