@@ -44,7 +44,6 @@ class Downloader:
 
         Raises DownloadRefused, LinkExpired, or DownloadError after the last attempt.
         """
-        check_media_url(url, origin(self.base_url))
         target.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(self.policy.download_attempts):
             if attempt:
