@@ -263,15 +263,13 @@ def _check_clip(clip: Clip, carry: int, model: VideoModel, name: str, *, first: 
     except FLF2VError as error:
         whole = " The lengths of segments that go on in one clip count together." if clip.middle else ""
         raise FLF2VError(f"{name}: {error}{whole}") from None
-    joining = max(carry, 1)
-    start = joining if isinstance(clip.start, Video) else carry
-    end = joining if isinstance(clip.end, Video) else 1
-    if clip.length <= start + end - 1:
+    end = max(carry, 1) if isinstance(clip.end, Video) else 1
+    if clip.length <= carry + end - 1:
         ending = f" and the {end} that lead to video_after" if isinstance(clip.end, Video) else ""
         raise FLF2VError(
-            f"{name}: a length of {clip.length} frames leaves none after the {start} that are carried over{ending}."
+            f"{name}: a length of {clip.length} frames leaves none after the {carry} that are carried over{ending}."
         )
-    given = start if not first or isinstance(clip.start, Video) else 1
+    given = max(carry, 1) if not first or isinstance(clip.start, Video) else 1
     for at, _ in clip.middle:
         if not given <= at < clip.length - end:
             raise FLF2VError(

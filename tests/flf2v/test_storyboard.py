@@ -231,6 +231,7 @@ def test_a_segment_takes_what_it_does_not_set_from_the_storyboard_and_else_the_m
     assert (second.prompt, second.negative, second.length, second.seed, second.settings) == ("p", "n", 81, 5, ())
     assert parse({**board, "length": 33}).clips[0].length == 33
     assert parse({**board, "seconds": 2}).clips[0].length == 33
+    assert [parse({**board, **more}).colour for more in ({}, {"colour": False})] == [True, False]
 
 
 def test_without_keyframes_in_the_text_the_connected_ones_are_taken_in_order() -> None:
@@ -239,8 +240,9 @@ def test_without_keyframes_in_the_text_the_connected_ones_are_taken_in_order() -
 
 
 def test_too_few_seconds_name_the_fewest() -> None:
-    with pytest.raises(FLF2VError, match=r"got 0\.1\. Use 0\.25 or 0\.5\."):
-        WAN.length_of(0.1)
+    for seconds in (0.1, 0):
+        with pytest.raises(FLF2VError, match=rf"got {seconds}\. Use 0\.25 or 0\.5\."):
+            WAN.length_of(seconds)
 
 
 def test_a_keyframe_gone_through_has_strengths_for_either_stage() -> None:
