@@ -1,8 +1,8 @@
 """Remote video APIs: RunComfy and WaveSpeed. Async, without torch and without ComfyUI.
 
 ``profiles`` holds keys and base URLs, ``models`` says what can be asked for, ``journal`` remembers every job, and
-``client`` takes one from submit to video. ``runcomfy`` and ``wavespeed`` are the protocols, as pure generators of
-``calls``; ``transport`` and ``download`` are the only modules that open connections.
+``client`` takes one from ``submit`` to video (``follow``). ``runcomfy`` and ``wavespeed`` are the protocols, as pure
+generators of ``calls``; ``transport`` and ``download`` are the only modules that open connections.
 """
 
 from .calls import Picture

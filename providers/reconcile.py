@@ -5,39 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .calls import Candidate
-from .journal import Journal, Row
-from .retry import Clock, Policy
-from .runcomfy import RunComfy
-from .transport import Transport
-from .wavespeed import WaveSpeed
+from .journal import Row
+from .remote import Remote
 
-Provider = RunComfy | WaveSpeed
 CLOCK_SKEW_S = 60.0
 LATEST_S = 180.0
 """How long after the submit was sent its job may have been made."""
 
 
-async def find_lost_job(
-    row: Row,
-    values: Mapping[str, object],
-    provider: Provider,
-    transport: Transport,
-    journal: Journal,
-    *,
-    clock: Clock,
-    policy: Policy,
-) -> Candidate | None:
+async def find_lost_job(remote: Remote, row: Row, values: Mapping[str, object]) -> Candidate | None:
     """The one job in the provider's history that can be this row's, or None. Raises ProviderError."""
-    if provider.recent is None:
+    if remote.provider.recent is None:
         return None
     sent = row.submitted_at or row.created_at
-    for attempt in range(policy.reconcile_tries):
+    for attempt in range(remote.policy.reconcile_tries):
         if attempt:
-            await clock.sleep(policy.reconcile_wait_s)  # the history may lag behind
-        listed = await transport.run(provider.recent(row.model, sent - CLOCK_SKEW_S))
-        known = journal.known_ids()
+            await remote.clock.sleep(remote.policy.reconcile_wait_s)  # the history may lag behind
+        listed = await remote.transport.run(remote.provider.recent(row.model, sent - CLOCK_SKEW_S))
+        known = remote.journal.known_ids()
         # Read at each try: another node's submit may just have been answered.
-        told_by_time = journal.open_questions(row.profile, row.model) <= 1
+        told_by_time = remote.journal.open_questions(row.profile, row.model) <= 1
         mine = choose([one for one in listed if one.request_id not in known], values, sent, told_by_time=told_by_time)
         if mine is not None:
             return mine

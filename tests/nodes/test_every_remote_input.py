@@ -248,7 +248,7 @@ def test_a_job_is_waited_for_as_long_as_asked(
     """A minute of the node's passes in a tenth of a second here."""
     double, began = vendors[kind != "WanFLF2VWaveSpeed"], time.time()
     fast = Clock(lambda: began + 600 * (time.time() - began), lambda seconds: asyncio.sleep(seconds / 600))
-    monkeypatch.setattr("wan_flf2v.providers.client.Clock", lambda: fast)
+    monkeypatch.setattr("wan_flf2v.providers.remote.Clock", lambda: fast)
     double.script = Script(run_s=1)
     graph: Graph = {}
     inputs = {**base(kind), "wait": True}

@@ -123,7 +123,7 @@ def test_a_gateway_that_keeps_keys_is_sent_a_lost_submit_again_under_its_key_and
         assert len(keys) == 2
         assert len(set(keys)) == 1
         double.reset()
-        monkeypatch.setattr("wan_flf2v.providers.client.VENDOR_URLS", frozenset({double.url}))
+        monkeypatch.setattr("wan_flf2v.providers.submit.VENDOR_URLS", frozenset({double.url}))
         double.fail("submit", lost)
         for _ in range(2):
             with pytest.raises(MaybeSubmitted, match="was not resubmitted"):

@@ -12,9 +12,9 @@ import pytest
 
 from wan_flf2v.providers import Picture, ProviderError, model
 from wan_flf2v.providers.calls import Reply, Ticket
-from wan_flf2v.providers.client import provider_of
 from wan_flf2v.providers.errors import JobCancelled
 from wan_flf2v.providers.models import Job
+from wan_flf2v.providers.remote import provider_of
 from wan_flf2v.providers.runcomfy import RunComfy, _read
 from wan_flf2v.providers.wavespeed import WaveSpeed
 from wan_flf2v.tests.doubles.remote import FIRST, LAST, URLS, generate, job_of, rows
