@@ -116,7 +116,12 @@ class ComfyServer:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if not self.running:
-                raise EngineError(f"ComfyUI ended while starting. The end of {self.log_path}:\n{self.log_tail()}")
+                said = f"ComfyUI ended while starting. The end of {self.log_path}:\n{self.log_tail()}"
+                if "ModuleNotFoundError" in said:
+                    said += (
+                        f"\nIt was started with {self.engine.python}; set COMFYUI_PYTHON to the Python that it runs on."
+                    )
+                raise EngineError(said)
             try:
                 with _DIRECT.open(f"{self.url}/system_stats", timeout=5):
                     return

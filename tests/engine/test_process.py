@@ -27,6 +27,8 @@ MAIN = """
 import http.server, json, os, signal, sys, time
 if os.environ.get("STANDS_IN") == "dies":
     print("no model found"); sys.exit(3)
+if os.environ.get("STANDS_IN") == "not its Python":
+    import a_package_of_comfyui
 if os.environ.get("STANDS_IN") == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
@@ -165,6 +167,12 @@ def test_one_that_ends_while_starting_is_an_error_with_the_end_of_its_log(server
     with pytest.raises(EngineError, match=r"(?s)ended while starting.*comfyui\.log.*no model found"):
         server.start()
     assert not server.running
+
+
+def test_one_that_lacks_its_packages_tells_how_to_name_its_python(server, monkeypatch) -> None:
+    monkeypatch.setenv("STANDS_IN", "not its Python")
+    with pytest.raises(EngineError, match="set COMFYUI_PYTHON to the Python that it runs on"):
+        server.start()
 
 
 def test_one_that_stays_silent_is_stopped_after_the_time(server, monkeypatch) -> None:
