@@ -32,7 +32,7 @@ def pair(given: Mapping[str, Any]) -> dict[str, str]:
     if low == BY_NAME:
         low = _partner("high_file", "low_file", high, MODELS)
     check_sides("model", high, low)
-    if low == high or same_content(MODELS, high, low):
+    if same_content(MODELS, high, low):
         raise FLF2VError(
             f"the high- and the low-noise model are the same file ({high} and {low} have the same content). "
             "Choose the other expert for one of them."

@@ -73,6 +73,17 @@ def test_a_copy_of_a_file_is_the_same_file_and_one_changed_byte_is_not(experts: 
     (tmp_path / "other_low.safetensors").write_bytes(content)
     assert experts.same_content(experts.MODELS, "copy_high.safetensors", "copy_low.safetensors")
     assert not experts.same_content(experts.MODELS, "copy_high.safetensors", "other_low.safetensors")
+    with pytest.raises(ValueError, match="are the same file"):
+        experts.pair(given(high_file="copy_high.safetensors"))
+
+
+def test_each_output_has_its_own_lora_and_the_first_models_none(experts: Any) -> None:
+    asked = {**given(lora_high=LORAS[0]), "weight_dtype": "default", "lora_strength": 1.0}
+    for output, expected in enumerate((LORAS[:1], LORAS[1:], [])):
+        graph = experts.GraphBuilder()
+        experts.add_expert(graph, "expert", asked, output)
+        loras = [node.inputs["lora_name"] for node in graph.nodes.values() if "lora_name" in node.inputs]
+        assert loras == list(expected)
 
 
 @pytest.mark.parametrize("lora", [None, LORAS[0]], ids=["plain", "lora"])

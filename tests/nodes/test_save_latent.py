@@ -250,6 +250,14 @@ def test_what_is_no_wan_latent_is_refused_and_not_kept(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_latent_is_kept_once_for_each_way_of_saving_it(comfy: Any, tmp_path: Path) -> None:
+    from wan_flf2v.nodes.host.unfinished import keep
+
+    samples = torch.zeros(1, 16, 1, 2, 2)
+    kept = [keep(tmp_path, "clip", samples, {"graph": way}, {}) for way in ("mp4", "webm", "mp4")]
+    assert (kept[0] == kept[2], kept[0] == kept[1], len(list(tmp_path.iterdir()))) == (True, False, 2)
+
+
 def test_without_metadata_a_latent_can_still_be_finished(
     save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

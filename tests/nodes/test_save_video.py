@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -189,6 +190,33 @@ def test_a_cancel_leaves_no_file_and_the_name_free(save: Save, tmp_path: Path, c
         management.interrupt_current_processing(False)
         assert not list((tmp_path / "test").iterdir())
     assert save(clip())[0].name == "clip_00001_.mp4"
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, "the end"])
+def test_a_fault_of_the_encoder_at_any_frame_is_told_and_leaves_no_file(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: Any
+) -> None:
+    import wan_flf2v.nodes.host.video_files as module
+    from wan_flf2v.nodes.host.writer import VideoWriter
+
+    calls = itertools.count()
+    encode = VideoWriter.encode
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def encode_until(writer: Any, pixels: Any) -> None:
+        if next(calls) == at:
+            full()
+        encode(writer, pixels)
+
+    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(VideoWriter, "encode", encode_until)
+    if at == "the end":
+        monkeypatch.setattr(VideoWriter, "finish", full)
+    with pytest.raises(ValueError, match=r"No space left on device.*Make room there"):
+        save(clip(6))
+    assert not list((tmp_path / "test").iterdir())
 
 
 def test_what_a_killed_save_left_is_removed_after_a_day(save: Save, tmp_path: Path) -> None:

@@ -195,15 +195,18 @@ def test_a_picked_draft_has_the_noise_and_the_mask_of_its_own_number(comfy: Any)
     assert torch.equal(shared["noise_mask"], masks[:1])
 
 
-def test_of_two_videos_with_three_drafts_each_the_mask_is_the_picked_videos(comfy: Any) -> None:
-    from wan_flf2v.nodes.host.hand_over import pick
+def test_of_two_videos_with_three_drafts_each_the_picked_one_has_its_own_mask_seed_and_preview(comfy: Any) -> None:
+    from wan_flf2v.nodes.host.hand_over import hand_over, handed_over, pick
 
     two = {"noise_mask": torch.arange(2.0).view(2, 1, 1, 1), "batch_index": [4, 7]}
-    six = {**two, "samples": torch.arange(6.0).view(6, 1, 1, 1, 1)}
+    latents = [{**two, "samples": pair.view(2, 1, 1, 1, 1)} for pair in torch.arange(6.0).split(2)]
+    six = hand_over(latents, [{"samples": each["samples"] + 100} for each in latents], 0.9, [10, 11, 12])
     for number in range(6):
-        picked = pick(six, number)
+        picked, told = handed_over(pick(six, number))
         assert (picked["samples"].item(), picked["noise_mask"].item()) == (number, number % 2)
         assert picked["batch_index"] == [(4, 7)[number % 2]]
+        assert told is not None
+        assert (told.seeds, told.predicted.item()) == ((10 + number // 2,), 100 + number)
 
 
 def test_four_drafts_and_one_finish_take_fifty_steps_not_eighty(
