@@ -10,7 +10,7 @@ from typing import Any
 
 from ..providers import Journal, RemoteClient
 from ..providers.calls import Ticket, is_request_id
-from ..providers.journal import Row
+from ..providers.row import Row
 from .accounts import add_comfyui, store_of, table
 from .errors import CliError
 from .generate import check_out, run_cancellable

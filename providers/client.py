@@ -7,10 +7,10 @@ from types import TracebackType
 from .calls import Ticket, is_request_id
 from .errors import BadInput, ConfigError
 from .follow import follow
-from .journal import Row
 from .models import Job
 from .outcome import Outcome
 from .remote import Remote
+from .row import Row
 from .submit import claim, resubmit, submit
 
 

@@ -20,9 +20,9 @@ from .errors import (
     ServerTrouble,
     StillRunning,
 )
-from .journal import Row
 from .outcome import Outcome, progress_text
 from .remote import URLS_ONLY, Remote
+from .row import Row
 
 
 async def follow(remote: Remote, row: Row, *, collected: bool, wait: bool = True) -> Outcome:

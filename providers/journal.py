@@ -7,31 +7,26 @@ content is never submitted again: an index makes a second live row impossible, a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from .calls import Ticket
 from .errors import JournalError
-from .models import Service
 from .owner import OwnerLock, owner_is_alive
+from .row import UPLOADED, Claim, Row, RowState
 
 FILE_NAME = "jobs.sqlite3"
-UPLOADED = "uploaded"  # beside a row's inputs
 KEEP_RESULT_S = 7 * 86400.0  # as long as the providers keep theirs
 STALE_PART_S = 3600.0
 KEEP_ROW_S = 90 * 86400.0
-RowState = Literal[
-    "preparing", "submitting", "uncertain", "running", "completed", "failed", "cancelled", "gone", "forgotten"
-]
 _LIVE = "('preparing','submitting','uncertain','running','completed')"
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS jobs (
@@ -44,67 +39,6 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_live_job ON jobs (content_key) WHERE state
 CREATE INDEX IF NOT EXISTS by_request ON jobs (request_id);
 PRAGMA user_version = 1;
 """
-
-
-@dataclass(frozen=True)
-class Row:
-    """One job as the journal knows it."""
-
-    row: int
-    content_key: str
-    profile: str
-    base_url: str
-    service: Service
-    model: str
-    state: RowState
-    owner: str
-    request_id: str | None
-    links: Mapping[str, str]
-    inputs: Mapping[str, Any]
-    created_at: float
-    submitted_at: float | None
-    finished_at: float | None
-    response: Any
-    video: str | None
-    error: str | None
-    price: float | None
-
-    @property
-    def ticket(self) -> Ticket:
-        """The submitted job. Raises JournalError where no id is known."""
-        if not self.request_id:
-            raise JournalError(f"Job {self.row} has no request id: its submit was never answered.")
-        return Ticket(self.request_id, self.model, self.links)
-
-    @property
-    def uploads(self) -> Mapping[str, str]:
-        """Where its pictures were uploaded to, by field, as far as that is known."""
-        found: Mapping[str, str] = self.inputs.get(UPLOADED, {})
-        return found
-
-    @property
-    def prompt(self) -> str:
-        """What the video is asked to show."""
-        return next((str(self.inputs[name]) for name in ("6_text", "prompt") if self.inputs.get(name)), "")
-
-    @property
-    def idempotency_key(self) -> str:
-        """What one submit of this row is called, however often it is sent."""
-        return hashlib.sha256(f"{self.content_key}:{self.created_at!r}".encode()).hexdigest()
-
-    @property
-    def video_path(self) -> Path | None:
-        """The downloaded video, if it is still there."""
-        path = Path(self.video) if self.video else None
-        return path if path is not None and path.is_file() else None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What to do about a job: make it ("new"), go on with it ("resume", "finished"), "busy" elsewhere, or "uncertain"."""
-
-    kind: Literal["new", "resume", "finished", "busy", "uncertain"]
-    row: Row
 
 
 class Journal:
@@ -156,7 +90,7 @@ class Journal:
             found = db.execute(
                 f"SELECT * FROM jobs WHERE content_key=? AND state IN {_LIVE}", (content_key,)
             ).fetchone()
-            claim = None if found is None else self._take_over(db, _row(found))
+            claim = None if found is None else self._take_over(db, Row.read(found))
             if claim is not None:
                 return claim
             cursor = db.execute(
@@ -165,7 +99,7 @@ class Journal:
                 (content_key, profile, base_url, service, model, self._owner.name, _json(inputs), self.now(), price),
             )
             row = db.execute("SELECT * FROM jobs WHERE row=?", (cursor.lastrowid,)).fetchone()
-            return Claim("new", _row(row))
+            return Claim("new", Row.read(row))
 
     def _take_over(self, db: sqlite3.Connection, row: Row) -> Claim | None:
         """What the live row of this content means now; None when it has ended and a new one may be made."""
@@ -237,7 +171,7 @@ class Journal:
                 " created_at) VALUES (?,?,?,?,?,'running',?,?,?,'{}',?)",
                 (f"request:{service}:{ticket.request_id}", profile, base_url, service, ticket.model, *mine),
             )
-            return _row(db.execute("SELECT * FROM jobs WHERE row=?", (cursor.lastrowid,)).fetchone())
+            return Row.read(db.execute("SELECT * FROM jobs WHERE row=?", (cursor.lastrowid,)).fetchone())
 
     def get(self, row: int) -> Row | None:
         """One row by its number."""
@@ -251,7 +185,8 @@ class Journal:
         """The last rows, newest first."""
         with self._guard("read"):
             return [
-                _row(row) for row in self._connection.execute("SELECT * FROM jobs ORDER BY row DESC LIMIT ?", (limit,))
+                Row.read(row)
+                for row in self._connection.execute("SELECT * FROM jobs ORDER BY row DESC LIMIT ?", (limit,))
             ]
 
     def known_ids(self) -> set[str]:
@@ -294,7 +229,7 @@ class Journal:
     def _one(self, query: str, value: object) -> Row | None:
         with self._guard("read"):
             found = self._connection.execute(query, (value,)).fetchone()
-            return None if found is None else _row(found)
+            return None if found is None else Row.read(found)
 
     def _set(self, row: int, **columns: object) -> None:
         names = ", ".join(f"{name}=?" for name in columns)
@@ -325,10 +260,3 @@ class Journal:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _row(row: sqlite3.Row) -> Row:
-    data = dict(row)
-    for name in ("links", "inputs", "response"):
-        data[name] = json.loads(data[name]) if data[name] else ({} if name != "response" else None)
-    return Row(**data)

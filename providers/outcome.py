@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .calls import Json, Status
-from .journal import Row
+from .row import Row
 
 _USUAL = ("", "in_queue", "in_progress", "created", "processing", "completed")
 Report = Callable[[str], None]

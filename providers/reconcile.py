@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .calls import Candidate
-from .journal import Row
 from .remote import Remote
+from .row import Row
 
 CLOCK_SKEW_S = 60.0
 LATEST_S = 180.0

@@ -6,11 +6,12 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 
 from .calls import Status, split_url
 from .download import Downloader
-from .journal import Journal, Row
+from .journal import Journal
 from .models import Service
 from .outcome import Outcome, Report, silent
 from .profiles import Profile
 from .retry import Clock, Policy
+from .row import Row
 from .runcomfy import RunComfy
 from .transport import Transport
 from .wavespeed import WaveSpeed

@@ -13,11 +13,12 @@ from contextlib import suppress
 
 from .calls import Picture, Ticket, keeps_keys
 from .errors import BadInput, ConnectionLost, JournalError, MaybeSubmitted, ProviderError, ServerTrouble
-from .journal import KEEP_RESULT_S, Claim, Row
+from .journal import KEEP_RESULT_S
 from .models import Job
 from .profiles import VENDOR_URLS
 from .reconcile import find_lost_job
 from .remote import URLS_ONLY, Remote
+from .row import Claim, Row
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ...providers import Journal, RemoteClient
 from ...providers.errors import ConfigError, ProviderError
-from ...providers.journal import Row
 from ...providers.profiles import KEY_VARIABLES, PROVIDERS
+from ...providers.row import Row
 from ..host import remote as remote_host
 from .panels import Request
 

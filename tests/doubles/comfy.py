@@ -15,8 +15,8 @@ from PIL import Image
 from wan_flf2v.engine.locate import Engine
 from wan_flf2v.engine.process import ComfyServer
 from wan_flf2v.providers import Journal
-from wan_flf2v.providers.journal import Row
 from wan_flf2v.providers.profiles import ProfileStore
+from wan_flf2v.providers.row import Row
 from wan_flf2v.providers.secret import Secret
 
 from .runcomfy import RunComfyDouble

@@ -13,7 +13,8 @@ import pytest
 
 from wan_flf2v.providers.calls import Ticket
 from wan_flf2v.providers.errors import JournalError
-from wan_flf2v.providers.journal import FILE_NAME, KEEP_ROW_S, STALE_PART_S, Claim, Journal, RowState
+from wan_flf2v.providers.journal import FILE_NAME, KEEP_ROW_S, STALE_PART_S, Journal
+from wan_flf2v.providers.row import Claim, RowState
 
 DAY = 86400.0
 PLACE: dict[str, Any] = {"profile": "me", "base_url": "https://a.example", "service": "wavespeed", "model": "m"}
