@@ -38,7 +38,13 @@ def is_prepared(comfyui: str | Path | None = None) -> bool:
 def prepare(comfyui: str | Path | None = None) -> Engine:
     """The ComfyUI to run, with its sources in place. Raises EngineError when they cannot be had."""
     if not is_prepared(comfyui):
-        _fetch_comfyui()
+        try:
+            _fetch_comfyui()
+        except OSError as error:  # a full disk, or an installed package that nobody may write to
+            raise EngineError(
+                f"ComfyUI's sources could not be put into {ENGINE_FOLDER}: {error}. "
+                "Make room, or give an installed ComfyUI with --comfyui PATH."
+            ) from None
     return _found(comfyui)
 
 

@@ -66,6 +66,15 @@ def test_a_named_comfyui_is_taken_as_it_is_and_nothing_is_fetched(
         setup.prepare(tmp_path)
 
 
+def test_a_place_that_takes_no_sources_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(setup, "ENGINE_FOLDER", tmp_path / "file" / ".engine")
+    monkeypatch.setattr(locate, "OWN_COMFYUI", tmp_path / "file" / ".engine" / "own")
+    with pytest.raises(EngineError, match=r"could not be put into .*\.engine.*--comfyui PATH"):
+        setup.prepare()
+
+
 def test_missing_micro_models_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "tiny_models", lambda engine: tmp_path / "tiny-models-x")
     monkeypatch.setattr(setup, "_MICRO_FOLDER", tmp_path / "models")
