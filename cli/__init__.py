@@ -20,7 +20,7 @@ GATEWAY_COMMANDS = {
     "keys": "create, list and revoke a gateway's API keys",
     "status": "show a gateway's workers and queue",
 }
-EXPECTED = (CliError, EngineError, FieldError, ProviderError)
+EXPECTED = (CliError, EngineError, FieldError, ProviderError, OSError)  # a full disk, a folder without rights
 
 
 def build_parser() -> argparse.ArgumentParser:

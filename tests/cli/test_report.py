@@ -76,3 +76,14 @@ def test_a_package_that_is_not_installed_is_named(
     monkeypatch.setitem(sys.modules, "wan_flf2v.flf2v.report", None)  # what import makes of it: a missing module
     assert main(["report", str(tmp_path / "video.mp4")]) == 1
     assert "report needs the package wan_flf2v.flf2v.report, which is not installed" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(
+    video: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: str) -> None:
+        raise OSError(28, "No space left on device", "video.mp4")
+
+    monkeypatch.setattr("wan_flf2v.flf2v.video_frames.VideoFrames", full)
+    assert main(["report", str(video)]) == 1
+    assert capsys.readouterr().err == "wan-flf2v: [Errno 28] No space left on device: 'video.mp4'\n"
