@@ -6,6 +6,7 @@ import base64
 import io
 import os
 import signal
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +82,7 @@ def to_png(source: bytes | Path, out: Path, max_pixels: int, max_bytes: int) -> 
         raise PictureError(f"A picture must have at most {max_pixels} pixels.") from None
     except MemoryError:
         raise PictureError("The picture needs too much memory to decode.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         text = f"The picture can't be read ({type(error).__name__}). It must be a whole PNG, JPEG or WebP file."
         raise PictureError(text) from None
     plain.save(out, "PNG", compress_level=1)

@@ -200,8 +200,8 @@ def _answer_errors(metrics: Metrics) -> Any:
             response = error_response(request.path, error)
         except web.HTTPException as error:
             response = error_response(request.path, _known(error))
-        except (ConnectionResetError, asyncio.CancelledError):
-            raise
+        except ConnectionError:  # the client's, who has gone; others are told where they are made
+            response = web.Response(status=499)
         except (RecursionError, web.RequestPayloadError):
             response = error_response(request.path, BadRequest("The body is nested too deep or badly encoded."))
         except Exception as error:

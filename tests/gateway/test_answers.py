@@ -17,7 +17,7 @@ from wan_flf2v.gateway.server import listening
 from wan_flf2v.gateway.settings import Limits
 from wan_flf2v.gateway.web.app import SPOKE
 
-from .local import BODY, EXAMPLES, FLF2V, local, png, run
+from .local import BODY, EXAMPLES, FLF2V, WAVESPEED, local, png, run
 from .test_facades import DEPLOYMENT, OVERRIDES
 
 
@@ -179,6 +179,24 @@ def test_bodies_beyond_the_budget_are_503_and_other_keys_go_on(tmp_path: Path, l
             raise AssertionError("the budget was not given back")
 
     run(main)
+
+
+def test_a_client_that_goes_away_is_no_fault_of_the_gateways(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Regression: each was an error with a traceback in the log."""
+
+    async def main() -> None:
+        async with local(tmp_path, worker=False) as here:
+            host, port = here.url.removeprefix("http://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = f"POST {WAVESPEED} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here.secret}\r\nContent-Length: 9"
+            writer.write(f"{head}\r\n\r\n{{".encode())
+            await asyncio.sleep(0.3)
+            writer.close()
+            while b'status="499"' not in (await here.call("GET", "/metrics")).body:
+                await asyncio.sleep(0.05)
+
+    run(main)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_addresses_without_a_key_are_limited_too(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def test_bad_pictures_are_refused_in_words_and_disturb_nothing(tmp_path: Path) -> None:
+    end = png()[-12:]
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
     bad = {
         "bomb": bomb(20000, 20000),
@@ -48,6 +49,7 @@ def test_bad_pictures_are_refused_in_words_and_disturb_nothing(tmp_path: Path) -
         "gif": b"GIF89a" + b"\0" * 40,
         "tiny": png(8, 8),
         "claims": b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+        "metadata": png()[:-12] + struct.pack(">I4s6sI", 6, b"cHRM", bytes(6), zlib.crc32(b"cHRM" + bytes(6))) + end,
     }
 
     async def main() -> None:
