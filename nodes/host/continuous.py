@@ -95,6 +95,7 @@ class PausedRun:
     run: ContinuousRun
     family: Family
     seed: int
+    given: Latent
     latent: Latent
 
 
@@ -122,7 +123,7 @@ def sample_high(
     **steps: Any,
 ) -> PausedRun:
     """The high-noise model's part of a run, its latent as KSamplerAdvanced gives it; ``steps`` is what ``begin`` takes."""
-    paused = PausedRun(begin(model, **steps), family_of(model), noise_seed, latent_image)
+    paused = PausedRun(begin(model, **steps), family_of(model), noise_seed, latent_image, latent_image)
     if not paused.run.switch:
         return paused
     return replace(paused, latent=_sample(model, (positive, negative), cfg, paused, first=True))
@@ -139,11 +140,9 @@ def sample_low(model: Model, positive: Conditioning, negative: Conditioning, cfg
 def _sample(
     model: Model, prompts: tuple[Conditioning, Conditioning], cfg: float, paused: PausedRun, *, first: bool
 ) -> Latent:
-    run, given = paused.run, paused.latent
+    run, given = paused.run, paused.given  # of the second part only a mask looks at it, as in one run
     latent = comfy.sample.fix_empty_latent_channels(model, given["samples"])
     noise = comfy.sample.prepare_noise(latent, paused.seed, given.get("batch_index"))
-    if not first and run.switch:
-        noise = torch.zeros_like(noise)  # the high-noise part has added it
     sampler, sigmas = run.part(first=first)
     preview = latent_preview.prepare_callback(model, run.steps)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from types import ModuleType
@@ -42,12 +43,12 @@ def prompt(conditioning: list[Any]) -> tuple[list[Any], list[Any]]:
     return [[conditioning[0][0], frames]], other
 
 
-def one_run(model: Any, prompt: tuple[Any, Any], sampler: str, **more: Any) -> torch.Tensor:
+def one_run(model: Any, prompt: tuple[Any, Any], sampler: str, start: Any = None, **more: Any) -> torch.Tensor:
     """ComfyUI's KSampler over all steps."""
     import nodes
 
     with torch.inference_mode():
-        (latent,) = nodes.common_ksampler(model, 5, STEPS, CFG, sampler, "simple", *prompt, empty(), **more)
+        (latent,) = nodes.common_ksampler(model, 5, STEPS, CFG, sampler, "simple", *prompt, start or empty(), **more)
     result: torch.Tensor = latent["samples"]
     return result
 
@@ -96,6 +97,32 @@ def test_one_model_on_both_sides_is_one_ksampler_run_bit_for_bit(
     high, _ = experts
     (latent, _) = continuous(call, high, high, prompt, sampler)
     assert torch.equal(latent["samples"], one_run(high, prompt, sampler))
+
+
+def test_a_mask_and_the_noise_of_a_number_are_kept_through_both_parts(
+    call: Call, experts: tuple[Any, Any], prompt: tuple[Any, Any]
+) -> None:
+    mask = torch.zeros(1, 1, 4, 6)
+    mask[..., :3] = 1
+    for more in ({"noise_mask": mask}, {"batch_index": [3]}):
+        start = {"samples": torch.full((1, 16, 3, 4, 6), 0.1), **more}
+        (latent, _) = continuous(call, experts[0], experts[0], prompt, "dpmpp_2m", latent_image=start)
+        assert torch.equal(latent["samples"], one_run(experts[0], prompt, "dpmpp_2m", start))
+
+
+def test_a_run_that_nobody_goes_on_with_leaves_no_thread(experts: tuple[Any, Any], prompt: tuple[Any, Any]) -> None:
+    from wan_flf2v.nodes.host.continuous import sample_high
+
+    def waiting() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name == "sampler"]
+
+    before = waiting()
+    steps = {"steps": STEPS, "start_at_step": 0, "switch_at_step": SWITCH}
+    paused = sample_high(experts[0], *prompt, CFG, empty(), 5, sampler_name="dpmpp_2m", scheduler="simple", **steps)
+    assert len(waiting()) == len(before) + 1
+    del paused
+    gc.collect()
+    assert waiting() == before
 
 
 @pytest.mark.parametrize("switch", [0, STEPS])

@@ -82,6 +82,13 @@ def test_the_frames_are_those_of_vae_decode(
     assert max(sizes) <= 8
 
 
+def test_videos_that_are_decoded_one_at_a_time_are_kept_apart(vae: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vae, "memory_used_decode", lambda shape, kind: 2**50)
+    samples = latent(3, 2, 2, 2)
+    videos, _ = streamed(vae, samples)
+    assert all(torch.equal(video, whole) for video, whole in zip(videos, vae.decode(samples), strict=True))
+
+
 def test_a_chunk_that_was_handed_on_is_not_held(vae: Any) -> None:
     from wan_flf2v.nodes.host.decode import decode_streamed
 

@@ -119,6 +119,9 @@ def test_a_clips_frames_are_shown_alike_whole_and_some_at_a_time_and_its_last_on
         for first in (0, 1, 5, 9, 13):
             file.write(0, frames[first : {0: 1}.get(first, first + 4)])
     assert torch.equal(file.tail, expected[-5:])
+    assert file.tail.untyped_storage().nbytes() == file.tail.nbytes, "no more of the clip is held"
+    wholly = match.inverse().moved(frames[:, :40, :60])
+    assert [torch.equal(expected[number], wholly[number]) for number in range(4, 6)] == [True, False]
     whole = pieces.write_images(expected, pieces.Shown(60, 40, 16, carried=5))
     assert len(whole.tail) == 0, "nothing is kept where nothing is carried on"
     assert hashes(file.saved[0]) == hashes(whole.saved[0])

@@ -82,6 +82,16 @@ def test_sound_is_kept_and_cut_to_the_video(save: Save, container: str, quality:
     assert sum(frame.samples for frame in frames) / frames[0].sample_rate == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("container", ["mp4", "webm"])
+def test_each_channel_of_the_sound_stays_itself(save: Save, container: str) -> None:
+    tone = torch.sin(torch.arange(48000) * 2 * torch.pi * 440 / 48000) * 0.5
+    audio = {"waveform": torch.stack([torch.zeros_like(tone), tone])[None], "sample_rate": 48000}
+    with av.open(str(save(clip(16), audio=audio, format=container)[0])) as opened:
+        frames = [frame.to_ndarray() for frame in opened.decode(opened.streams.audio[0])]
+    left, right = np.concatenate(frames, 1).reshape(2, -1)
+    assert np.abs(left).max() < 0.05 < 0.4 < np.abs(right).max()
+
+
 def test_metadata_carries_prompt_and_workflow_unless_disabled(
     pack: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
