@@ -42,7 +42,7 @@ class KeyStore:
             raise GatewayError(f"scopes must be some of {', '.join(SCOPES)}; got {', '.join(unknown) or 'none'}.")
         if not name.strip() or len(name) > 100:
             raise GatewayError("A key's name must have 1 to 100 characters: say who or what uses it.")
-        if days is not None and days <= 0:
+        if days is not None and not days > 0:  # nor NaN, which no time comes after
             raise GatewayError(f"A key must be valid for more than 0 days; got {days:g}.")
         secret = PREFIX + secrets.token_urlsafe(32)
         expires_at = None if days is None else now() + days * 86400
