@@ -21,6 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = [line for line in (ROOT / ".comfyignore").read_text().splitlines() if line and line[0] != "#"]
 REGISTRY = [sys.executable, "-m", "comfy_cli", "--skip-prompt", "node"]
 
+# Another pack, one of whose routes is a folder of files.
+OTHER_PACK = """
+from pathlib import Path
+from server import PromptServer
+PromptServer.instance.routes.static("/files", Path("."))
+NODE_CLASS_MAPPINGS = {}
+"""
+
 
 def ask_registry(command: str) -> None:
     """Run the registry's own tool in this folder."""
@@ -61,6 +69,8 @@ def test_the_archive_alone_gives_every_node_to_comfyui_and_a_second_copy_is_name
 ) -> None:
     copies = tmp_path / "home" / "custom_nodes"
     shutil.copytree(archive, copies / "wan-flf2v.bak")
+    for name in "abcdefgh":  # ComfyUI loads in any order: one comes before the pack
+        (copies / f"{name}.py").write_text(OTHER_PACK, encoding="utf-8")
     with ComfyServer(engine, tmp_path / "home", tiny=True, pack=archive) as server:
         with urllib.request.urlopen(f"{server.url}/object_info") as answer:
             nodes = {name for name in json.load(answer) if name.startswith("WanFLF2V")}

@@ -34,8 +34,8 @@ def register_routes() -> None:
         "api_call": api_call,
         **HANDLERS,
     }
-    # another pack's may be a folder of files, which has no path
-    ours = [route for route in server.routes if getattr(route, "path", "").startswith(f"{PREFIX}/")]
+    # another pack's may be a folder of files, which has no handler
+    ours = [route for route in server.routes if hasattr(route, "handler") and route.path.startswith(f"{PREFIX}/")]
     known = {route.path: route.handler.__code__.co_filename for route in ours}
     for name, answer in handlers.items():
         path = f"{PREFIX}/{name}"
