@@ -161,5 +161,4 @@ def _open(job: str, attempt: int) -> sa.ColumnElement[bool]:
 
 def _tell(connection: Connection, job: str, event: str) -> None:
     connection.execute(sa.delete(OUTBOX).where(OUTBOX.c.job == job, OUTBOX.c.state == "waiting"))  # no news any more
-    row = {"id": new_id(), "job": job, "event": event, "next_at": clock(), "created_at": clock()}
-    connection.execute(sa.insert(OUTBOX).values(**row))
+    connection.execute(sa.insert(OUTBOX).values(id=new_id(), job=job, event=event, next_at=clock(), created_at=clock()))

@@ -94,12 +94,11 @@ def _sqlite_engine(url: str) -> Engine:
 
 # A host that went away without a word, seconds; tcp_user_timeout in milliseconds. The URL's own values count first.
 _DEAD_HOST = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "15", "keepalives_interval": "5"}
-_DEAD_HOST["options"] = "-c idle_in_transaction_session_timeout=60000"  # the other way round: its locks go with it
 
 
 def _postgres_engine(url: str, connections: int) -> Engine:
     named = sa.make_url(url).set(drivername="postgresql+psycopg")
-    return sa.create_engine(
+    engine = sa.create_engine(
         named.update_query_dict({**_DEAD_HOST, **named.query}),
         pool_size=min(8, connections),
         max_overflow=max(0, connections - 8),
@@ -107,6 +106,13 @@ def _postgres_engine(url: str, connections: int) -> Engine:
         # A ping before each use doubles a worker's transactions, and it tries again whatever finds a broken connection.
         pool_pre_ping=connections > 8,
     )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:  # the other way round: the locks of a host that went away go
+        connection.execute("SET idle_in_transaction_session_timeout = '60s'")  # poolers refuse it in the URL
+        connection.commit()
+
+    return engine
 
 
 def now() -> float:

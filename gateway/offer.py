@@ -182,10 +182,8 @@ def _size_fields(bindings: Bindings) -> tuple[str, str]:
 def _small(bindings: Bindings, values: dict[str, Value]) -> dict[str, Value]:
     """The demo renders every job as its micro models were trained; its page and model list say so."""
     size, sides = values.pop("71_widthx71_height", None), _size_fields(bindings)
-    if sides[0] in values:
-        width, height = (int(values[side]) for side in sides)
-    else:
-        width, height = (int(side) for side in str(size).split(" ")[0].split("x"))
+    given = [values[side] for side in sides] if sides[0] in values else str(size).split(" ")[0].split("x")
+    width, height = (int(side) for side in given)
     scale = MICRO_SIDE / max(width, height)
     for name, side in zip(sides, (width, height), strict=True):
         values[name] = max(32, round(side * scale / 2) * 2)

@@ -87,10 +87,8 @@ class Call:
     async def json(self) -> dict[str, Json]:
         """The body as a JSON object. Raises BadRequest, TooLarge or TooSlow."""
         raw = await self.raw()
-        if isinstance(raw, bytes):
-            body = parse(raw)
-        else:
-            body = await self.service.intake.decoder.json(raw, self.scratch, self.key.id)
+        decoder = self.service.intake.decoder
+        body = parse(raw) if isinstance(raw, bytes) else await decoder.json(raw, self.scratch, self.key.id)
         if not isinstance(body, dict):
             raise Invalid("The body must be a JSON object.", field="")
         return body

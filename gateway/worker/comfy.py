@@ -45,9 +45,8 @@ def _options(definition: Mapping[str, Any], name: str) -> list[str]:
     for group in definition.get("input", {}).values():
         if isinstance(group, dict) and name in group:
             spec = group[name]
-            if isinstance(spec[0], list):
-                return [str(option) for option in spec[0]]
-            return [str(option) for option in (spec[1] if len(spec) > 1 else {}).get("options", [])]
+            options = spec[0] if isinstance(spec[0], list) else (spec[1] if len(spec) > 1 else {}).get("options", [])
+            return [str(option) for option in options]
     return []
 
 
