@@ -76,7 +76,7 @@ class Owned(Supervisor):
             if log_file.exists() and log_file.stat().st_size > _LOG_BYTES:
                 os.replace(log_file, log_file.with_suffix(".log.1"))
         self._child = self._spawn()
-        state = {"pid": self._child.pid, "started": _starts(psutil.Process(self._child.pid))[0], "port": self.port}
+        state = {"pid": self._child.pid, "started": _starts(self._child.pid)[0], "port": self.port}
         scratch = self._file.with_suffix(".new")
         try:
             scratch.write_text(json.dumps(state), encoding="utf-8")
@@ -128,7 +128,7 @@ class Owned(Supervisor):
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))
             process = psutil.Process(state["pid"])
-            same = any(abs(at - state["started"]) < 1 for at in _starts(process))
+            same = any(abs(at - state["started"]) < 1 for at in _starts(process.pid))
             if not same or process.status() == psutil.STATUS_ZOMBIE:
                 if self._child is not None:
                     self._child.poll()  # lets a zombie of ours go
@@ -157,9 +157,9 @@ class Owned(Supervisor):
             )
 
 
-def _starts(process: psutil.Process) -> tuple[float, float]:
+def _starts(pid: int) -> tuple[float, float]:
     """When it was started: since the boot, which on Linux stays the same when the clock is set, and by the clock."""
-    boot, at = psutil.boot_time(), process.create_time()
+    boot, at = psutil.boot_time(), psutil.Process(pid).create_time()  # in this order: older psutils keep the first boot
     return at - boot if psutil.LINUX else at, at
 
 
