@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..engine.errors import EngineError
+from ..engine.version import package_version
 from ..providers import ProviderError
 from ..workflows import FieldError
 from . import accounts, batch, bench, demo, finish, generate, remote_jobs, report, storyboard
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wan-flf2v", description="First and last frame to video with Wan 2.1 / 2.2, on ComfyUI or a remote API."
     )
+    parser.add_argument("--version", action="version", version=f"wan-flf2v {package_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (demo, generate, batch, storyboard, finish, report, accounts, remote_jobs, bench):
         module.add_parser(commands)

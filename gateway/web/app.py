@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from ...engine.version import package_version
 from ...providers.addresses import is_loopback, is_public
 from ..bodies import SCRATCH, SMALL, Scratch
 from ..database import new_id
@@ -50,7 +51,7 @@ def build_app(service: JobService, metrics: Metrics) -> web.Application:
     app.on_response_prepare.append(_safe_headers)
     app[SPOKE] = set()
     addresses = openapi.every_address()
-    app[pages.DOCUMENT] = json.dumps(openapi.document(addresses, settings.public_url or "/", pages.package_version()))
+    app[pages.DOCUMENT] = json.dumps(openapi.document(addresses, settings.public_url or "/", package_version()))
     for address in addresses:
         # an id is never the word of a neighbouring address, so that a wrong method there is a 405
         path = address.path.replace("{prediction_id}", "{prediction_id:(?!delete$)[^/]+}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,14 +40,6 @@ async def static(call: Call) -> web.FileResponse:
     if name not in _NAMES:
         raise NotFound("There is no such file.")
     return web.FileResponse(STATIC / name, headers=_HEADERS)
-
-
-def package_version() -> str:
-    """This package's version."""
-    try:
-        return version("wan-flf2v")
-    except PackageNotFoundError:
-        return "0"
 
 
 async def describe(call: Call) -> web.Response:

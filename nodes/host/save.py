@@ -106,9 +106,11 @@ class _Target:
                 "Set frames_per_video to the length of the conditioning node, or 0 for one video."
             )
         prefix = expand_name(request.filename_prefix, request.hidden.prompt or {}, datetime.now())
-        folder, name, number, self.subfolder, self._prefix = folder_paths.get_save_image_path(
-            prefix, folder_paths.get_output_directory(), self._width, self._height
-        )
+        output = folder_paths.get_output_directory()
+        with clear_errors(Path(output) / os.path.dirname(prefix)):
+            folder, name, number, self.subfolder, self._prefix = folder_paths.get_save_image_path(
+                prefix, output, self._width, self._height
+            )
         if len(name.encode()) > LONGEST_NAME:
             raise FLF2VError(
                 f"filename_prefix gives a file name of {len(name.encode())} bytes; it may have {LONGEST_NAME}, beside its "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import shutil
@@ -194,16 +195,17 @@ def decode_into(files: Callable[[], VideoFiles], latent: Latent, vae: Vae, node_
     return written
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 @contextmanager
 def clear_errors(folder: Path, still: str = "ComfyUI still has the latent: queue again.") -> Iterator[None]:
     """Turn what the disk refuses into one message, which ends with what is ``still`` there."""
     try:
         yield
     except OSError as error:
-        do = "Allow ComfyUI to write" if isinstance(error, PermissionError) else "Make room"
-        raise FLF2VError(
-            f"nothing can be written to {folder} ({error.strerror or error}). {do} there. {still}"
-        ) from error
+        do = "Make room there" if error.errno in _FULL else "Make it a folder that ComfyUI may write to"
+        raise FLF2VError(f"nothing can be written to {folder} ({error.strerror or error}). {do}. {still}") from error
 
 
 def to_pixels(frames: torch.Tensor, bits: int) -> Pixels:

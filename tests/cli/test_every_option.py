@@ -123,6 +123,7 @@ ROWS: dict[str, dict[str, Row]] = {
 }
 # What the tests beside this one do with these, as a user types them.
 ELSEWHERE = {
+    "": "--version",  # below
     "login": "provider --profile --base-url --serverless-base-url --comfyui",  # below, and test_remote.py
     "logout": "profile --comfyui",
     "profiles": "--comfyui",
@@ -150,6 +151,13 @@ def test_every_option_has_a_row() -> None:
     rows = {name: sorted(each) for name, each in ROWS.items()}
     rows |= {name: sorted(text.split()) for name, text in ELSEWHERE.items()}
     assert rows == {name: sorted(each) for name, each in options(build_parser())}
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert f'version = "{capsys.readouterr().out.split()[-1]}"' in project
 
 
 @pytest.fixture(autouse=True)

@@ -224,14 +224,11 @@ def test_a_full_disk_gives_one_clear_error_and_keeps_the_latent(engine: Any, mod
     assert "Make room there. ComfyUI still has the latent: queue again." in second
 
 
-def test_a_folder_that_may_not_be_written_is_not_told_as_a_full_disk(engine: Any, tmp_path: Path) -> None:
-    from wan_flf2v.nodes.host.video_files import clear_errors
-
-    with (
-        pytest.raises(ValueError, match=r"\(Permission denied\)\. Allow ComfyUI to write there\. ComfyUI still has"),
-        clear_errors(tmp_path),
-    ):
-        raise PermissionError(13, "Permission denied")
+def test_a_folder_that_is_none_is_not_told_as_a_full_disk(save: Save, tmp_path: Path) -> None:
+    (tmp_path / "video").touch()
+    told = r"written to .*video \(Not a directory\)\. Make it a folder that ComfyUI may write to\. ComfyUI still has"
+    with pytest.raises(ValueError, match=told):
+        save(latent=latent(), filename_prefix="video/clip")
 
 
 @pytest.mark.parametrize(
