@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import shutil
@@ -195,7 +194,7 @@ def decode_into(files: Callable[[], VideoFiles], latent: Latent, vae: Vae, node_
     return written
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_FOLDER = (PermissionError, NotADirectoryError, FileExistsError)
 
 
 @contextmanager
@@ -204,7 +203,7 @@ def clear_errors(folder: Path, still: str = "ComfyUI still has the latent: queue
     try:
         yield
     except OSError as error:
-        do = "Make room there" if error.errno in _FULL else "Make it a folder that ComfyUI may write to"
+        do = "Make it a folder that ComfyUI may write to" if isinstance(error, _NO_FOLDER) else "Make room there"
         raise FLF2VError(f"nothing can be written to {folder} ({error.strerror or error}). {do}. {still}") from error
 
 

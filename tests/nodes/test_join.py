@@ -129,7 +129,7 @@ def test_a_clips_frames_are_shown_alike_whole_and_some_at_a_time_and_its_last_on
     assert hashes(tmp_path / "film.mp4") == hashes(file.saved[0])[5:16]
 
 
-def test_a_full_disk_is_one_error_that_names_what_is_kept(
+def test_a_folder_that_is_none_is_one_error_that_names_what_is_kept(
     comfy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
@@ -137,7 +137,7 @@ def test_a_full_disk_is_one_error_that_names_what_is_kept(
     from wan_flf2v.nodes.host import pieces
 
     monkeypatch.setattr(pieces, "temporary_folder", lambda: Path("/dev/full/clips"))
-    with pytest.raises(FLF2VError, match=r"nothing can be written to .*Make room there\. ComfyUI keeps the segments"):
+    with pytest.raises(FLF2VError, match=r"nothing can be written to .*ComfyUI may write to\. ComfyUI keeps"):
         pieces.write_images(torch.zeros(5, 48, 64, 3), pieces.Shown(64, 48, 16))
 
 
