@@ -18,7 +18,7 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "bench",
-        help="measure this pack against ComfyUI's core nodes (about 10 minutes on two idle cores)",
+        help="measure this pack against ComfyUI's core nodes (about 25 minutes on two idle cores)",
         description="Ours and the rival's by turns with tiny models. Prints a table and keeps every number as JSON.",
     )
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each (default 5)")
