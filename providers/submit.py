@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 async def claim(remote: Remote, job: Job) -> Claim:
     """What to do about a job, once no other process is submitting the same."""
     while True:
-        claim = remote.journal.claim(
+        found = remote.journal.claim(
             job.content_key(remote.profile.name, remote.base_url),
             profile=remote.profile.name,
             base_url=remote.base_url,
@@ -36,8 +36,8 @@ async def claim(remote: Remote, job: Job) -> Claim:
             # what a vendor publishes says nothing about a gateway of one's own
             price=job.model.price(job.values) if remote.profile.at_vendor else None,
         )
-        if claim.kind != "busy":
-            return claim
+        if found.kind != "busy":
+            return found
         remote.report(f"{remote.vendor.title}: the same job is being submitted elsewhere, waiting for its id")
         await remote.clock.sleep(0.2)
 
@@ -83,8 +83,8 @@ async def _send(remote: Remote, row: Row, job: Job, first: str, last: str, key: 
         else:
             remote.journal.not_sent(row.row)
 
-    submit = remote.provider.submit(job.model.id, job.body(first, last), key)
-    task = asyncio.ensure_future(remote.transport.run(submit, on_wire))
+    call = remote.provider.submit(job.model.id, job.body(first, last), key)
+    task = asyncio.ensure_future(remote.transport.run(call, on_wire))
     try:
         ticket = await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -47,7 +47,9 @@ class Agent:
         loops = (self._work, self.comfy.run, self._heartbeat, self._listen)
         tasks = [asyncio.create_task(loop()) for loop in loops]
         try:
-            await until(asyncio.Event(), *tasks)  # the first of them ends it
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             for task in tasks:
                 task.cancel()

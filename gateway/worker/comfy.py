@@ -33,11 +33,14 @@ async def runnable(client: ComfyClient, workflows: Mapping[str, Bindings]) -> li
 
 
 def _can_run(info: Mapping[str, Any], graph: Mapping[str, Any]) -> bool:
-    nodes = [(node["class_type"], node["inputs"]) for node in graph.values()]
-    return all(
-        kind in info and all(inputs[name] in _options(info[kind], name) for name in MODEL_INPUTS.get(kind, {}))
-        for kind, inputs in nodes
-    )
+    for node in graph.values():
+        kind = node["class_type"]
+        if kind not in info:
+            return False
+        for name in MODEL_INPUTS.get(kind, {}):
+            if node["inputs"][name] not in _options(info[kind], name):
+                return False
+    return True
 
 
 def _options(definition: Mapping[str, Any], name: str) -> list[str]:
