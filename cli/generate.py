@@ -165,7 +165,7 @@ def check_out(out: Path) -> None:
     if out.is_dir():
         raise CliError(f"--out: {out} is a folder; give a file name.")
     folder = next(parent for parent in (out.absolute()).parents if parent.exists())
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise CliError(f"--out: nothing can be written in {folder}.")
 
 

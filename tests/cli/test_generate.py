@@ -107,6 +107,9 @@ def test_a_folder_that_can_not_be_written_is_named_before_any_work(
     (tmp_path / "folder.mp4").mkdir()
     line = refused(capsys, request_of("--out", str(tmp_path / "folder.mp4"), *NO_SERVER))
     assert line == f"wan-flf2v: --out: {tmp_path / 'folder.mp4'} is a folder; give a file name."
+    (tmp_path / "file").touch()
+    line = refused(capsys, request_of("--out", str(tmp_path / "file" / "x.mp4"), *NO_SERVER))
+    assert line == f"wan-flf2v: --out: nothing can be written in {tmp_path / 'file'}."
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
     line = refused(capsys, request_of("--out", str(tmp_path / "new" / "x.mp4"), *NO_SERVER))
     assert line == f"wan-flf2v: --out: nothing can be written in {tmp_path}."
