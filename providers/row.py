@@ -48,7 +48,7 @@ class Row:
         """A row of the table."""
         data = dict(row)
         for name in ("links", "inputs", "response"):
-            data[name] = json.loads(data[name]) if data[name] else ({} if name != "response" else None)
+            data[name] = json.loads(data[name] or "null")
         return cls(**data)
 
     @property
