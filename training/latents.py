@@ -14,7 +14,7 @@ from .experts import Latents
 from .vae import GREY, Drawings
 
 PIECE = 100  # clips in one file
-AT_ONCE = {"cpu": 10, "cuda": PIECE}  # clips encoded together
+AT_ONCE = {"cpu": 2, "cuda": PIECE}  # clips encoded together
 
 
 def ends(count: int, frames: int = FRAMES) -> torch.Tensor:
@@ -53,8 +53,7 @@ def encode(vae: Any, video: torch.Tensor, given: torch.Tensor) -> tuple[torch.Te
 
     wan = comfy.latent_formats.Wan21()
     shown = torch.where(given.to(video.device)[:, None, :, None, None], video, GREY)
-    with torch.autocast(video.device.type, torch.bfloat16, enabled=video.device.type == "cuda"):
-        both = vae.encode(torch.cat([video, shown])).float()
+    both = vae.encode(torch.cat([video, shown])).float()
     clean, condition = wan.process_in(both).chunk(2)
     return clean, condition, mask_of(given).to(clean)
 
@@ -71,7 +70,8 @@ def write_pieces(
     for first, video in zip(missing, drawn, strict=True):
         given = torch.stack([draw_given(first + number) for number in range(PIECE)])
         parts = zip(*(torch.split(some, AT_ONCE[device.type]) for some in (video, given)), strict=True)
-        encoded = [encode(vae, some.to(device), which) for some, which in parts]
+        with torch.autocast(device.type, torch.bfloat16):
+            encoded = [encode(vae, some.to(device), which) for some, which in parts]
         partial = paths[first].with_suffix(".partial")
         torch.save([torch.cat(part).half().cpu() for part in zip(*encoded, strict=True)], partial)
         partial.replace(paths[first])
