@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,7 @@ def tags(path: Path) -> dict[str, str]:
     return stream
 
 
+@pytest.mark.skipif(not (os.environ.get("CI") or shutil.which("ffmpeg")), reason="no ffmpeg (apt-get install ffmpeg)")
 def test_every_codec_shows_the_colours_that_were_given_and_says_how(
     save: Save, comfy: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
