@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Playwright, expect
 
+from wan_flf2v.tests.missing import missing
+
 READY = "window.app?.canvas?.graph && window.app?.extensionManager?.workflow?.activeWorkflow?.changeTracker"
 TIMEOUT_MS = 60_000
 LATER = {"bit_depth", "format.codec"}  # what newer versions of core's CreateVideo and SaveVideo ask for, too
@@ -33,8 +35,7 @@ def launch(playwright: Playwright) -> Iterator[Browser]:
     try:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
     except Error as error:
-        say = pytest.fail if os.environ.get("CI") else pytest.skip
-        say(f"no Chromium to drive (apt-get install chromium, or set CHROMIUM_PATH): {error}")
+        missing(f"no Chromium to drive (apt-get install chromium, or set CHROMIUM_PATH): {error}")
     try:
         yield browser
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from wan_flf2v.tests.missing import missing
 
 from .saving import DEFAULTS, Save, clip
 
@@ -62,10 +63,11 @@ def tags(path: Path) -> dict[str, str]:
     return stream
 
 
-@pytest.mark.skipif(not (os.environ.get("CI") or shutil.which("ffmpeg")), reason="no ffmpeg (apt-get install ffmpeg)")
 def test_every_codec_shows_the_colours_that_were_given_and_says_how(
     save: Save, comfy: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    if shutil.which("ffmpeg") is None:
+        missing("no ffmpeg (apt-get install ffmpeg)")
     for codec in every_codec():
         lossless, bits = codec.startswith("ffv1"), 16 if codec == "ffv1 16-bit" else 8
         given = (colours() * (2**bits - 1)).round().numpy().astype(int)
