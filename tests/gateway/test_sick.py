@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +22,10 @@ from wan_flf2v.gateway.tables import Job
 from wan_flf2v.gateway.worker.agent import Agent
 from wan_flf2v.gateway.worker.attempt import Runner
 from wan_flf2v.gateway.worker.collect import Collector
-from wan_flf2v.gateway.worker.comfy import outcome_of
+from wan_flf2v.gateway.worker.comfy import outcome_of, runnable
 from wan_flf2v.gateway.worker.keeper import Keeper, _is_old
 from wan_flf2v.gateway.worker.supervisor import Supervisor
+from wan_flf2v.workflows.bindings import Bindings
 
 from .fake_comfyui import FakeComfyUI
 from .local import FAST, Local, attempts_of, local, run, video
@@ -198,6 +199,18 @@ def test_a_finished_render_is_fetched_again_and_not_rendered_again(tmp_path: Pat
             assert "rendered, but it could not be stored" in row["error"]
 
     run(main)
+
+
+def test_a_workflow_with_a_node_that_a_comfyui_lacks_is_not_run_there() -> None:
+    class Comfy:
+        async def object_info(self) -> dict[str, Any]:
+            return {"VAEDecode": {"input": {"required": {}}}}
+
+    shipped = Bindings.load("wan22_flf2v")
+    named = {
+        name: replace(shipped, graph={"73": {"class_type": name, "inputs": {}}}) for name in ("VAEDecode", "SaveVideo")
+    }
+    assert asyncio.run(runnable(cast(Any, Comfy()), named)) == ["VAEDecode"]
 
 
 def test_of_what_a_prompt_left_only_its_results_are_collected(tmp_path: Path) -> None:
